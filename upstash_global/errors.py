@@ -1,0 +1,72 @@
+"""The errors of the system: three kinds, three answers.
+
+A CommandError tells the client; a ProtocolError cuts the peer off; a ConfigError stops the start. A ClusterError says
+why a peer's request cannot be served. Anything else that is raised is a bug of ours.
+"""
+
+from typing import Final
+
+
+class CommandError(Exception):
+    """A command was refused or failed; the client reads `CODE message`, as Redis words it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    @property
+    def text(self) -> str:
+        """The line a client sees, without the leading dash of RESP."""
+        return f"{self.code} {self.message}" if self.message else self.code
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CommandError) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"CommandError({self.text!r})"
+
+
+class ProtocolError(Exception):
+    """The bytes of a peer do not form a message; it is told why and its connection is closed."""
+
+
+class ClusterError(Exception):
+    """A peer's request cannot be served: another cluster, an old epoch, an unknown node."""
+
+
+class ConfigError(Exception):
+    """The configuration has mistakes; `problems` lists all of them, each with its path."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems: Final = problems
+
+
+def error(message: str) -> CommandError:
+    """A plain `ERR message`, by far the most common refusal."""
+    return CommandError("ERR", message)
+
+
+def wrong_type() -> CommandError:
+    return CommandError("WRONGTYPE", "Operation against a key holding the wrong kind of value")
+
+
+def wrong_arity(name: str) -> CommandError:
+    """`name` as the client should read it: lower case, a subcommand as `client|kill`."""
+    return CommandError("ERR", f"wrong number of arguments for '{name}' command")
+
+
+def syntax_error() -> CommandError:
+    return CommandError("ERR", "syntax error")
+
+
+def not_an_integer() -> CommandError:
+    return CommandError("ERR", "value is not an integer or out of range")
+
+
+def not_a_float() -> CommandError:
+    return CommandError("ERR", "value is not a valid float")
