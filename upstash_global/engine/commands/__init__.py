@@ -1,1 +1,5 @@
+"""Every family of data commands; importing this package fills the table."""
 
+from upstash_global.engine.commands import (  # noqa: F401
+    internal,
+)

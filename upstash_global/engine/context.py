@@ -1,0 +1,254 @@
+"""Context: what one execution may see and do.
+
+A handler reads with `find…`, changes with `edit…` then `save`, or with `put`, `remove`, `expire`; it says with `log_as`
+what the log should carry instead of the command itself, and with `publish` and `notify` what others should hear. That is
+all. The context remembers what was touched, so that nothing else has to be told: the log, the change index, parked
+sessions and the edge cache are all fed from it.
+
+Order inside a handler: read the arguments, check, then change. A handler that raises has changed nothing.
+
+A key whose deadline is at or before `now_ms` is hidden: `find…` answers None, `edit…` and `put` start afresh. It leaves
+the keyspace physically only by an entry (the leader's sweep logs `_EXPIRED`), so that equal positions mean equal digests.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from upstash_global.engine.keyspace import Keyspace
+from upstash_global.engine.types.hash import Hash
+from upstash_global.engine.types.indexedset import IndexedSet
+from upstash_global.engine.types.sortedset import SortedSet
+from upstash_global.errors import wrong_type
+
+if TYPE_CHECKING:
+    from random import Random
+
+# Classes of keyspace events, as `notify-keyspace-events` names them.
+EVENT_GENERIC: Final = 1 << 0  # g
+EVENT_STRING: Final = 1 << 1  # $
+EVENT_LIST: Final = 1 << 2  # l
+EVENT_SET: Final = 1 << 3  # s
+EVENT_HASH: Final = 1 << 4  # h
+EVENT_ZSET: Final = 1 << 5  # z
+EVENT_EXPIRED: Final = 1 << 6  # x
+EVENT_EVICTED: Final = 1 << 7  # e
+EVENT_STREAM: Final = 1 << 8  # t
+EVENT_NEW: Final = 1 << 9  # n
+EVENT_MODULE: Final = 1 << 10  # d
+
+
+class Context:
+    """One per engine, reused: `begin` starts a unit (a command, an EXEC, a script)."""
+
+    def __init__(self, keyspace: Keyspace, random: "Random") -> None:
+        self.keyspace = keyspace
+        self.random = random
+        self.now_ms = 0  # leader time of this unit, milliseconds since 1970; during replay the entry's
+        self.event_mask = 0  # EVENT_… classes somebody listens to
+        self.commands: list[list[bytes]] = []  # what the log will carry for this unit
+        self.touched: list[bytes] = []  # keys changed by this unit, repeats included
+        self.flushed = False  # the whole keyspace was emptied in this unit
+        self.published: list[tuple[bytes, bytes]] = []  # (channel, message)
+        self.events: list[tuple[int, bytes, bytes]] = []  # (class, event name, key)
+        self.changed = False  # the running command changed something
+        self.logged = False  # the running command said with log_as what to log
+
+    def begin(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        if self.touched or self.commands or self.published or self.events:
+            self.commands = []
+            self.touched = []
+            self.published = []
+            self.events = []
+        self.flushed = False
+        self.changed = False
+        self.logged = False
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def find(self, key: bytes) -> Any:
+        """The value of any type, or None; the caller must not change it."""
+        keyspace = self.keyspace
+        value = keyspace.values.get(key)
+        if value is not None and keyspace.deadlines:
+            deadline = keyspace.deadlines.get(key)
+            if deadline is not None and deadline <= self.now_ms:
+                return None
+        return value
+
+    def find_string(self, key: bytes) -> bytes | None:
+        """The bytes of a string, or None. Raises WRONGTYPE. An edited string is copied."""
+        value = self.find(key)
+        if value is None or type(value) is bytes:
+            return value
+        if isinstance(value, (bytes, bytearray)):
+            return bytes(value)
+        raise wrong_type()
+
+    def find_list(self, key: bytes) -> deque[bytes] | None:
+        value = self.find(key)
+        if value is not None and type(value) is not deque:
+            raise wrong_type()
+        return value
+
+    def find_hash(self, key: bytes) -> Hash | None:
+        value = self.find(key)
+        if value is not None and type(value) is not Hash:
+            raise wrong_type()
+        return value
+
+    def find_set(self, key: bytes) -> IndexedSet | None:
+        value = self.find(key)
+        if value is not None and type(value) is not IndexedSet:
+            raise wrong_type()
+        return value
+
+    def find_zset(self, key: bytes) -> SortedSet | None:
+        value = self.find(key)
+        if value is not None and type(value) is not SortedSet:
+            raise wrong_type()
+        return value
+
+    def exists(self, key: bytes) -> bool:
+        return self.find(key) is not None
+
+    def deadline(self, key: bytes) -> int:
+        """When the visible key expires, in milliseconds since 1970; -1 without a deadline, -2 without a key."""
+        if self.find(key) is None:
+            return -2
+        deadline = self.keyspace.deadlines.get(key)
+        return -1 if deadline is None else deadline
+
+    # -- changing -----------------------------------------------------------------------------------------------
+
+    def edit_string(self, key: bytes) -> bytearray:
+        """The string as a bytearray to change in place; a new empty one if there is no key. `save` afterwards."""
+        value = self.find(key)
+        if value is None:
+            return bytearray()
+        if isinstance(value, bytearray):
+            self._before_change(key)
+            return value
+        if isinstance(value, bytes):
+            return bytearray(value)
+        raise wrong_type()
+
+    def edit_list(self, key: bytes) -> deque[bytes]:
+        value = self.find_list(key)
+        if value is None:
+            return deque()
+        self._before_change(key)
+        return value
+
+    def edit_hash(self, key: bytes) -> Hash:
+        value = self.find_hash(key)
+        if value is None:
+            return Hash()
+        self._before_change(key)
+        return value
+
+    def edit_set(self, key: bytes) -> IndexedSet:
+        value = self.find_set(key)
+        if value is None:
+            return IndexedSet()
+        self._before_change(key)
+        return value
+
+    def edit_zset(self, key: bytes) -> SortedSet:
+        value = self.find_zset(key)
+        if value is None:
+            return SortedSet()
+        self._before_change(key)
+        return value
+
+    def save(self, key: bytes, value: Any) -> None:
+        """Note an edited value: the deadline is kept, an empty container is no key any more (strings may be empty)."""
+        keyspace = self.keyspace
+        if keyspace.deadlines:
+            deadline = keyspace.deadlines.get(key)
+            if deadline is not None and deadline <= self.now_ms:
+                self._before_change(key)
+                keyspace.forget(key)  # hidden: the value is a new one and must not inherit the deadline
+        if not value and not isinstance(value, bytearray):
+            if key in keyspace.values:
+                self._before_change(key)
+                keyspace.forget(key)
+        elif keyspace.values.get(key) is not value:
+            self._before_change(key)
+            keyspace.store(key, value)
+        self.touched.append(key)
+        self.changed = True
+
+    def put(self, key: bytes, value: Any) -> None:
+        """Store a new value (a string may be empty); the deadline is cleared."""
+        keyspace = self.keyspace
+        if keyspace.observer is not None:
+            keyspace.observer.before_change(key)
+        if keyspace.index is None:
+            keyspace.values[key] = value
+        else:
+            keyspace.store(key, value)
+        if keyspace.deadlines and key in keyspace.deadlines:
+            keyspace.clear_deadline(key)
+        self.touched.append(key)
+        self.changed = True
+
+    def remove(self, key: bytes) -> bool:
+        """Remove a visible key; False if there is none."""
+        if self.find(key) is None:
+            return False
+        self._before_change(key)
+        self.keyspace.forget(key)
+        self.touched.append(key)
+        self.changed = True
+        return True
+
+    def remove_hidden(self, key: bytes) -> bool:
+        """Remove a key whatever its deadline says: what `_EXPIRED` and `_EVICTED` do. False if there is none."""
+        if key not in self.keyspace.values:
+            return False
+        self._before_change(key)
+        self.keyspace.forget(key)
+        self.touched.append(key)
+        self.changed = True
+        return True
+
+    def expire(self, key: bytes, at_ms: int) -> None:
+        """Give a visible key a deadline (milliseconds since 1970), or with -1 none."""
+        self._before_change(key)
+        if at_ms < 0:
+            self.keyspace.clear_deadline(key)
+        else:
+            self.keyspace.set_deadline(key, at_ms)
+        self.touched.append(key)
+        self.changed = True
+
+    def flush(self) -> None:
+        """Empty the keyspace, hidden keys included."""
+        if self.keyspace.observer is not None:
+            self.keyspace.observer.before_flush()
+        self.keyspace.clear()
+        self.flushed = True
+        self.changed = True
+
+    def _before_change(self, key: bytes) -> None:
+        observer = self.keyspace.observer
+        if observer is not None:
+            observer.before_change(key)
+
+    # -- saying -------------------------------------------------------------------------------------------------
+
+    def log_as(self, *argv: bytes) -> None:
+        """The log carries `argv` instead of the running command; may be said several times."""
+        self.commands.append(list(argv))
+        self.logged = True
+
+    def publish(self, channel: bytes, message: bytes) -> None:
+        """Deliver a message on every node as it applies the entry; the command is logged."""
+        self.published.append((channel, message))
+        self.changed = True
+
+    def notify(self, event_class: int, event: bytes, key: bytes) -> None:
+        """Raise a keyspace event (`notify(EVENT_STRING, b"set", key)`); free when nobody listens."""
+        if self.event_mask & event_class:
+            self.events.append((event_class, event, key))

@@ -1,0 +1,107 @@
+"""The engine: commands on a keyspace, and the effects they had.
+
+    execute(row, argv)  runs one command inside a unit
+    take_effects()      closes the unit and says what it changed
+    apply(entry)        replays what another node executed
+
+One unit (a command, an EXEC, a script) gives at most one entry. A command that changed nothing is not logged. What is
+logged is the command itself, unless its handler said otherwise with `log_as`. Replaying an entry yields exactly that
+entry again: a test proves it for every write command.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from upstash_global.engine.context import Context
+from upstash_global.engine.keyspace import Keyspace
+from upstash_global.engine.table import TABLE, Row, lookup
+from upstash_global.errors import CommandError
+from upstash_global.reply import Reply
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class Effects:
+    """What one unit changed and said."""
+
+    def __init__(
+        self,
+        commands: list[list[bytes]],
+        touched: list[bytes],
+        flushed: bool,
+        published: list[tuple[bytes, bytes]],
+        events: list[tuple[int, bytes, bytes]],
+    ) -> None:
+        self.commands = commands  # deterministic; the payload of the entry
+        self.touched = touched
+        self.flushed = flushed
+        self.published = published
+        self.events = events
+
+
+class Divergence(Exception):
+    """An entry of the log failed on this node: its keyspace is not what the leader's was."""
+
+
+class Engine:
+    def __init__(self, random: "Random") -> None:
+        self.keyspace = Keyspace()
+        self.context = Context(self.keyspace, random)
+
+    def begin(self, now_ms: int) -> None:
+        """Start a unit at leader time `now_ms`."""
+        self.context.begin(now_ms)
+
+    def execute(self, row: Row, argv: list[bytes]) -> Reply:
+        """Run one data command inside the unit; a refusal is the reply (a CommandError), not an exception."""
+        context = self.context
+        context.changed = False
+        context.logged = False
+        handler = row.handler
+        assert handler is not None
+        try:
+            reply = handler(context, argv)
+        except CommandError as refusal:
+            return refusal
+        if context.changed and not context.logged:
+            context.commands.append(argv)
+        context.changed = False
+        return reply
+
+    def take_effects(self) -> Effects | None:
+        """Close the unit; None if it changed nothing and has nothing to say."""
+        context = self.context
+        if not context.commands:
+            return None
+        return Effects(context.commands, context.touched, context.flushed, context.published, context.events)
+
+    def apply(self, commands: Sequence[list[bytes]], time_ms: int) -> Effects:
+        """Replay the commands of one entry at its own time and return what they changed.
+
+        Raises Divergence when one of them is unknown, fails, or had no effect: applying is total.
+        """
+        self.context.begin(time_ms)
+        for argv in commands:
+            row = TABLE.get(argv[0]) or TABLE.get(argv[0].upper())
+            if row is not None and row.subcommands and len(argv) > 1:
+                row = row.subcommands.get(argv[1].upper())
+            if row is None or row.handler is None:
+                raise Divergence(f"unknown command {argv[0]!r}")
+            reply = self.execute(row, argv)
+            if isinstance(reply, CommandError):
+                raise Divergence(f"{argv[0]!r} failed: {reply.text}")
+        effects = self.take_effects()
+        if effects is None:
+            raise Divergence(f"{commands[0][0]!r} had no effect")
+        return effects
+
+    def run(self, argv: list[bytes], now_ms: int) -> tuple[Reply, Effects | None]:
+        """One command as a unit of its own; the reply may be a CommandError. For tests and tools."""
+        self.begin(now_ms)
+        try:
+            row = lookup(argv)
+        except CommandError as refusal:
+            return refusal, None
+        reply = self.execute(row, argv)
+        return reply, self.take_effects()

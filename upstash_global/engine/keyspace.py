@@ -1,0 +1,87 @@
+"""The keyspace: keys, values, deadlines.
+
+Keys stand in insertion order in one dict. Two side structures are built only when somebody needs them: the key index
+(for SCAN and RANDOMKEY) and, for keys with deadlines, a heap of (deadline, key) that the sweep reads.
+
+The number of visible keys needs no scan: `due` moves keys whose deadline has passed from the heap into `hidden`.
+"""
+
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from upstash_global.engine.types.indexedset import IndexedSet
+
+
+class Observer:
+    """Told of a change before it happens: a running snapshot, which saves what it has not reached yet."""
+
+    def before_change(self, key: bytes) -> None:
+        raise NotImplementedError
+
+    def before_flush(self) -> None:
+        raise NotImplementedError
+
+
+class Keyspace:
+    def __init__(self) -> None:
+        self.values: dict[bytes, Any] = {}  # an exact type per Redis type
+        self.deadlines: dict[bytes, int] = {}  # key → milliseconds since 1970; only keys of `values`
+        self.index: IndexedSet | None = None  # all keys of `values`, once SCAN or RANDOMKEY asked
+        self.observer: Observer | None = None
+        self.hidden: dict[bytes, None] = {}  # present keys whose deadline `due` has seen pass, oldest deadline first
+        self.heap: list[tuple[int, bytes]] = []  # (deadline, key); stale pairs are skipped
+
+    def store(self, key: bytes, value: Any) -> None:
+        if self.index is not None and key not in self.values:
+            self.index.add(key)
+        self.values[key] = value
+
+    def forget(self, key: bytes) -> None:
+        """Remove a present key and its deadline."""
+        del self.values[key]
+        if self.index is not None:
+            self.index.remove(key)
+        if self.deadlines and key in self.deadlines:
+            self.clear_deadline(key)
+
+    def clear(self) -> None:
+        """Empty by replacing the tables, so that a running snapshot may keep the old ones."""
+        self.values = {}
+        self.deadlines = {}
+        self.index = None
+        self.hidden = {}
+        self.heap = []
+
+    def set_deadline(self, key: bytes, at_ms: int) -> None:
+        self.deadlines[key] = at_ms
+        self.hidden.pop(key, None)
+        heappush(self.heap, (at_ms, key))
+        if len(self.heap) > 64 + 2 * len(self.deadlines):
+            self.heap = [(at, each) for each, at in self.deadlines.items() if each not in self.hidden]
+            heapify(self.heap)
+
+    def clear_deadline(self, key: bytes) -> None:
+        self.deadlines.pop(key, None)
+        self.hidden.pop(key, None)
+
+    def due(self, now_ms: int) -> dict[bytes, None]:
+        """The present keys whose deadline has passed, oldest first; the live table, not a copy."""
+        heap = self.heap
+        while heap and heap[0][0] <= now_ms:
+            at_ms, key = heappop(heap)
+            if self.deadlines.get(key) == at_ms:
+                self.hidden[key] = None
+        return self.hidden
+
+    def size(self, now_ms: int) -> int:
+        """How many keys are visible at `now_ms`."""
+        return len(self.values) - len(self.due(now_ms))
+
+    def key_index(self) -> IndexedSet:
+        """All present keys, hidden ones included, in an order that a counted-down cursor may walk (see IndexedSet)."""
+        if self.index is None:
+            index = IndexedSet()
+            for key in self.values:
+                index.add(key)
+            self.index = index
+        return self.index

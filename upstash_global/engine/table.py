@@ -1,0 +1,303 @@
+"""The command table: one row per command, and what can be derived from a row.
+
+A row says what Redis's COMMAND INFO says (name, arity, flags, key positions, ACL categories) and which function gives
+it meaning. Routing, key extraction, the documentation and the ACL categories all read the same row.
+
+Two kinds of functions: a data command gets a Context and changes nothing but the keyspace; a session command gets the
+node and the session that speaks. Both are declared with the same decorator form:
+
+    command = Family("list").command
+
+    @command("LPUSH", arity=-3, flags=WRITE | DENYOOM | FAST, keys=FIRST)
+    def lpush(ctx: Context, argv: list[bytes]) -> Reply: ...
+
+Source of names and meanings: Redis 7.2, `COMMAND INFO`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from upstash_global.engine.context import Context
+from upstash_global.errors import CommandError, wrong_arity
+from upstash_global.reply import Reply
+
+Argv = list[bytes]
+Handler = Callable[[Context, list[bytes]], Reply]
+SessionHandler = Callable[[Any, Any, list[bytes]], Reply]  # (node, session, argv)
+
+WRITE: Final = 1 << 0
+READONLY: Final = 1 << 1
+DENYOOM: Final = 1 << 2
+ADMIN: Final = 1 << 3
+PUBSUB: Final = 1 << 4
+NOSCRIPT: Final = 1 << 5
+BLOCKING: Final = 1 << 6
+LOADING: Final = 1 << 7
+STALE: Final = 1 << 8
+SKIP_MONITOR: Final = 1 << 9
+SKIP_SLOWLOG: Final = 1 << 10
+ASKING: Final = 1 << 11
+FAST: Final = 1 << 12
+NO_AUTH: Final = 1 << 13
+MAY_REPLICATE: Final = 1 << 14
+MOVABLEKEYS: Final = 1 << 15
+NO_MULTI: Final = 1 << 16
+NO_ASYNC_LOADING: Final = 1 << 17
+ALLOW_BUSY: Final = 1 << 18
+
+# Ours, not shown by COMMAND INFO.
+INTERNAL: Final = 1 << 32  # only in the log, never from a client
+LEADER: Final = 1 << 33  # runs at the leader although it may change nothing (WAIT, scripts)
+VOLATILE: Final = 1 << 34  # random, time-dependent or keyless: an edge must not cache it
+DANGEROUS: Final = 1 << 35  # in the category @dangerous beside what ADMIN implies (KEYS, FLUSHALL, SORT…)
+
+FLAG_NAMES: Final[list[tuple[int, str]]] = [
+    (WRITE, "write"),
+    (READONLY, "readonly"),
+    (DENYOOM, "denyoom"),
+    (MAY_REPLICATE, "may_replicate"),
+    (ADMIN, "admin"),
+    (PUBSUB, "pubsub"),
+    (NOSCRIPT, "noscript"),
+    (BLOCKING, "blocking"),
+    (LOADING, "loading"),
+    (STALE, "stale"),
+    (SKIP_MONITOR, "skip_monitor"),
+    (SKIP_SLOWLOG, "skip_slowlog"),
+    (ASKING, "asking"),
+    (FAST, "fast"),
+    (NO_AUTH, "no_auth"),
+    (MOVABLEKEYS, "movablekeys"),
+    (NO_MULTI, "no_multi"),
+    (NO_ASYNC_LOADING, "no_async_loading"),
+    (ALLOW_BUSY, "allow_busy"),
+]
+
+
+class Keys:
+    """Where a command's keys stand in its argv.
+
+    `first`, `last`, `step` are COMMAND INFO's (0 = no key; a negative last counts from the end). `counted` is the
+    position of a `numkeys` argument whose keys follow it. `finder` answers for what neither can say (SORT … STORE).
+    """
+
+    def __init__(
+        self,
+        first: int = 0,
+        last: int = 0,
+        step: int = 0,
+        counted: int = 0,
+        finder: Callable[[list[bytes]], list[bytes]] | None = None,
+    ) -> None:
+        self.first = first
+        self.last = last
+        self.step = step
+        self.counted = counted
+        self.finder = finder
+
+    def find(self, argv: list[bytes]) -> list[bytes]:
+        """The keys of `argv`, in its order; [] when there are none or the argv is malformed."""
+        if self.finder is not None:
+            return self.finder(argv)
+        keys: list[bytes] = []
+        n = len(argv)
+        if self.first and self.first < n:
+            if self.first == self.last:
+                keys.append(argv[self.first])
+            else:
+                last = self.last if self.last >= 0 else n + self.last
+                keys.extend(argv[self.first : min(last, n - 1) + 1 : self.step])
+        if self.counted and self.counted < n and argv[self.counted].isdigit():
+            count = int(argv[self.counted])
+            keys.extend(argv[self.counted + 1 : self.counted + 1 + count])
+        return keys
+
+
+NO_KEYS: Final = Keys()
+FIRST: Final = Keys(1, 1, 1)
+FIRST_TWO: Final = Keys(1, 2, 1)
+ALL: Final = Keys(1, -1, 1)
+PAIRS: Final = Keys(1, -1, 2)
+
+
+def COUNTED(at: int) -> Keys:
+    """`numkeys` at position `at`, the keys behind it."""
+    return Keys(0, 0, 0, counted=at)
+
+
+class Row:
+    """One command. `handler` is set for data commands, `session_handler` for those about a session or the cluster."""
+
+    def __init__(self, name: str, arity: int, flags: int, keys: Keys, group: str, summary: str) -> None:
+        self.name = name  # upper case; a subcommand as "CLIENT KILL"
+        self.arity = arity
+        self.flags = flags
+        self.keys = keys
+        self.group = group
+        self.summary = summary
+        self.handler: Handler | None = None
+        self.session_handler: SessionHandler | None = None
+        self.subcommands: dict[bytes, Row] = {}
+        self.is_write = bool(flags & WRITE)
+        self.needs_leader = bool(flags & (WRITE | LEADER | MAY_REPLICATE))
+        self.calls = 0
+        self.failed_calls = 0
+        self.rejected_calls = 0
+        self.microseconds = 0
+
+    def arity_fits(self, n: int) -> bool:
+        return n == self.arity if self.arity > 0 else n >= -self.arity
+
+    @property
+    def display_name(self) -> str:
+        """As Redis's errors and COMMAND INFO write it: lower case, `client|kill`."""
+        return self.name.lower().replace(" ", "|")
+
+    def categories(self) -> list[str]:
+        """ACL categories without the @, as Redis derives them from flags and group."""
+        named: list[str] = []
+        if self.flags & WRITE:
+            named.append("write")
+        if self.flags & READONLY and self.group != "scripting":
+            named.append("read")
+        category = _CATEGORY_OF_GROUP.get(self.group)
+        if category is not None:
+            named.append(category)
+        if self.flags & ADMIN:
+            named.append("admin")
+        if self.flags & (ADMIN | DANGEROUS):
+            named.append("dangerous")
+        if self.flags & PUBSUB:
+            named.append("pubsub")
+        named.append("fast" if self.flags & FAST else "slow")
+        if self.flags & BLOCKING:
+            named.append("blocking")
+        return named
+
+
+_CATEGORY_OF_GROUP: Final[dict[str, str]] = {
+    "generic": "keyspace",
+    "string": "string",
+    "bitmap": "bitmap",
+    "hash": "hash",
+    "list": "list",
+    "set": "set",
+    "sorted-set": "sortedset",
+    "stream": "stream",
+    "geo": "geo",
+    "hyperloglog": "hyperloglog",
+    "json": "json",
+    "connection": "connection",
+    "transactions": "transaction",
+    "scripting": "scripting",
+}
+
+
+TABLE: Final[dict[bytes, Row]] = {}  # every top-level command, by its upper-case name; the engine adds spellings it met
+
+
+class Family:
+    """A group of commands as Redis's documentation has it; its `command` declares one row."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+
+    def command(self, name: str, *, arity: int, flags: int = 0, keys: Keys = NO_KEYS) -> Callable[[Any], Any]:
+        """Declare a data command: the decorated function is (Context, argv) → Reply."""
+        return _Declaration(self.group, name, arity, flags, keys, False)
+
+    def session_command(self, name: str, *, arity: int, flags: int = 0, keys: Keys = NO_KEYS) -> Callable[[Any], Any]:
+        """Declare a command about a session, the node or the cluster: (node, session, argv) → Reply."""
+        return _Declaration(self.group, name, arity, flags, keys, True)
+
+
+class _Declaration:
+    def __init__(self, group: str, name: str, arity: int, flags: int, keys: Keys, of_session: bool) -> None:
+        self.group = group
+        self.name = name
+        self.arity = arity
+        self.flags = flags
+        self.keys = keys
+        self.of_session = of_session
+
+    def __call__(self, function: Any) -> Any:
+        doc = function.__doc__ or ""
+        row = Row(self.name, self.arity, self.flags, self.keys, self.group, doc.strip().split("\n")[0])
+        if self.of_session:
+            row.session_handler = function
+        else:
+            row.handler = function
+        _add(row)
+        return function
+
+
+def _add(row: Row) -> None:
+    parent, _, child = row.name.partition(" ")
+    if not child:
+        known = TABLE.get(parent.encode())
+        if known is not None:
+            row.subcommands = known.subcommands
+        TABLE[parent.encode()] = row
+        return
+    container = TABLE.get(parent.encode())
+    if container is None:
+        container = Row(
+            parent, -2, row.flags & ~(WRITE | READONLY), NO_KEYS, row.group, f"Container of {parent} commands"
+        )
+        TABLE[parent.encode()] = container
+    container.subcommands[child.encode()] = row
+
+
+def lookup(argv: list[bytes]) -> Row:
+    """The row of a command and its subcommand; arity is checked too.
+
+    Raises CommandError with Redis's text for an unknown command or subcommand and for a wrong number of arguments.
+    """
+    row = TABLE.get(argv[0])
+    if row is None:
+        row = TABLE.get(argv[0].upper())
+        if row is None or row.flags & INTERNAL:
+            raise unknown_command(argv)
+    if row.subcommands:
+        row = _subcommand(row, argv)
+    elif row.flags & INTERNAL:
+        raise unknown_command(argv)
+    n = len(argv)
+    if n != row.arity if row.arity > 0 else n < -row.arity:
+        raise wrong_arity(row.display_name)
+    return row
+
+
+def _subcommand(container: Row, argv: list[bytes]) -> Row:
+    if len(argv) < 2:
+        if container.handler is not None or container.session_handler is not None:
+            return container
+        raise wrong_arity(container.display_name)
+    row = container.subcommands.get(argv[1].upper())
+    if row is not None:
+        return row
+    if container.handler is not None or container.session_handler is not None:
+        if container.arity_fits(len(argv)):
+            return container
+    shown = argv[1][:128].decode("utf-8", "replace")
+    raise CommandError("ERR", f"unknown subcommand '{shown}'. Try {container.name} HELP.")
+
+
+def unknown_command(argv: list[bytes]) -> CommandError:
+    shown = argv[0][:128].decode("latin-1")
+    arguments = ""
+    for argument in argv[1:]:
+        if len(arguments) >= 128:
+            break
+        arguments += f"'{argument[: 128 - len(arguments)].decode('latin-1')}' "
+    return CommandError("ERR", f"unknown command '{shown}', with args beginning with: {arguments}")
+
+
+def all_rows() -> list[Row]:
+    """Every row, containers before their subcommands, by name; internal rows too."""
+    rows: list[Row] = []
+    for name in sorted(name for name in TABLE if name == name.upper()):
+        row = TABLE[name]
+        rows.append(row)
+        rows.extend(row.subcommands[child] for child in sorted(row.subcommands))
+    return rows
