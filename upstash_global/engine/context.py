@@ -44,6 +44,7 @@ class Context:
         self.keyspace = keyspace
         self.random = random
         self.now_ms = 0  # leader time of this unit, milliseconds since 1970; during replay the entry's
+        self.receivers: Callable[[bytes], int] = _no_receivers  # deliveries a message on a channel makes on this node
         self.event_mask = 0  # EVENT_… classes somebody listens to
         self.commands: list[list[bytes]] = []  # what the log will carry for this unit
         self.touched: list[bytes] = []  # keys changed by this unit, repeats included
@@ -252,3 +253,7 @@ class Context:
         """Raise a keyspace event (`notify(EVENT_STRING, b"set", key)`); free when nobody listens."""
         if self.event_mask & event_class:
             self.events.append((event_class, event, key))
+
+
+def _no_receivers(channel: bytes) -> int:
+    return 0

@@ -2,4 +2,5 @@
 
 from upstash_global.engine.commands import (  # noqa: F401
     internal,
+    pubsub,
 )

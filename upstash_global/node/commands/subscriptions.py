@@ -1,0 +1,84 @@
+"""SUBSCRIBE and its relatives. PUBLISH is a data command: it travels in the log to every node."""
+
+from typing import TYPE_CHECKING
+
+from upstash_global.engine.table import LOADING, NOSCRIPT, PUBSUB, STALE, Family
+from upstash_global.engine.types.glob import matches
+from upstash_global.errors import error
+from upstash_global.node.session import Session
+from upstash_global.reply import NO_REPLY, Push, Reply
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+command = Family("pubsub").session_command
+
+
+@command("PSUBSCRIBE", arity=-2, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
+def psubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Hear every channel whose name matches a pattern."""
+    for pattern in argv[1:]:
+        node.pubsub.psubscribe(session, pattern)
+        session.push(Push([b"psubscribe", pattern, _count(session)]))
+    return NO_REPLY
+
+
+@command("PUBSUB CHANNELS", arity=-2, flags=PUBSUB | LOADING | STALE)
+def pubsub_channels(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """The channels that somebody on this node hears."""
+    if len(argv) > 3:
+        raise error("unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP.")
+    return [channel for channel in node.pubsub.channels if len(argv) == 2 or matches(argv[2], channel)]
+
+
+@command("PUBSUB NUMPAT", arity=2, flags=PUBSUB | LOADING | STALE)
+def pubsub_numpat(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """How many different patterns are heard on this node."""
+    return len(node.pubsub.patterns)
+
+
+@command("PUBSUB NUMSUB", arity=-2, flags=PUBSUB | LOADING | STALE)
+def pubsub_numsub(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Channels and how many sessions of this node hear each, alternating."""
+    reply: list[Reply] = []
+    for channel in argv[2:]:
+        reply.append(channel)
+        reply.append(len(node.pubsub.channels.get(channel, ())))
+    return reply
+
+
+@command("PUNSUBSCRIBE", arity=-1, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
+def punsubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Stop hearing patterns, or all of them."""
+    patterns = argv[1:] or list(session.patterns)
+    for pattern in patterns:
+        node.pubsub.punsubscribe(session, pattern)
+        session.push(Push([b"punsubscribe", pattern, _count(session)]))
+    if not patterns:
+        session.push(Push([b"punsubscribe", None, _count(session)]))
+    return NO_REPLY
+
+
+@command("SUBSCRIBE", arity=-2, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
+def subscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Hear channels."""
+    for channel in argv[1:]:
+        node.pubsub.subscribe(session, channel)
+        session.push(Push([b"subscribe", channel, _count(session)]))
+    return NO_REPLY
+
+
+@command("UNSUBSCRIBE", arity=-1, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
+def unsubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Stop hearing channels, or all of them."""
+    channels = argv[1:] or list(session.channels)
+    for channel in channels:
+        node.pubsub.unsubscribe(session, channel)
+        session.push(Push([b"unsubscribe", channel, _count(session)]))
+    if not channels:
+        session.push(Push([b"unsubscribe", None, _count(session)]))
+    return NO_REPLY
+
+
+def _count(session: Session) -> int:
+    return len(session.channels) + len(session.patterns)

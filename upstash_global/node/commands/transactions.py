@@ -1,0 +1,94 @@
+"""MULTI, EXEC, DISCARD, WATCH, UNWATCH."""
+
+from typing import TYPE_CHECKING
+
+from upstash_global.engine.table import (
+    ALL,
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    NO_MULTI,
+    NOSCRIPT,
+    SKIP_SLOWLOG,
+    STALE,
+    TABLE,
+    Family,
+)
+from upstash_global.errors import CommandError, error
+from upstash_global.node.session import Session, Watch
+from upstash_global.node.transactions import run_transaction
+from upstash_global.reply import OK, PENDING, Reply
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+command = Family("transactions").session_command
+
+
+@command("DISCARD", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
+def discard(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Forget the queued commands and the watched keys."""
+    if session.queue is None:
+        raise error("DISCARD without MULTI")
+    _end(session)
+    return OK
+
+
+@command("EXEC", arity=1, flags=NOSCRIPT | LOADING | STALE | SKIP_SLOWLOG)
+def exec_(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Run the queued commands as one unit."""
+    queue = session.queue
+    if queue is None:
+        raise error("EXEC without MULTI")
+    failed = session.queue_failed
+    watches = list(session.watches.values())
+    _end(session)
+    if failed:
+        raise CommandError("EXECABORT", "Transaction discarded because of previous errors.")
+    if not node.is_leader and any(_needs_leader(queued) for queued in queue):
+        node.forwarding.start_exec(session, queue, watches)
+        return PENDING
+    if node.read_refusal is not None and queue:
+        return node.read_refusal
+    return run_transaction(node, session, queue, watches)
+
+
+@command("MULTI", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
+def multi(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Begin to queue commands."""
+    if session.queue is not None:
+        raise error("MULTI calls can not be nested")
+    session.queue = []
+    session.queue_failed = False
+    return OK
+
+
+@command("UNWATCH", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
+def unwatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Forget the watched keys."""
+    session.watches = {}
+    return OK
+
+
+@command("WATCH", arity=-2, flags=NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | NO_MULTI, keys=ALL)
+def watch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Let the next EXEC abort if one of the keys changes before it."""
+    if session.queue is not None:
+        raise error("WATCH inside MULTI is not allowed")
+    context = node.engine.context
+    context.now_ms = node.now_ms
+    for key in argv[1:]:
+        if key not in session.watches:
+            session.watches[key] = Watch(key, node.log.head, context.exists(key))
+    return OK
+
+
+def _needs_leader(argv: list[bytes]) -> bool:
+    row = TABLE.get(argv[0].upper())
+    return row is not None and row.needs_leader
+
+
+def _end(session: Session) -> None:
+    session.queue = None
+    session.queue_failed = False
+    session.watches = {}

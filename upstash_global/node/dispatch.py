@@ -1,0 +1,127 @@
+"""Dispatch: from a client's argv to its reply, as one short list of steps.
+
+    look up → authenticate → permit → queue (MULTI) → serve a session command, or route and execute a data command
+
+A step that refuses answers with a CommandError and nothing has happened. PENDING means that the answer comes later,
+FORWARD that the leader has to give it.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from upstash_global.engine.table import NO_AUTH, NO_MULTI, STALE, Row, lookup
+from upstash_global.errors import CommandError, error
+from upstash_global.node.session import RemoteSession, Session
+from upstash_global.node.users import DEFAULT
+from upstash_global.replication.log import START
+from upstash_global.reply import PENDING, QUEUED, Reply, Special, unpack
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+FORWARD: Final = Special("FORWARD")
+
+NOAUTH: Final = CommandError("NOAUTH", "Authentication required.")
+
+# What runs at once although a transaction is being queued.
+_NEVER_QUEUED: Final = frozenset(["EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"])
+# What a RESP2 connection may do while it is subscribed.
+_WHILE_SUBSCRIBED: Final = frozenset(
+    ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "PING", "QUIT", "RESET"]
+)
+
+
+def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """The reply to one command of this session, PENDING, or FORWARD."""
+    try:
+        row = lookup(argv)
+    except CommandError as refusal:
+        session.queue_failed = True
+        node.metrics.note_refusal(refusal)
+        return refusal
+    refused = _refusal(node, session, row)
+    if refused is not None:
+        session.queue_failed = True
+        row.rejected_calls += 1
+        node.metrics.note_refusal(refused)
+        return refused
+    if session.queue is not None and row.name not in _NEVER_QUEUED:
+        session.queue.append(argv)
+        return QUEUED
+    row.calls += 1
+    serve = row.session_handler
+    if serve is None:
+        reply = run_data(node, session, row, argv)
+    else:
+        try:
+            reply = serve(node, session, argv)
+        except CommandError as failure:
+            reply = failure
+    if type(reply) is CommandError:
+        row.failed_calls += 1
+        node.metrics.note_refusal(reply)
+    return reply
+
+
+def _refusal(node: "Node", session: Session, row: Row) -> CommandError | None:
+    """Why this session may not run this row now, or None."""
+    user = session.user
+    if user is None:
+        if not row.flags & NO_AUTH:
+            return NOAUTH
+    elif user is not DEFAULT and user != DEFAULT:
+        refusal = node.users.refusal(user, row)
+        if refusal is not None:
+            return refusal
+    if session.queue is not None:
+        if row.flags & NO_MULTI:
+            return error("Command not allowed inside a transaction")
+    elif session.protocol == 2 and session.is_subscribed and row.name not in _WHILE_SUBSCRIBED:
+        return error(
+            f"Can't execute '{row.display_name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+        )
+    return None
+
+
+def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Reply:
+    """Route one data command and run it if this is the place."""
+    if row.needs_leader:
+        if not node.is_leader:
+            return FORWARD
+        if node.write_refusal is not None:
+            return node.write_refusal
+        if node.is_sealed:
+            return node.park_until_unsealed(session, argv)
+        return execute_unit(node, session, row, argv)
+    if node.read_refusal is not None and not row.flags & STALE:
+        return node.read_refusal
+    if session.position is not START and not node.is_leader and not node.covers(session.position):
+        return node.park_read(session, argv)
+    engine = node.engine
+    engine.begin(node.now_ms)
+    return engine.execute(row, argv)
+
+
+def execute_unit(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Reply:
+    """Run one command as a unit at the leader and log what it changed."""
+    if session.is_remote:
+        answered = remembered(session)
+        if answered is not PENDING:
+            return answered
+    engine = node.engine
+    engine.begin(node.now_ms)
+    reply = engine.execute(row, argv)
+    effects = engine.take_effects()
+    if effects is not None:
+        node.commit(session, effects, reply)
+    return reply
+
+
+def remembered(session: Session) -> Reply:
+    """What this command of a repeated Forward was answered when it ran first; PENDING if it did not."""
+    assert isinstance(session, RemoteSession)
+    packed = session.remembered.get(len(session.answers))
+    if packed is None:
+        return PENDING
+    if not packed:
+        return CommandError("UNKNOWN", "the write was applied, but its answer was too long to be remembered")
+    return unpack(packed)

@@ -1,0 +1,259 @@
+"""Forwarding: how a replica lets the leader run what only the leader may run, and how the leader does it.
+
+At the replica, from the first command that needs the leader to the end of what was read in that turn, all data commands go
+in one Forward and run in order there. The replica answers once it has applied the leader's head of that moment, so that
+the client reads its own writes; if that takes longer than `sync_wait_ms`, or the node is not streaming, the true reply is
+sent anyway and the session's reads go to the leader until the node has caught up.
+
+Every Forward carries (origin, boot id, session, sequence). It is sent again after a reconnect; the leader answers a repeat
+from what it remembers. A Forward that was sent and not answered within `forward_timeout_ms` ends with -UNKNOWN.
+"""
+
+from typing import TYPE_CHECKING, Final, Optional
+
+from upstash_global.engine.table import BLOCKING, TABLE, Row
+from upstash_global.errors import CommandError
+from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
+from upstash_global.node.session import RemoteSession, Session, Watch
+from upstash_global.replication.log import START, Position
+from upstash_global.replication.messages import Cancel, Forward, Forwarded
+from upstash_global.reply import Reply, pack, unpack
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+NOLEADER: Final = CommandError("NOLEADER", "no leader is reachable; the write was not executed")
+UNKNOWN: Final = CommandError("UNKNOWN", "write may or may not have been applied")
+
+RUN: Final = "run"
+EXEC: Final = "exec"
+
+
+class Outstanding:
+    """One Forward under way, or answered and waiting until this node has applied the leader's head."""
+
+    __slots__ = ("session", "message", "deadline_ms", "n_replies", "answer", "local_counts")
+
+    def __init__(self, session: Session, message: Forward, deadline_ms: int, n_replies: int) -> None:
+        self.session = session
+        self.message = message
+        self.deadline_ms = deadline_ms  # 0: a blocking command, which has no timeout here
+        self.n_replies = n_replies
+        self.answer: Optional[Forwarded] = None
+        self.local_counts: dict[int, int] = {}  # index of a PUBLISH → deliveries on this node
+
+
+class Forwarding:
+    """Both sides: `start`, `answered`, `tick` at the replica; `serve`, `finish`, `cancel` at the leader."""
+
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        self.outstanding: dict[int, Outstanding] = {}  # by session id
+        self.unapplied: dict[int, Outstanding] = {}  # answered, the leader's head not applied here yet
+        self.remotes: dict[tuple[str, str, int], RemoteSession] = {}
+        self.n_forwarded = 0
+        self.n_served = 0
+
+    # -- at the replica -----------------------------------------------------------------------------------------
+
+    def run_end(self, commands: list[list[bytes]], start: int) -> int:
+        """Where the run ends that begins at `start`: before the first session command, behind a blocking one."""
+        end = start
+        while end < len(commands):
+            row = TABLE.get(commands[end][0].upper())
+            if end > start and (row is None or row.handler is None or row.flags & BLOCKING):
+                break
+            end += 1
+            if row is not None and row.flags & BLOCKING:
+                break
+        return end
+
+    def start(self, session: Session, commands: list[list[bytes]], row: Optional[Row] = None) -> None:
+        """Forward a run of commands; the session waits for all their answers."""
+        self._send(session, RUN, commands, [], len(commands), row is not None and bool(row.flags & BLOCKING))
+
+    def start_exec(self, session: Session, commands: list[list[bytes]], watches: list[Watch]) -> None:
+        """Forward a transaction whole; its answer is one reply."""
+        self._send(session, EXEC, commands, watches, 1, False)
+
+    def _send(self, session: Session, kind: str, commands: list[list[bytes]], watches: list[Watch], n: int, blocks: bool) -> None:
+        node = self.node
+        session.waiting = n
+        if not node.can_forward:
+            node.answer(session, [NOLEADER] * n)
+            return
+        session.sequence += 1
+        message = Forward(
+            node.settings.name,
+            node.boot_id,
+            session.id,
+            session.sequence,
+            session.user or "",
+            kind,
+            commands,
+            [(watch.key, watch.position, watch.visible) for watch in watches],
+        )
+        deadline_ms = 0 if blocks else node.local_ms + node.settings.forward_timeout_ms
+        self.outstanding[session.id] = Outstanding(session, message, deadline_ms, n)
+        self.n_forwarded += n
+        node.send(node.leader_name, message)
+
+    def answered(self, message: Forwarded) -> None:
+        """The leader's answer came."""
+        outstanding = self.outstanding.get(message.session)
+        if outstanding is None or outstanding.message.sequence != message.sequence:
+            return  # a repeat, or the client has gone
+        node = self.node
+        if len(message.replies) == 1 and outstanding.n_replies > 1:  # refused as a whole
+            message = Forwarded(message.session, message.sequence, message.replies * outstanding.n_replies, message.head, message.status)
+        outstanding.answer = message
+        if node.covers(message.head) or message.head == START:
+            self._deliver(outstanding)
+        elif node.state_name != "streaming":
+            self._deliver_unapplied(outstanding)
+        else:
+            outstanding.deadline_ms = node.local_ms + node.settings.sync_wait_ms
+            self.unapplied[message.session] = outstanding
+
+    def applied(self) -> None:
+        """This node's position grew: deliver the answers that waited for it."""
+        if self.unapplied:
+            for outstanding in list(self.unapplied.values()):
+                answer = outstanding.answer
+                assert answer is not None
+                if self.node.covers(answer.head):
+                    self._deliver(outstanding)
+
+    def note_publish(self, session_id: int, sequence: int, index: int, count: int) -> None:
+        """A PUBLISH that this node forwarded was delivered here to `count` subscribers."""
+        outstanding = self.outstanding.get(session_id)
+        if outstanding is not None and outstanding.message.sequence == sequence and outstanding.message.kind == RUN:
+            outstanding.local_counts[index] = count
+
+    def connected(self) -> None:
+        """The way to the leader is open (again): send what is under way once more."""
+        for outstanding in self.outstanding.values():
+            if outstanding.answer is None:
+                self.node.send(self.node.leader_name, outstanding.message)
+
+    def tick(self) -> None:
+        """End what has waited too long."""
+        now_ms = self.node.local_ms
+        for outstanding in list(self.outstanding.values()):
+            if not outstanding.deadline_ms or outstanding.deadline_ms > now_ms:
+                continue
+            if outstanding.answer is not None:
+                self._deliver_unapplied(outstanding)
+            else:
+                self._forget(outstanding)
+                self.node.answer(outstanding.session, [UNKNOWN] * outstanding.n_replies)
+
+    def client_gone(self, session: Session) -> None:
+        """Let the leader forget the session, and end what it still runs for it."""
+        outstanding = self.outstanding.get(session.id)
+        if outstanding is not None:
+            self._forget(outstanding)
+        if session.sequence and self.node.can_forward:
+            self.node.send(self.node.leader_name, Cancel(session.id))
+
+    def _deliver(self, outstanding: Outstanding) -> None:
+        answer = outstanding.answer
+        assert answer is not None
+        self._forget(outstanding)
+        replies: list[Reply] = [unpack(packed) for packed in answer.replies]
+        for index, count in outstanding.local_counts.items():
+            if type(replies[index]) is int:
+                replies[index] = count
+        outstanding.session.served = answer.head
+        self.node.answer(outstanding.session, replies)
+
+    def _deliver_unapplied(self, outstanding: Outstanding) -> None:
+        assert outstanding.answer is not None
+        outstanding.session.position = outstanding.answer.head
+        outstanding.session.fresh_until_leader = True
+        self._deliver(outstanding)
+
+    def _forget(self, outstanding: Outstanding) -> None:
+        del self.outstanding[outstanding.session.id]
+        self.unapplied.pop(outstanding.session.id, None)
+
+    # -- at the leader ------------------------------------------------------------------------------------------
+
+    def serve(self, peer: str, message: Forward) -> None:
+        """Run a Forward of another node's session, unless it ran before."""
+        node = self.node
+        key = (message.origin, message.boot_id, message.session)
+        remote = self.remotes.get(key)
+        if remote is None:
+            node.last_session_id += 1
+            remote = RemoteSession(node.last_session_id, peer, message.origin, message.boot_id, message.session)
+            self.remotes[key] = remote
+        remote.peer = peer
+        remote.heard_ms = node.local_ms
+        if message.sequence == remote.sequence:
+            if not remote.waiting:  # the answer was lost on its way: it leaves once more, through the release gate
+                remote.expected = len(remote.answers)
+                node.mark_dirty(remote)
+            return
+        if message.sequence < remote.sequence:
+            return
+        node.abandon(remote)
+        if not node.is_leader:
+            node.send(peer, Forwarded(message.session, message.sequence, [pack(_not_leader(node))], START, "refused"))
+            return
+        remote.sequence = message.sequence
+        remote.user = message.user or None
+        remote.answers = []
+        remote.remembered = node.answers.find(message.origin, message.boot_id, message.session, message.sequence) or {}
+        remote.waiting = 0
+        self.n_served += 1
+        if message.kind == EXEC:
+            remote.expected = 1
+            watches = [Watch(key, position, visible) for key, position, visible in message.watches]
+            node.run_remote_exec(remote, message.commands, watches)
+        else:
+            remote.expected = len(message.commands)
+            node.run(remote, message.commands)
+
+    def attributes(self, remote: RemoteSession, reply: Reply) -> dict[str, object]:
+        """What the entry of a forwarded unit carries so that every node remembers its answer."""
+        packed = pack(reply)
+        return {
+            "o": remote.origin,
+            "b": remote.boot_id,
+            "s": remote.remote_id,
+            "q": remote.sequence,
+            "i": len(remote.answers),
+            "a": packed if len(packed) <= MAX_ANSWER_BYTES else TOO_LONG,
+        }
+
+    def take_answer(self, remote: RemoteSession) -> Optional[Forwarded]:
+        """The answer of a Forward if all its commands are done."""
+        if remote.expected and len(remote.answers) == remote.expected:
+            remote.expected = 0
+            return self._forwarded(remote)
+        return None
+
+    def _forwarded(self, remote: RemoteSession) -> Forwarded:
+        return Forwarded(remote.remote_id, remote.sequence, [pack(reply) for reply in remote.answers], self.node.log.head, "done")
+
+    def cancel(self, peer: str, session_id: int) -> None:
+        for remote in list(self.remotes.values()):
+            if remote.peer == peer and remote.remote_id == session_id:
+                self._drop(remote)
+
+    def silent_peer(self, peer: str) -> None:
+        """A node's stream ended: its parked sessions are let go, its results stay until it returns or is too old."""
+        for remote in list(self.remotes.values()):
+            if remote.peer == peer and not remote.waiting:
+                self._drop(remote)
+
+    def _drop(self, remote: RemoteSession) -> None:
+        self.remotes.pop((remote.origin, remote.boot_id, remote.remote_id), None)
+        self.node.close(remote)
+
+
+def _not_leader(node: "Node") -> CommandError:
+    return CommandError("READONLY", "this node is not the leader; the write was not executed")
+
+

@@ -1,0 +1,507 @@
+"""Node: engine, role and sessions, without a socket, a file or a clock of its own.
+
+    handle(session, commands)   a client speaks
+    receive(peer, message)      another node speaks
+    tick(now)                   time passes
+    take_outbox()               what to do about it: persist, then send, then let answers out — in that order
+
+The leader and the replicas are the same object in two roles. Every reply and push, reads too, leaves through one release
+gate: at the leader nothing computed at head n goes out before n is on disk, when the fsync policy asks for that, and in
+any case before the entry that opened its epoch is.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Final, Optional
+
+import upstash_global.engine.commands  # noqa: F401  (fills the table)
+import upstash_global.node.commands  # noqa: F401
+from upstash_global.engine.dump import digest
+from upstash_global.engine.engine import Effects, Engine
+from upstash_global.engine.sweep import expired_keys
+from upstash_global.engine.table import TABLE
+from upstash_global.errors import CommandError
+from upstash_global.node.answers import Answers
+from upstash_global.node.dispatch import FORWARD, dispatch
+from upstash_global.node.events import Events
+from upstash_global.node.forwarding import Forwarding
+from upstash_global.node.metrics import Metrics
+from upstash_global.node.parking import Parked, Parking
+from upstash_global.node.pubsub import PubSub
+from upstash_global.node.roles import Roles
+from upstash_global.node.session import RemoteSession, Session, Watch
+from upstash_global.node.settings import Settings
+from upstash_global.node.snapshots import Snapshots
+from upstash_global.node.transactions import run_transaction
+from upstash_global.node.users import DEFAULT, Users
+from upstash_global.replication.changes import Changes
+from upstash_global.replication.log import DATA, EPOCH, Entry, Position, ReplicationLog
+from upstash_global.replication.messages import Cancel, Forward, Forwarded, Message
+from upstash_global.replication.storage import Recovered, Storage
+from upstash_global.reply import PENDING, Reply
+
+if TYPE_CHECKING:
+    from random import Random
+
+SWEEP_LIMIT: Final = 200  # expired keys removed per tick
+NO_ATTRIBUTES: Final[dict[str, Any]] = {}
+
+LOADING: Final = CommandError("LOADING", "the node has no complete data yet; it is being synchronized")
+STALE: Final = CommandError("STALE", "this replica is further behind than max-staleness allows")
+MISCONF: Final = CommandError("MISCONF", "the log cannot be written; writes are refused until that is repaired")
+
+
+class Outbox:
+    """What one turn produced. Persist `records`, then send `messages` and `asks`, then write `released`."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.must_sync = False  # an fsync has to be started after the records are written
+        self.messages: list[tuple[str, Message]] = []  # (stream, message)
+        self.asks: list[tuple[str, Message]] = []  # (node, message): sent once, on a stream of its own
+        self.released: list[tuple[Session, Any]] = []  # (session, what its take_output gave)
+
+
+class Node:
+    def __init__(
+        self, settings: Settings, storage: Storage, random: "Random", boot_id: str, clock_us: Callable[[], int]
+    ) -> None:
+        self.settings = settings
+        self.storage = storage
+        self.random = random
+        self.boot_id = boot_id  # new at every start of the process
+        self.clock_us = clock_us  # monotonic microseconds, only for statistics
+        self.local_ms = 0  # this node's own clock, milliseconds since 1970
+        self.now_ms = 0  # leader time; never goes back
+        self.started_ms = 0
+
+        self.engine = Engine(random)
+        self.log = ReplicationLog(settings.backlog_entries, settings.backlog_bytes)
+        self.changes = Changes()
+        self.answers = Answers()
+        self.users = Users(settings.password)
+        self.metrics = Metrics()
+        self.events = Events()
+        self.pubsub = PubSub()
+        self.parking = Parking()
+        self.forwarding = Forwarding(self)
+        self.snapshots = Snapshots(self)
+        self.roles = Roles(self)
+
+        self.is_leader = False
+        self.is_sealed = False  # a switchover is draining: writes wait
+        self.read_refusal: Optional[CommandError] = LOADING
+        self.write_refusal: Optional[CommandError] = None
+        self.sessions: dict[int, Session] = {}
+        self.last_session_id = 0
+        self.monitors: dict[int, Session] = {}
+
+        self.records: list[bytes] = []
+        self.messages: list[tuple[str, Message]] = []
+        self.asks: list[tuple[str, Message]] = []
+        self.dirty: list[Session] = []
+        self.woken = False  # an entry touched keys somebody is parked for
+        self.touched: list[bytes] = []
+        self.gate: deque[tuple[int, Session, Any]] = deque()  # (LSN that must be durable, session, output)
+        self.durable_lsn = 0
+        self.must_be_durable = 0  # the entry that opened the present epoch
+        self.sync_wanted = 0  # highest LSN for which a sync was asked
+        self.engine.context.receivers = self.pubsub.count
+
+    # -- sessions -----------------------------------------------------------------------------------------------
+
+    def open(self, session: Session) -> None:
+        """Take a new client in. Its id comes from `next_session_id`."""
+        if session.user is None and self.users.default_is_open:
+            session.user = DEFAULT
+        self.sessions[session.id] = session
+        self.metrics.n_connections += 1
+
+    def next_session_id(self) -> int:
+        self.last_session_id += 1
+        return self.last_session_id
+
+    def close(self, session: Session) -> None:
+        """The client has gone."""
+        session.killed = True
+        session.input.clear()
+        self.sessions.pop(session.id, None)
+        self.monitors.pop(session.id, None)
+        self.parking.release(session)
+        self.pubsub.leave(session)
+        if not session.is_remote:
+            self.forwarding.client_gone(session)
+
+    def handle(self, session: Session, commands: list[list[bytes]], now_ms: int) -> None:
+        """Run what a client sent, in order; what has to wait is kept."""
+        self.set_clock(now_ms)
+        session.active_ms = self.local_ms
+        if session.waiting or session.input:
+            session.input.extend(commands)
+        else:
+            self.run(session, commands)
+
+    def run(self, session: Session, commands: list[list[bytes]]) -> None:
+        """Run commands until one has to wait; the rest stays in the session's input."""
+        n = len(commands)
+        i = 0
+        while i < n:
+            if session.closing or session.killed:
+                break
+            reply = dispatch(self, session, commands[i])
+            i += 1
+            if reply is FORWARD:
+                end = self.forwarding.run_end(commands, i - 1)
+                if end < n:
+                    session.input.extendleft(reversed(commands[end:]))
+                self.forwarding.start(session, commands[i - 1 : end], TABLE.get(commands[end - 1][0].upper()))
+                break
+            if reply is PENDING:
+                session.waiting = 1
+                if i < n:
+                    session.input.extendleft(reversed(commands[i:]))
+                break
+            session.reply(reply)
+            if self.woken:
+                self.wake()
+        session.n_commands += i
+        self.metrics.n_commands += i
+        session.served = self.log.head
+        if not session.is_dirty:
+            self.mark_dirty(session)
+
+    def answer(self, session: Session, replies: list[Reply]) -> None:
+        """Give a waiting session its answers, and run what it sent meanwhile."""
+        session.waiting = 0
+        for reply in replies:
+            session.reply(reply)
+        self.mark_dirty(session)
+        if session.input and not session.killed:
+            commands = list(session.input)
+            session.input.clear()
+            self.run(session, commands)
+
+    def retry(self, session: Session, argv: list[bytes]) -> Reply:
+        """Dispatch a parked command once more: its reply, or PENDING when it was forwarded or parked again."""
+        reply = dispatch(self, session, argv)
+        if reply is FORWARD:
+            self.forwarding.start(session, [argv])
+            return PENDING
+        return reply
+
+    def mark_dirty(self, session: Session) -> None:
+        if not session.is_dirty:
+            session.is_dirty = True
+            self.dirty.append(session)
+
+    def abandon(self, session: Session) -> None:
+        """Stop what a session waits for, without an answer."""
+        self.parking.release(session)
+        session.waiting = 0
+        session.input.clear()
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def commit(self, session: Optional[Session], effects: Effects, reply: Reply) -> None:
+        """Log what a unit changed, at the leader."""
+        attributes = NO_ATTRIBUTES
+        if session is not None and session.is_remote:
+            assert isinstance(session, RemoteSession)
+            attributes = self.forwarding.attributes(session, reply)
+        entry = self.log.append(self.now_ms, DATA, effects.commands, attributes)
+        self.records.append(entry.record)
+        if attributes:
+            self.answers.note(entry)
+        self._after(entry.position.lsn, effects)
+
+    def apply(self, entry: Entry) -> None:
+        """Replay an entry that the leader logged; the log has accepted it. Raises Divergence."""
+        self.records.append(entry.record)
+        if entry.time_ms > self.now_ms:
+            self.now_ms = entry.time_ms
+        if entry.kind == EPOCH:
+            self.roles.note_epoch(entry.position.epoch)
+            return
+        if entry.commands:
+            effects = self.engine.apply(entry.commands, entry.time_ms)
+            attributes = entry.attributes
+            if effects.published and attributes and attributes.get("o") == self.settings.name and attributes.get("b") == self.boot_id:
+                if len(entry.commands) == 1:
+                    count = self.pubsub.count(effects.published[0][0])
+                    self.forwarding.note_publish(attributes["s"], attributes["q"], attributes["i"], count)
+            self._after(entry.position.lsn, effects)
+        if entry.attributes:
+            self.answers.note(entry)
+
+    def _after(self, lsn: int, effects: Effects) -> None:
+        """What follows from a change, on every node alike."""
+        if effects.flushed:
+            self.changes.note_flush(lsn)
+        self.changes.note(effects.touched, lsn, self.now_ms)
+        if effects.published:
+            for channel, message in effects.published:
+                for session in self.pubsub.deliver(channel, message):
+                    self.mark_dirty(session)
+        if self.parking.by_key:
+            self.touched.extend(effects.touched)
+            self.woken = True
+
+    def wake(self) -> None:
+        """Try the sessions that are parked for keys which were touched."""
+        while self.woken:
+            self.woken = False
+            touched, self.touched = self.touched, []
+            for session, reply in self.parking.wake_keys(touched):
+                self.answer(session, [reply])
+
+    def covers(self, position: Position) -> bool:
+        """Whether this node's state includes everything up to `position`."""
+        head = self.log.head
+        if position.epoch == head.epoch:
+            return position.lsn <= head.lsn
+        return position.lsn <= head.lsn and self.log.history.contains(position)
+
+    def park_read(self, session: Session, argv: list[bytes]) -> Reply:
+        """A read that must not be older than the session's position: wait for it, within bounds, else ask the leader."""
+        if session.fresh_until_leader or self.state_name != "streaming":
+            return FORWARD if self.can_forward else STALE
+        head = self.log.head
+        if session.position.epoch == head.epoch or self.log.history.fork_point(session.position.epoch) is None:
+            parked = Parked(
+                session,
+                lambda: self.retry(session, argv) if self.covers(session.position) else PENDING,
+                self.local_ms + self.settings.sync_wait_ms,
+                lambda: self._read_at_leader(session, argv),
+                [],
+                "position",
+            )
+            self.parking.park(parked)
+            return PENDING
+        return FORWARD if self.can_forward else STALE  # the position was lost in a failover: the leader answers
+
+    def _read_at_leader(self, session: Session, argv: list[bytes]) -> Reply:
+        if not self.can_forward:
+            return STALE
+        session.fresh_until_leader = True
+        return self.retry(session, argv)
+
+    def park_until_unsealed(self, session: Session, argv: list[bytes]) -> Reply:
+        """A write during a switchover: it runs here if that fails, at the new leader if it succeeds."""
+        parked = Parked(
+            session,
+            lambda: PENDING if self.is_sealed else self.retry(session, argv),
+            self.local_ms + self.settings.forward_timeout_ms + self.settings.switchover_ms,
+            lambda: CommandError("READONLY", "the leader is being changed; the write was not executed"),
+            [],
+            "seal",
+        )
+        self.parking.park(parked)
+        return PENDING
+
+    def run_remote_exec(self, remote: RemoteSession, commands: list[list[bytes]], watches: list[Watch]) -> None:
+        """A transaction that another node's session queued."""
+        remote.reply(run_transaction(self, remote, commands, watches))
+        if self.woken:
+            self.wake()
+        self.mark_dirty(remote)
+
+    # -- peers --------------------------------------------------------------------------------------------------
+
+    @property
+    def leader_name(self) -> str:
+        return self.roles.leader_name
+
+    @property
+    def can_forward(self) -> bool:
+        return not self.is_leader and self.roles.forward_is_open
+
+    @property
+    def state_name(self) -> str:
+        """streaming, syncing or disconnected; the leader is always streaming."""
+        return "streaming" if self.is_leader else self.roles.follower.state_name
+
+    def send(self, peer: str, message: Message) -> None:
+        self.messages.append((peer, message))
+
+    def receive(self, peer: str, message: Message, now_ms: int) -> None:
+        """A message of another node; `peer` names the stream it came on (a node we dialled, or an inbound stream)."""
+        self.set_clock(now_ms)
+        if isinstance(message, Forward):
+            self.forwarding.serve(peer, message)
+        elif isinstance(message, Forwarded):
+            self.forwarding.answered(message)
+        elif isinstance(message, Cancel):
+            self.forwarding.cancel(peer, message.session)
+        else:
+            self.roles.receive(peer, message)
+            if not self.is_leader:
+                self.forwarding.applied()
+                self._wake_cause("position")
+                if self.woken:
+                    self.wake()
+            else:
+                self._wake_cause("acks")
+
+    def follow_connected(self, peer: str, now_ms: int) -> None:
+        """The stream on which this node follows `peer` is open."""
+        self.set_clock(now_ms)
+        self.roles.follow_connected(peer)
+
+    def forward_connected(self, peer: str, now_ms: int) -> None:
+        """The stream on which this node forwards to `peer` is open."""
+        self.set_clock(now_ms)
+        if peer == self.leader_name:
+            self.roles.forward_is_open = True
+            self.forwarding.connected()
+
+    def forward_disconnected(self, peer: str, now_ms: int) -> None:
+        self.set_clock(now_ms)
+        if peer == self.leader_name:
+            self.roles.forward_is_open = False
+
+    def disconnected(self, peer: str, now_ms: int) -> None:
+        """A follow stream, ours or another's, or an inbound forward stream has ended."""
+        self.set_clock(now_ms)
+        self.roles.disconnected(peer)
+        self.forwarding.silent_peer(peer)
+
+    def _wake_cause(self, cause: str) -> None:
+        if self.parking.by_cause.get(cause):
+            for session, reply in self.parking.wake_all(cause):
+                self.answer(session, [reply])
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def set_clock(self, now_ms: int) -> None:
+        """Learn this node's own time and derive leader time from it; neither ever goes back."""
+        if now_ms > self.local_ms:
+            self.local_ms = now_ms
+        leader_ms = self.local_ms if self.is_leader else self.roles.follower.leader_now(self.local_ms)
+        if leader_ms > self.now_ms:
+            self.now_ms = leader_ms
+
+    def tick(self, now_ms: int) -> None:
+        """Everything that happens because time passes; call it every 10 to 50 ms."""
+        self.set_clock(now_ms)
+        if not self.started_ms:
+            self.started_ms = self.local_ms
+        self.roles.tick()
+        self.forwarding.tick()
+        self.snapshots.tick()
+        if self.is_leader and not self.is_sealed and self.write_refusal is None:
+            self.sweep()
+        for session, reply in self.parking.expire(self.local_ms):
+            if reply is not PENDING:
+                self.answer(session, [reply])
+        self._wake_cause("seal")
+        self.read_refusal = self._read_refusal()
+
+    def sweep(self) -> None:
+        """Log the removal of keys whose deadline has passed."""
+        row = TABLE[b"_EXPIRED"]
+        for key in expired_keys(self.engine.keyspace, self.now_ms, SWEEP_LIMIT):
+            self.engine.begin(self.now_ms)
+            self.engine.execute(row, [b"_EXPIRED", key])
+            effects = self.engine.take_effects()
+            assert effects is not None
+            self.commit(None, effects, None)
+
+    def _read_refusal(self) -> Optional[CommandError]:
+        if self.is_leader:
+            return None
+        if not self.roles.has_data:
+            return LOADING
+        limit = self.settings.max_staleness_ms
+        if limit and self.staleness_ms > limit:
+            return STALE
+        return None
+
+    @property
+    def staleness_ms(self) -> int:
+        """Age of the newest state this node is known to hold completely; 0 on the leader."""
+        return 0 if self.is_leader else self.roles.follower.staleness_ms(self.local_ms)
+
+    # -- the outbox and the release gate ------------------------------------------------------------------------
+
+    def take_outbox(self) -> Outbox:
+        """What this turn produced; empty fields when nothing did."""
+        outbox = Outbox()
+        outbox.records = self.records
+        if self.records:
+            self.records = []
+        head_lsn = self.log.head.lsn
+        always = self.settings.fsync == "always"
+        required = 0
+        if self.is_leader:
+            required = head_lsn if always else self.must_be_durable
+            for peer, message in self.roles.advance_feeds(self.durable_lsn if always else head_lsn):
+                self.messages.append((peer, message))
+        else:
+            for peer, message in self.roles.advance_feeds(head_lsn):
+                self.messages.append((peer, message))
+        if self.dirty:
+            dirty, self.dirty = self.dirty, []
+            for session in dirty:
+                session.is_dirty = False
+                output: Any
+                if session.is_remote:
+                    assert isinstance(session, RemoteSession)
+                    output = self.forwarding.take_answer(session)
+                else:
+                    output = session.take_output()
+                if output is not None:
+                    self.gate.append((required, session, output))
+        self._release(outbox)
+        if self.messages:
+            outbox.messages = self.messages
+            self.messages = []
+        if self.asks:
+            outbox.asks = self.asks
+            self.asks = []
+        wanted = head_lsn if always else required
+        if wanted > self.durable_lsn and wanted > self.sync_wanted:
+            self.sync_wanted = wanted
+            outbox.must_sync = True
+        return outbox
+
+    def persisted(self, lsn: int) -> None:
+        """Everything up to `lsn` is on disk; call `take_outbox` afterwards."""
+        if lsn > self.durable_lsn:
+            self.durable_lsn = lsn
+            self.roles.durable(lsn)
+
+    def storage_failed(self, reason: str) -> None:
+        """The log could not be written: writes are refused. What is not on disk has not been answered."""
+        self.write_refusal = MISCONF
+        self.gate.clear()
+        self.events.note(self.now_ms, "storage-failed", reason, "error")
+
+    def _release(self, outbox: Outbox) -> None:
+        gate = self.gate
+        while gate and gate[0][0] <= self.durable_lsn:
+            _, session, output = gate.popleft()
+            if session.is_remote:
+                assert isinstance(session, RemoteSession)
+                self.messages.append((session.peer, output))
+            else:
+                outbox.released.append((session, output))
+
+    # -- whole state --------------------------------------------------------------------------------------------
+
+    def system_tables(self) -> dict[str, Any]:
+        """Everything beside the keyspace that the log determines, by name, as plain structures."""
+        return {"answers": self.answers.dump()}
+
+    def load_system_tables(self, tables: dict[str, Any]) -> None:
+        self.answers.load(tables.get("answers"))
+
+    def restore(self, recovered: Recovered) -> None:
+        """Take over what storage holds: the newest snapshot, then the log behind it."""
+        self.snapshots.restore(recovered)
+
+    def digest(self) -> str:
+        """Equal positions mean equal digests: keyspace (hidden keys included) and system tables."""
+        return digest(self.engine.keyspace, self.system_tables())
+
+    def status(self) -> dict[str, Any]:
+        """What the admin port, the CLI and other nodes are told."""
+        return self.roles.status()

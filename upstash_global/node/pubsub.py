@@ -1,0 +1,66 @@
+"""Channels and patterns, and who hears them on this node.
+
+A message travels in the log and is delivered on every node as the entry is applied: in order, at most once per node.
+"""
+
+from upstash_global.engine.types.glob import matches
+from upstash_global.node.session import Session
+from upstash_global.reply import Push
+
+
+class PubSub:
+    def __init__(self) -> None:
+        self.channels: dict[bytes, dict[int, Session]] = {}
+        self.patterns: dict[bytes, dict[int, Session]] = {}
+
+    def subscribe(self, session: Session, channel: bytes) -> None:
+        session.channels[channel] = None
+        self.channels.setdefault(channel, {})[session.id] = session
+
+    def psubscribe(self, session: Session, pattern: bytes) -> None:
+        session.patterns[pattern] = None
+        self.patterns.setdefault(pattern, {})[session.id] = session
+
+    def unsubscribe(self, session: Session, channel: bytes) -> None:
+        session.channels.pop(channel, None)
+        _drop(self.channels, channel, session)
+
+    def punsubscribe(self, session: Session, pattern: bytes) -> None:
+        session.patterns.pop(pattern, None)
+        _drop(self.patterns, pattern, session)
+
+    def leave(self, session: Session) -> None:
+        """Forget a session that is gone, or was reset."""
+        for channel in list(session.channels):
+            self.unsubscribe(session, channel)
+        for pattern in list(session.patterns):
+            self.punsubscribe(session, pattern)
+
+    def count(self, channel: bytes) -> int:
+        """How many deliveries a message on this channel makes here: what PUBLISH answers."""
+        n = len(self.channels.get(channel, ()))
+        for pattern, sessions in self.patterns.items():
+            if matches(pattern, channel):
+                n += len(sessions)
+        return n
+
+    def deliver(self, channel: bytes, message: bytes) -> list[Session]:
+        """Push a message to everyone who listens, channels before patterns as Redis does; the sessions reached."""
+        reached: list[Session] = []
+        for session in self.channels.get(channel, {}).values():
+            session.push(Push([b"message", channel, message]))
+            reached.append(session)
+        for pattern, sessions in self.patterns.items():
+            if matches(pattern, channel):
+                for session in sessions.values():
+                    session.push(Push([b"pmessage", pattern, channel, message]))
+                    reached.append(session)
+        return reached
+
+
+def _drop(table: dict[bytes, dict[int, Session]], name: bytes, session: Session) -> None:
+    sessions = table.get(name)
+    if sessions is not None:
+        sessions.pop(session.id, None)
+        if not sessions:
+            del table[name]

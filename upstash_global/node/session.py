@@ -1,0 +1,123 @@
+"""Session: one client connection, as the node sees it.
+
+A session runs its commands strictly in order. While answers are outstanding (`waiting` above 0) what is read next stays
+in `input`. Replies and pushes leave through `reply` and `push`, which a shell overrides to encode them; the node collects
+the sessions that have something to say and lets them out through its release gate.
+
+A RemoteSession stands at the leader for a session of another node. It runs the commands of one Forward at a time and
+keeps the answers of the last, so that a repeated Forward gets the same ones.
+"""
+
+from collections import deque
+from typing import Any, Optional
+
+from upstash_global.replication.log import START, Position
+from upstash_global.reply import NO_REPLY, Push, Reply
+
+REPLY_ON = 0
+REPLY_OFF = 1
+REPLY_SKIP_NEXT = 2  # CLIENT REPLY SKIP was the last command
+REPLY_SKIP = 3  # the running command answers nothing
+
+
+class Watch:
+    """What EXEC needs to know about a watched key."""
+
+    __slots__ = ("key", "position", "visible")
+
+    def __init__(self, key: bytes, position: Position, visible: bool) -> None:
+        self.key = key
+        self.position = position  # the node's position when WATCH ran
+        self.visible = visible  # whether the key was there
+
+
+class Session:
+    def __init__(self, session_id: int, user: Optional[str], address: str = "", created_ms: int = 0) -> None:
+        self.id = session_id
+        self.user = user  # None until authenticated
+        self.address = address
+        self.local_address = ""
+        self.created_ms = created_ms
+        self.active_ms = created_ms
+        self.protocol = 2
+        self.name = b""
+        self.library_name = b""
+        self.library_version = b""
+        self.last_command = "NULL"
+        self.no_evict = False
+        self.no_touch = False
+        self.reply_mode = REPLY_ON
+        self.input: deque[list[bytes]] = deque()  # read, not yet run
+        self.waiting = 0  # answers outstanding; nothing runs meanwhile
+        self.queue: Optional[list[list[bytes]]] = None  # MULTI: the commands so far
+        self.queue_failed = False  # a queued command was refused: EXEC aborts
+        self.watches: dict[bytes, Watch] = {}
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.position = START  # reads must not be older than this
+        self.served = START  # the position at which the newest reply was computed
+        self.sequence = 0  # number of the last Forward
+        self.fresh_until_leader = False  # `position` could not be reached here in time: reads go to the leader
+        self.closing = False  # to be closed once its replies are out
+        self.killed = False  # to be closed at once
+        self.is_dirty = False  # listed in the node's dirty sessions
+        self.is_monitor = False
+        self.is_remote = False
+        self.bytes_in = 0
+        self.n_commands = 0
+
+    @property
+    def is_subscribed(self) -> bool:
+        return bool(self.channels) or bool(self.patterns)
+
+    def reply(self, reply: Reply) -> None:
+        """Take the answer of the oldest unanswered command."""
+        if reply is NO_REPLY:
+            return
+        if self.reply_mode != REPLY_ON:
+            if self.reply_mode == REPLY_SKIP_NEXT:  # the answer of CLIENT REPLY SKIP itself
+                self.reply_mode = REPLY_SKIP
+            elif self.reply_mode == REPLY_SKIP:
+                self.reply_mode = REPLY_ON
+            return
+        self.write(reply)
+
+    def push(self, push: Push) -> None:
+        """Take something that nobody asked for just now."""
+        if self.reply_mode != REPLY_OFF:
+            self.write(push)
+
+    def write(self, reply: Reply) -> None:
+        """Encode a reply for the client; what a shell overrides."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """RESET: everything as after connecting, except id and address."""
+        self.queue = None
+        self.queue_failed = False
+        self.watches = {}
+        self.protocol = 2
+        self.name = b""
+        self.no_evict = False
+        self.no_touch = False
+        self.reply_mode = REPLY_ON
+        self.is_monitor = False
+
+
+class RemoteSession(Session):
+    """A session of another node that runs commands here, at the leader."""
+
+    def __init__(self, session_id: int, peer: str, origin: str, boot_id: str, remote_id: int) -> None:
+        super().__init__(session_id, None)
+        self.is_remote = True
+        self.peer = peer  # the stream to answer on; changes when the node reconnects
+        self.origin = origin
+        self.boot_id = boot_id
+        self.remote_id = remote_id
+        self.expected = 0  # commands of the running Forward
+        self.answers: list[Any] = []  # its replies so far
+        self.remembered: dict[int, bytes] = {}  # command index → packed reply, of an earlier run of the same Forward
+        self.heard_ms = 0
+
+    def write(self, reply: Reply) -> None:
+        self.answers.append(reply)

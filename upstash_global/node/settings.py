@@ -1,0 +1,41 @@
+"""What a node has to know of its configuration; plain values, so that the node needs no file and no environment."""
+
+from typing import Optional
+
+
+class Peer:
+    """A node of the cluster."""
+
+    __slots__ = ("name", "region", "index", "is_candidate", "resp", "rest")
+
+    def __init__(self, name: str, region: str, index: int, is_candidate: bool = True, resp: str = "", rest: str = "") -> None:
+        self.name = name
+        self.region = region
+        self.index = index  # position in the cluster file; the last byte of an epoch
+        self.is_candidate = is_candidate
+        self.resp = resp  # host:port that clients are told
+        self.rest = rest  # base URL that clients are told
+
+
+class Settings:
+    def __init__(self, name: str, peers: list[Peer], cluster_id: str, first_leader: str) -> None:
+        self.name = name
+        self.peers = {peer.name: peer for peer in peers}  # this node included
+        self.cluster_id = cluster_id
+        self.first_leader = first_leader  # leads an empty cluster; afterwards the nodes' own state decides
+        self.password: Optional[str] = None
+        self.fsync = "everysec"  # always, everysec or no
+        self.backlog_entries = 100_000
+        self.backlog_bytes = 64 << 20
+        self.heartbeat_ms = 100
+        self.silence_ms = 5_000
+        self.sync_wait_ms = 1_000
+        self.forward_timeout_ms = 5_000
+        self.max_staleness_ms = 60_000  # 0: serve however stale
+        self.switchover_ms = 10_000
+        self.snapshot_bytes = 64 << 20  # log bytes after which a new snapshot is begun
+        self.version = ""
+
+    @property
+    def me(self) -> Peer:
+        return self.peers[self.name]

@@ -1,0 +1,73 @@
+"""Transactions: a queue of commands run as one unit, if no watched key has changed.
+
+A transaction of reads alone runs where the client is; any other runs at the leader, which asks the change index. It aborts
+when a watched key changed after the position at which it was watched, was visible then and is hidden now, or when that
+position lies off the leader's history or below the index's floor.
+"""
+
+from typing import TYPE_CHECKING
+
+from upstash_global.engine.table import Row, lookup
+from upstash_global.errors import CommandError
+from upstash_global.node.dispatch import remembered
+from upstash_global.node.session import Session, Watch
+from upstash_global.reply import NULL_ARRAY, PENDING, Reply
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+
+def is_dirty(node: "Node", watches: list[Watch]) -> bool:
+    """Whether one of the watched keys may have changed since."""
+    context = node.engine.context
+    context.now_ms = node.now_ms
+    for watch in watches:
+        if not node.log.history.contains(watch.position, node.log.head):
+            return True
+        if node.changes.changed_after(watch.key, watch.position.lsn):
+            return True
+        if watch.visible and not context.exists(watch.key):
+            return True
+    return False
+
+
+def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], watches: list[Watch]) -> Reply:
+    """Run the queued commands as one unit: a list of their replies, or NULL_ARRAY when a watched key changed."""
+    rows: list[Row] = []
+    writes = False
+    for argv in queue:
+        try:
+            row = lookup(argv)
+        except CommandError as refusal:
+            return CommandError("EXECABORT", f"Transaction discarded because of: {refusal.text}")
+        refused = node.users.refusal(session.user, row) if session.user is not None else None
+        if refused is not None:
+            return CommandError("EXECABORT", f"Transaction discarded because of: {refused.text}")
+        rows.append(row)
+        writes = writes or row.needs_leader
+    if session.is_remote:
+        answered = remembered(session)
+        if answered is not PENDING:
+            return answered
+    if writes and node.write_refusal is not None:
+        return CommandError("EXECABORT", f"Transaction discarded because of: {node.write_refusal.text}")
+    if is_dirty(node, watches):
+        return NULL_ARRAY
+    node.engine.begin(node.now_ms)
+    replies: list[Reply] = []
+    for row, argv in zip(rows, queue, strict=True):
+        replies.append(_run_one(node, session, row, argv))
+    effects = node.engine.take_effects()
+    if effects is not None:
+        node.commit(session, effects, replies)
+    return replies
+
+
+def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Reply:
+    row.calls += 1
+    if row.session_handler is None:
+        return node.engine.execute(row, argv)
+    try:
+        return row.session_handler(node, session, argv)
+    except CommandError as failure:
+        return failure
