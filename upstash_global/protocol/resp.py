@@ -9,7 +9,6 @@ way: a tight loop, nearly all traffic. Whatever it does not like, it leaves to t
 between two feeds and knows every error. The second alone would be correct.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.errors import CommandError, ProtocolError
@@ -29,6 +28,7 @@ _N_PREPARED: Final = 1024
 _BULK_HEADS: Final = [b"$%d\r\n" % length for length in range(_N_PREPARED)]
 _INTEGERS: Final = [b":%d\r\n" % number for number in range(_N_PREPARED)]
 _ARRAY: Final = b"*"
+_COLON: Final = b":"
 
 # Before AUTH: what a stranger may make us hold (the same numbers as Redis).
 UNAUTHENTICATED_ARGUMENTS: Final = 10
@@ -38,6 +38,7 @@ UNAUTHENTICATED_BUFFER: Final = 1024 * 1024
 _STAR: Final = 42
 _DOLLAR: Final = 36
 _CR: Final = 13
+_MOST_DIGITS: Final = 10  # of a length worth reading quickly
 _CRLF: Final = b"\r\n"
 _ZERO: Final = 48
 _NINE: Final = 57
@@ -112,6 +113,7 @@ class Parser:
             self.error = mistake
             self._rest = b""
             self._argv = []
+            self._argv_bytes = 0
             self._bulk = bytearray()
         return commands
 
@@ -143,17 +145,19 @@ class Parser:
         at: i64 = begin
         start: i64 = begin
         first: i64
+        stop: i64
         count: i64
         length: i64
         end: i64
         while at < size and data[at] == _STAR:
             at += 1
             first = at
+            stop = min(size, at + _MOST_DIGITS)
             count = 0
-            while at < size and _ZERO <= data[at] <= _NINE:
+            while at < stop and _ZERO <= data[at] <= _NINE:
                 count = count * 10 + data[at] - _ZERO
                 at += 1
-            if at == first or at - first > 7 or at >= size or data[at] != _CR or data[first] == _ZERO:
+            if at == first or at >= size or data[at] != _CR or data[first] == _ZERO:
                 return start
             if count > max_arguments:
                 return start
@@ -164,11 +168,12 @@ class Parser:
                     return start
                 at += 1
                 first = at
+                stop = min(size, at + _MOST_DIGITS)
                 length = 0
-                while at < size and _ZERO <= data[at] <= _NINE:
+                while at < stop and _ZERO <= data[at] <= _NINE:
                     length = length * 10 + data[at] - _ZERO
                     at += 1
-                if at == first or at - first > 10 or at >= size or data[at] != _CR:
+                if at == first or at >= size or data[at] != _CR:
                     return start
                 if (data[first] == _ZERO and at - first > 1) or length > max_bulk:
                     return start
@@ -362,7 +367,7 @@ def _text(data: bytes) -> str:
 
 def encode(out: bytearray, reply: Reply, version: int) -> None:
     """Append `reply` as RESP2 or RESP3 bytes, as the table in reply.py says; the commonest kinds come first."""
-    if isinstance(reply, (bytes, bytearray)):
+    if isinstance(reply, bytes):
         _encode_bulk(out, reply)
     elif reply is OK:
         out += b"+OK\r\n"
@@ -374,21 +379,21 @@ def encode(out: bytearray, reply: Reply, version: int) -> None:
         else:
             out += b"#t\r\n" if reply else b"#f\r\n"
     elif isinstance(reply, int):
-        out += _INTEGERS[reply] if 0 <= reply < _N_PREPARED else b":%d\r\n" % reply
-    elif isinstance(reply, (list, tuple)):
+        out += _INTEGERS[reply] if 0 <= reply < _N_PREPARED else _COLON + str(reply).encode() + _CRLF
+    elif isinstance(reply, list):
         _encode_array(out, _ARRAY, reply, version)
     else:
         _encode_rare(out, reply, version)
 
 
-def _encode_bulk(out: bytearray, data: bytes | bytearray) -> None:
+def _encode_bulk(out: bytearray, data: bytes) -> None:
     length = len(data)
     out += _BULK_HEADS[length] if length < _N_PREPARED else b"$%d\r\n" % length
     out += data
     out += _CRLF
 
 
-def _encode_array(out: bytearray, kind: bytes, items: Sequence[Reply], version: int) -> None:
+def _encode_array(out: bytearray, kind: bytes, items: list[Reply], version: int) -> None:
     out += b"%b%d\r\n" % (kind, len(items))
     for item in items:
         encode(out, item, version)
@@ -406,19 +411,20 @@ def _encode_rare(out: bytearray, reply: Reply, version: int) -> None:
             _encode_bulk(out, format_double(reply))
         else:
             out += b",%b\r\n" % format_double(reply)
+    elif isinstance(reply, bytearray):
+        _encode_bulk(out, bytes(reply))
     elif isinstance(reply, str):
         _encode_bulk(out, _utf8(reply))
+    elif isinstance(reply, tuple):
+        _encode_array(out, _ARRAY, list(reply), version)
     elif isinstance(reply, dict):
         out += (b"*%d\r\n" % (2 * len(reply))) if version == 2 else (b"%%%d\r\n" % len(reply))
         for key, value in reply.items():
             encode(out, key, version)
             encode(out, value, version)
     elif isinstance(reply, Pairs):
-        if version == 2:
-            reply = [part for pair in reply.items for part in pair]
-        else:
-            reply = reply.items
-        _encode_array(out, _ARRAY, reply, version)
+        pairs = reply.items
+        _encode_array(out, _ARRAY, pairs if version == 3 else [part for pair in pairs for part in pair], version)
     elif isinstance(reply, Set):
         _encode_array(out, _ARRAY if version == 2 else b"~", reply.items, version)
     elif isinstance(reply, Push):
