@@ -1,0 +1,248 @@
+"""The commands of each family, in the notation of grammar.py. A common form may stand several times."""
+
+from typing import Final
+
+STRINGS: Final = """
+APPEND key value
+DECR key
+DECRBY key int
+GET key
+GET key
+GETDEL key
+GETEX key
+GETEX key (EX seconds|PX milliseconds|EXAT at|PXAT at_ms|PERSIST)
+GETEX key {EX seconds|PX milliseconds|PERSIST}
+GETRANGE key index index
+GETSET key value
+INCR key
+INCR key
+INCRBY key int
+INCRBYFLOAT key float
+LCS key key {LEN|IDX|MINMATCHLEN size|WITHMATCHLEN}
+MGET key...
+MSET (key value)...
+MSETNX (key value)...
+PSETEX key milliseconds value
+SET key value
+SET key value
+SET key value (NX|XX) [GET]
+SET key value [EX seconds|PX milliseconds|EXAT at|PXAT at_ms|KEEPTTL]
+SET key value {NX|XX|GET|EX seconds|PX milliseconds|KEEPTTL}
+SETEX key seconds value
+SETNX key value
+SETRANGE key offset value
+STRLEN key
+SUBSTR key index index
+"""
+
+KEYS: Final = """
+COPY key key {DB db|REPLACE}
+DEL key...
+EXISTS key...
+EXPIRE key seconds [NX|XX|GT|LT]
+EXPIRE key seconds {NX|XX|GT|LT}
+EXPIREAT key at [NX|XX|GT|LT]
+EXPIRETIME key
+KEYS pattern
+MEMORY USAGE key [SAMPLES size]
+OBJECT ENCODING key
+OBJECT FREQ key
+OBJECT IDLETIME key
+OBJECT REFCOUNT key
+PERSIST key
+PEXPIRE key milliseconds [NX|XX|GT|LT]
+PEXPIREAT key at_ms [NX|XX|GT|LT]
+PEXPIRETIME key
+PTTL key
+RANDOMKEY
+RENAME key key
+RENAMENX key key
+SCAN cursor {MATCH pattern|COUNT positive|TYPE type}
+SORT key {BY by_pattern|LIMIT index count|GET by_pattern|ASC|DESC|STORE key}
+SORT key ALPHA {LIMIT index count|GET by_pattern|ASC|DESC|STORE key}
+SORT_RO key {BY by_pattern|LIMIT index count|GET by_pattern|ASC|DESC|ALPHA}
+TOUCH key...
+TTL key
+TYPE key
+UNLINK key...
+DBSIZE
+"""
+
+HASHES: Final = """
+HDEL key field...
+HEXISTS key field
+HGET key field
+HGETALL key
+HINCRBY key field int
+HINCRBYFLOAT key field float
+HKEYS key
+HLEN key
+HMGET key field...
+HMSET key (field value)...
+HRANDFIELD key
+HRANDFIELD key count
+HRANDFIELD key count WITHVALUES
+HSCAN key cursor {MATCH pattern|COUNT positive}
+HSET key (field value)...
+HSET key (field value)...
+HSET key field value
+HSETNX key field value
+HSTRLEN key field
+HVALS key
+"""
+
+LISTS: Final = """
+LINDEX key index
+LINSERT key (BEFORE|AFTER) value value
+LLEN key
+LMOVE key key (LEFT|RIGHT) (LEFT|RIGHT)
+LMPOP keys (LEFT|RIGHT) [COUNT positive]
+LPOP key [size]
+LPOS key value {RANK count|COUNT size|MAXLEN size}
+LPUSH key value...
+LPUSH key value...
+LPUSHX key value...
+LRANGE key index index
+LREM key count value
+LSET key index value
+LTRIM key index index
+RPOP key [size]
+RPOPLPUSH key key
+RPUSH key value...
+RPUSH key value...
+RPUSHX key value...
+"""
+
+SETS: Final = """
+SADD key member...
+SADD key member...
+SADD key int...
+SCARD key
+SDIFF key...
+SDIFFSTORE key key...
+SINTER key...
+SINTERCARD keys [LIMIT size]
+SINTERSTORE key key...
+SISMEMBER key member
+SMEMBERS key
+SMISMEMBER key member...
+SMOVE key key member
+SPOP key
+SPOP key size
+SRANDMEMBER key
+SRANDMEMBER key count
+SREM key member...
+SSCAN key cursor {MATCH pattern|COUNT positive}
+SUNION key...
+SUNIONSTORE key key...
+"""
+
+SORTED_SETS: Final = """
+ZADD key (score member)...
+ZADD key (score member)...
+ZADD lex_key (0 member)...
+ZADD lex_key (0 member)...
+SET wrong_key value
+ZADD key [NX|XX] [GT|LT] [CH] (score member)...
+ZADD key {NX|XX|GT|LT|CH} INCR score member
+ZADD key {NX|XX|GT|LT|CH|INCR} (score member)...
+ZCARD key
+ZCOUNT key score_bound score_bound
+ZDIFF keys [WITHSCORES]
+ZDIFFSTORE key keys
+ZINCRBY key score member
+ZINTER keys [WEIGHTS weights] [AGGREGATE (SUM|MIN|MAX)] [WITHSCORES]
+ZINTERCARD keys [LIMIT size]
+ZINTERSTORE key keys {WEIGHTS weights|AGGREGATE (SUM|MIN|MAX)}
+ZLEXCOUNT lex_key lex_bound lex_bound
+ZMPOP keys (MIN|MAX) [COUNT positive]
+ZMSCORE key member...
+ZPOPMAX key [size]
+ZPOPMIN key [size]
+ZRANDMEMBER key
+ZRANDMEMBER key count [WITHSCORES]
+ZRANGE key index index [REV] [WITHSCORES]
+ZRANGE key score_bound score_bound BYSCORE {REV|LIMIT index count|WITHSCORES}
+ZRANGE lex_key lex_bound lex_bound BYLEX {REV|LIMIT index count}
+ZRANGE key index index {REV|BYSCORE|WITHSCORES}
+ZRANGE lex_key lex_bound lex_bound {REV|BYLEX|WITHSCORES}
+ZRANGEBYLEX lex_key lex_bound lex_bound [LIMIT index count]
+ZRANGEBYSCORE key score_bound score_bound {WITHSCORES|LIMIT index count}
+ZRANGESTORE key key index index [REV]
+ZRANGESTORE key key score_bound score_bound BYSCORE {REV|LIMIT index count}
+ZRANGESTORE lex_key lex_key lex_bound lex_bound BYLEX {REV|LIMIT index count}
+ZRANK key member
+ZRANK key member WITHSCORE
+ZREM key member...
+ZREMRANGEBYLEX lex_key lex_bound lex_bound
+ZREMRANGEBYRANK key index index
+ZREMRANGEBYSCORE key score_bound score_bound
+ZREVRANGE key index index [WITHSCORES]
+ZREVRANGEBYLEX lex_key lex_bound lex_bound [LIMIT index count]
+ZREVRANGEBYSCORE key score_bound score_bound {WITHSCORES|LIMIT index count}
+ZREVRANK key member
+ZREVRANK key member WITHSCORE
+ZSCAN key cursor {MATCH pattern|COUNT positive}
+ZSCORE key member
+ZUNION keys [WEIGHTS weights] [AGGREGATE (SUM|MIN|MAX)] [WITHSCORES]
+ZUNIONSTORE key keys {WEIGHTS weights|AGGREGATE (SUM|MIN|MAX)}
+"""
+
+BITMAPS: Final = """
+BITCOUNT key
+BITCOUNT key index index [BYTE|BIT]
+BITFIELD key {GET field_type field_offset|SET field_type field_offset int|INCRBY field_type field_offset int|OVERFLOW (WRAP|SAT|FAIL)}
+BITFIELD_RO key (GET field_type field_offset)...
+BITOP (AND|OR|XOR) key key...
+BITOP NOT key key
+BITPOS key bit [index]
+BITPOS key bit index index [BYTE|BIT]
+GETBIT key bit_offset
+SETBIT key bit_offset bit
+SETBIT key bit_offset bit
+SET key value
+GET key
+"""
+
+# Run between the commands of every family: other types under the same keys, deadlines, and keys that vanish.
+MIXTURE: Final = """
+SET key value
+RPUSH key value...
+HSET key (field value)...
+SADD key member...
+ZADD key (score member)...
+SETBIT key bit_offset bit
+DEL key
+UNLINK key...
+EXPIRE key seconds
+PERSIST key
+RENAME key key
+COPY key key
+OBJECT ENCODING key
+TYPE key
+TTL key
+"""
+
+FAMILIES: Final[dict[str, str]] = {
+    "strings": STRINGS,
+    "keys": KEYS,
+    "hashes": HASHES,
+    "lists": LISTS,
+    "sets": SETS,
+    "sorted-sets": SORTED_SETS,
+    "bitmaps": BITMAPS,
+}
+
+
+def lines_of(table: str) -> list[str]:
+    return table.strip().splitlines()
+
+
+def command_of(line: str) -> list[str]:
+    """["OBJECT", "ENCODING"] of `OBJECT ENCODING key`: the leading capital words."""
+    words: list[str] = []
+    for word in line.split():
+        if word != word.upper() or not word[0].isalpha():
+            break
+        words.append(word)
+    return words

@@ -1,0 +1,249 @@
+"""Command lines at random, from syntaxes written as Redis's manual writes them.
+
+    SET key value {NX|XX|GET|EX seconds|KEEPTTL}
+
+| in a syntax | in a line                                             |
+|-------------|-------------------------------------------------------|
+| UPPER       | that word                                             |
+| lower       | an argument of that kind, see KINDS                   |
+| (a|b)       | one of them                                           |
+| [a|b]       | one of them or nothing                                |
+| {a|b|c}     | some of them in any order, rarely one of them twice   |
+| x...        | x once or several times                               |
+
+Most lines are valid; about one in twelve is spoilt afterwards: a word too few or too many, junk, another order.
+"""
+
+import re
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+Argv = list[bytes]
+Node = tuple[str, Any]
+
+OWN_KEYS: Final = [b"k0", b"k1", b"k2", b"k3", b"k4", b"k5"]
+FOREIGN_KEYS: Final = [b"x0", b"x1"]  # mostly hold values of other families
+LEX_KEYS: Final = [b"l0", b"l1"]  # sorted sets of equal scores: elsewhere Redis leaves ranges by lex undefined
+WRONG_KEY: Final = b"s0"  # among LEX_KEYS, but a string
+KEYS: Final = [*OWN_KEYS, *FOREIGN_KEYS, *LEX_KEYS, WRONG_KEY, b""]
+
+# Never a large valid negative count: SRANDMEMBER and its like would answer that many members.
+JUNK: Final = [
+    b"", b"abc", b"1.5", b" 1", b"+1", b"01", b"-0", b"1e3", b"0x10", b"nan", b"inf", b"9223372036854775808",
+    b"-9223372036854775809", b"99999999999999999999", b"\x00\xff", b"WITHSCORES", b"COUNT", b"LIMIT", b"(1", b"[a",
+]  # fmt: skip
+WORDS: Final = [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"aa", b"ab", b"ba", b"B", b"foo", b"bar"]
+NUMBERS: Final = [b"0", b"1", b"2", b"3", b"-1", b"-2", b"10", b"42", b"100", b"-7", b"123456"]
+ODD_VALUES: Final = [
+    b"", b"3.5", b"-1.25", b" 1", b"0x10", b"nan", b"1e5", b"hello world", b"\x00\x01\xff", b"9223372036854775807",
+    b"-9223372036854775808", b"9999", b"10000", b"x" * 44, b"x" * 45, b"y" * 64, b"y" * 65, b"z" * 100,
+]  # fmt: skip
+
+
+def some(good: list[bytes], bad: list[bytes] = JUNK, bad_share: float = 0.03) -> Callable[[Random], bytes]:
+    def make(random: Random) -> bytes:
+        return random.choice(bad if random.random() < bad_share else good)
+
+    return make
+
+
+def number_between(low: int, high: int) -> Callable[[Random], bytes]:
+    def make(random: Random) -> bytes:
+        if random.random() < 0.03:
+            return random.choice(JUNK)
+        return b"%d" % random.randint(low, high)
+
+    return make
+
+
+def score(random: Random) -> bytes:
+    luck = random.random()
+    if luck < 0.7:
+        return b"%d" % random.randint(-5, 20)
+    if luck < 0.8:
+        return repr(round(random.uniform(-10, 10), random.randint(0, 6))).encode()
+    if luck < 0.97:
+        return random.choice(
+            [b"inf", b"-inf", b"+inf", b"INF", b"infinity", b"0", b"-0", b"0.1", b"1e17", b"1e21", b"3e-7", b"1.5e300",
+             b"-1e300", b"123456789012345678", b"0.30000000000000004", b"1e-320", b".5", b"5.", b"1e3", b"0x10", b"+2"]
+        )  # fmt: skip
+    return random.choice([b"nan", b"", b"abc", b"1 ", b" 1", b"1e400", b"--1", b"1_0", b"(1", b"NaN"])
+
+
+def score_bound(random: Random) -> bytes:
+    luck = random.random()
+    if luck < 0.2:
+        return random.choice([b"-inf", b"+inf", b"inf", b"(-inf", b"(inf"])
+    return (b"(" if luck < 0.4 else b"") + score(random)
+
+
+def _value(random: Random) -> bytes:
+    luck = random.random()
+    return random.choice(WORDS if luck < 0.4 else NUMBERS if luck < 0.7 else ODD_VALUES)
+
+
+# Deadlines lie in the past or far away, and no two are near each other: the two sides read two clocks.
+KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
+    "value": _value,
+    "field": some(WORDS, ODD_VALUES, 0.1),
+    "member": some([*WORDS, *NUMBERS], ODD_VALUES, 0.08),
+    "int": some([*NUMBERS, b"9223372036854775807", b"-9223372036854775808", b"5", b"-3"], JUNK, 0.05),
+    "float": some([*NUMBERS, b"0.5", b"-1.25", b"3.0e3", b"0.1", b"1e-5", b"inf"], JUNK, 0.05),
+    "count": number_between(-8, 12),
+    "positive": number_between(1, 9),
+    "size": number_between(0, 9),
+    "index": number_between(-9, 9),
+    "offset": some([b"%d" % n for n in range(30)], [b"-1", b"536870912", b"9223372036854775807", b"abc", b"", b"1.5"]),
+    "bit_offset": some([b"%d" % n for n in range(100)], [b"-1", b"4294967296", b"abc", b"", b"1.5"]),
+    "bit": some([b"0", b"1"], [b"2", b"-1", b"", b"abc"]),
+    "field_type": some([b"u8", b"i8", b"u1", b"i5", b"u63", b"i64", b"i16"], [b"u64", b"i65", b"u0", b"x8", b"", b"u"]),
+    "field_offset": some([b"0", b"1", b"7", b"8", b"#0", b"#1", b"#3", b"40"], [b"-1", b"#", b"#-1", b"4294967296", b"abc"]),
+    "seconds": lambda random: _distance(random, 1000, 10**8),
+    "milliseconds": lambda random: _distance(random, 10**6, 10**11),
+    "at": lambda random: _distance(random, 4_102_444_800, 4_202_444_800),
+    "at_ms": lambda random: _distance(random, 4_102_444_800_000, 4_202_444_800_000),
+    "score": score,
+    "score_bound": score_bound,
+    "lex_bound": some([b"-", b"+", b"[a", b"(a", b"[c", b"(c", b"[f", b"(b", b"[", b"(", b"[1", b"[z"], [b"a", b"", b"-1", b"++"]),
+    "lex_key": some(LEX_KEYS, [WRONG_KEY], 0.05),
+    "wrong_key": some([WRONG_KEY], [WRONG_KEY]),
+    "weight": some([b"1", b"2", b"0", b"-1", b"0.5", b"inf"], [b"nan", b"abc", b""]),
+    "pattern": some([b"*", b"k*", b"?", b"a*", b"[a-c]*", b"k[0-2]", b"[^a]", b"*0", b"\\a", b"*\\*", b"**b**"], [b"", b"[", b"\\"]),
+    "by_pattern": some([b"*", b"k*", b"w_*", b"nosort", b"x*->f", b"k*->a", b"#"]),
+    "cursor": some([b"0"], [b"abc", b"1.5", b"", b" 0"]),
+    "type": some([b"string", b"list", b"set", b"zset", b"hash", b"STRING"], [b"foo", b"stream", b""]),
+    "db": some([b"0"], [b"-1", b"abc", b"99999", b""]),
+}  # fmt: skip
+
+
+def _distance(random: Random, low: int, high: int) -> bytes:
+    if random.random() < 0.05:
+        return random.choice(
+            [b"0", b"-1", b"-1000", b"9223372036854775807", b"-9223372036854775808", b"abc", b"", b"1.5"]
+        )
+    return b"%d" % random.randint(low, high)
+
+
+class Maker:
+    """Makes command lines; the same Random gives the same lines."""
+
+    def __init__(self, random: Random, foreign: bool = False) -> None:
+        self.random = random
+        self.foreign = foreign  # makes the values of other families, which live under FOREIGN_KEYS
+        self.n_keys = 1  # of the latest `numkeys`; WEIGHTS wants as many
+
+    def line(self, syntax: Node) -> Argv:
+        argv: Argv = []
+        self.add(argv, syntax)
+        luck = self.random.random()
+        if argv[0] == b"ZADD" and argv[1] in LEX_KEYS:
+            return argv  # spoilt, its scores would not be equal
+        if luck < 0.08:
+            self.spoil(argv)
+        elif luck < 0.2:
+            argv = [word.lower() if word.isupper() else word for word in argv]
+        return argv
+
+    def add(self, argv: Argv, node: Node) -> None:
+        kind, content = node
+        random = self.random
+        if kind == "literal":
+            argv.append(content)
+        elif kind == "word":
+            self.add_word(argv, content)
+        elif kind == "sequence":
+            for each in content:
+                self.add(argv, each)
+        elif kind == "many":
+            luck = random.random()
+            for _ in range(1 if luck < 0.4 else random.randint(2, 4) if luck < 0.97 else random.randint(5, 30)):
+                self.add(argv, content)
+        elif kind == "one":
+            self.add(argv, random.choice(content))
+        elif kind == "maybe":
+            if random.random() < 0.5:
+                self.add(argv, random.choice(content))
+        else:
+            share = 1.3 / len(content)
+            for each in random.sample(content, len(content)):
+                if random.random() < share:
+                    self.add(argv, each)
+                    if random.random() < 0.03:
+                        self.add(argv, each)
+
+    def add_word(self, argv: Argv, kind: str) -> None:
+        random = self.random
+        if kind == "key":
+            argv.append(self.key())
+        elif kind == "keys":  # numkeys key...
+            self.n_keys = random.randint(1, 3)
+            stated = self.n_keys if random.random() < 0.95 else random.randint(-1, 5)
+            argv.append(b"%d" % stated if random.random() < 0.98 else random.choice(JUNK))
+            argv.extend([self.key() for _ in range(self.n_keys)])
+        elif kind == "weights":
+            for _ in range(self.n_keys):
+                argv.append(KINDS["weight"](random))
+        else:
+            argv.append(KINDS[kind](random))
+
+    def key(self) -> bytes:
+        luck = self.random.random()
+        if luck < 0.01:
+            return b""
+        return self.random.choice(FOREIGN_KEYS if (luck < 0.1) != self.foreign else OWN_KEYS)
+
+    def spoil(self, argv: Argv) -> None:
+        random = self.random
+        fault = random.randrange(6)
+        at = random.randrange(1, len(argv)) if len(argv) > 1 else 0
+        if fault == 0:
+            argv.append(random.choice(JUNK))
+        elif at == 0:
+            return
+        elif fault == 1:
+            del argv[at]
+        elif fault == 2:
+            argv[at] = random.choice(JUNK)
+        elif fault == 3:
+            argv.insert(at, argv[at])
+        elif fault == 4:
+            del argv[at:]
+        else:
+            argv[at], argv[-1] = argv[-1], argv[at]
+
+
+def parse(text: str) -> Node:
+    """A syntax as a tree for Maker.line."""
+    tokens = re.findall(r"\.\.\.|[\[\](){}|]|[^\s\[\](){}|.]+", text)
+    node, at = _sequence(tokens, 0)
+    assert at == len(tokens), f"{text}: cannot read {tokens[at:]}"
+    return node
+
+
+_CLOSING: Final = {"(": (")", "one"), "[": ("]", "maybe"), "{": ("}", "any")}
+
+
+def _sequence(tokens: list[str], at: int) -> tuple[Node, int]:
+    nodes: list[Node] = []
+    while at < len(tokens) and tokens[at] not in ")]}|":
+        token = tokens[at]
+        at += 1
+        if token == "...":
+            nodes[-1] = ("many", nodes[-1])
+        elif token in _CLOSING:
+            closing, kind = _CLOSING[token]
+            choices = []
+            while True:
+                choice, at = _sequence(tokens, at)
+                choices.append(choice)
+                at += 1
+                if tokens[at - 1] == closing:
+                    break
+            nodes.append((kind, choices))
+        elif token == token.lower() and (token in KINDS or token in ("key", "keys", "weights")):
+            nodes.append(("word", token))
+        else:
+            assert token == token.upper(), f"no kind of argument is called {token}"
+            nodes.append(("literal", token.encode()))
+    return ("sequence", nodes), at

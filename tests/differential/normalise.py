@@ -1,0 +1,286 @@
+"""When two replies count as equal: the one table of allowed differences between ours (Redis 7.2) and the oracle (7.0).
+
+`same` judges a command's replies; `questions` says what the oracle is asked in place of the command, where that differs:
+to see all members beside a random one, to follow a random removal of ours, to ask in 7.0's words for what 7.2 added.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from tests.differential.wire import NULL_ARRAY, Reply, Tagged
+
+Argv = list[bytes]
+
+DEADLINE_TOLERANCE_MS: Final = 120_000  # deadlines are made at least 1000 s apart; see grammar.KINDS
+SCRATCH: Final = b"scratch key of the oracle"  # never seen by ours, gone after each question
+
+# Texts of errors that changed between 7.0 and 7.2: (7.2's, 7.0's, why).
+_WITHSCORE: Final = "WITHSCORE came with 7.2, so a fourth word is a matter of syntax, not of arity"
+ERROR_TEXTS: Final[list[tuple[str, str, str]]] = [
+    ("ERR syntax error", "ERR wrong number of arguments for 'zrank' command", _WITHSCORE),
+    ("ERR syntax error", "ERR wrong number of arguments for 'zrevrank' command", _WITHSCORE),
+]
+
+# OBJECT ENCODING: (7.2's, 7.0's, why).
+ENCODINGS: Final[set[tuple[bytes, bytes]]] = {
+    (b"listpack", b"quicklist"),  # small lists became plain listpacks in 7.2
+    (b"listpack", b"hashtable"),  # small sets of any members became listpacks in 7.2
+}
+
+
+def name_of(argv: Argv) -> bytes:
+    """`OBJECT ENCODING` for commands with subcommands, else the first word; upper case."""
+    name = argv[0].upper()
+    if name in (b"OBJECT", b"MEMORY") and len(argv) > 1:
+        name += b" " + argv[1].upper()
+    return name
+
+
+def same(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    """`theirs` are the oracle's replies to `questions(argv, ours)`."""
+    first = theirs[0]
+    if ours == first and len(theirs) == 1:
+        return True
+    if is_error(ours) and is_error(first):
+        return ours == first or (ours.content, first.content) in {(new, old) for new, old, _ in ERROR_TEXTS}
+    rule = RULES.get(name_of(argv))
+    if rule is not None:
+        return rule(argv, ours, theirs)
+    return bool(ours == with_float_texts(first))
+
+
+def questions(argv: Argv, ours: Reply) -> list[Argv]:
+    """What the oracle is asked in place of `argv`, to which ours replied `ours`."""
+    asker = QUESTIONS.get(name_of(argv))
+    return [argv] if asker is None or (len(argv) < 2 and argv[0].upper() != b"RANDOMKEY") else asker(argv, ours)
+
+
+def is_error(reply: Reply) -> bool:
+    return isinstance(reply, Tagged) and reply.shape == "error"
+
+
+# -- floats: 7.0 prints %.17g, 7.2 the shortest text that reads back equal ------------------------------------------
+
+_SEVENTEEN_DIGITS: Final = re.compile(rb"-?\d\.?\d*e[+-]\d\d+|-?\d+\.\d{12,}")
+
+
+def with_float_texts(reply: Reply) -> Reply:
+    """A reply of 7.0 with its scores printed as 7.2 does."""
+    if isinstance(reply, bytes):
+        return float_text(float(reply)) if _SEVENTEEN_DIGITS.fullmatch(reply) else reply
+    if isinstance(reply, list):
+        return [with_float_texts(each) for each in reply]
+    if isinstance(reply, Tagged):
+        if reply.shape == "double":
+            return Tagged("double", float_text(float(reply.content)))
+        if reply.shape in ("map", "set", "scan"):
+            return Tagged(reply.shape, with_float_texts(reply.content))
+    return reply
+
+
+def float_text(value: float) -> bytes:
+    """A double as 7.2 prints it (d2string): whole numbers below 2**62 as integers, else the shortest digits.
+
+    The layout of the digits is fpconv's: an exponent only below 1e-6 or where 7 zeros or more would follow the digits.
+    """
+    if value in (float("inf"), float("-inf")):
+        return b"inf" if value > 0 else b"-inf"
+    if value == int(value) and abs(value) <= 2**62:
+        return b"-0" if str(value) == "-0.0" else b"%d" % int(value)
+    mantissa, _, exponent_text = f"{value!r}".lstrip("-").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    power = int(exponent_text or 0) - len(fraction)
+    shorter = digits.rstrip("0")
+    power += len(digits) - len(shorter)
+    digits = shorter
+    exponent = power + len(digits) - 1
+    if power >= 0 and abs(exponent) < len(digits) + 7:
+        text = digits + "0" * power
+    elif power < 0 and (power > -7 or abs(exponent) < 4):
+        point = len(digits) + power
+        text = "0." + "0" * -point + digits if point <= 0 else digits[:point] + "." + digits[point:]
+    else:
+        text = (
+            digits[0]
+            + ("." + digits[1:] if len(digits) > 1 else "")
+            + f"e{'-' if exponent < 0 else '+'}{abs(exponent)}"
+        )
+    return ("-" if value < 0 else "").encode() + text.encode()
+
+
+# -- rules: (argv, ours, replies of the oracle) → whether they count as equal ----------------------------------------
+
+
+def _unordered(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    return bool(in_order(ours) == in_order(theirs[0]))
+
+
+def in_order(reply: Reply) -> Reply:
+    if isinstance(reply, list):
+        return sorted(reply, key=repr)
+    if isinstance(reply, Tagged) and reply.shape in ("set", "map"):
+        return Tagged(reply.shape, sorted(reply.content, key=repr))
+    return reply
+
+
+def _unordered_pairs(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    if isinstance(ours, list) and isinstance(theirs[0], list):
+        return sorted(pairs(ours)) == sorted(pairs(theirs[0]))
+    return _unordered(argv, ours, theirs)
+
+
+def pairs(reply: Reply) -> list[tuple[Any, Any]]:
+    """[a, 1, b, 2] or [[a, 1], [b, 2]] or a map as [(a, 1), (b, 2)]."""
+    items = reply.content if isinstance(reply, Tagged) else reply
+    if items and isinstance(items[0], list):
+        return [(name, repr(value)) for name, value in items]
+    return [(items[i], repr(items[i + 1])) for i in range(0, len(items), 2)]
+
+
+def _shape(reply: Reply) -> Reply:
+    if isinstance(reply, list):
+        return [len(reply), _shape(reply[0]) if reply else None]
+    if isinstance(reply, Tagged):
+        return [reply.shape, len(reply.content)] if reply.shape in ("set", "map") else reply.shape
+    return type(reply)
+
+
+def _random_pick(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    """The shape of the oracle's pick, and members out of all that the oracle has."""
+    if is_error(ours) or ours in (None, []):
+        return bool(ours == theirs[0])
+    if _shape(ours) != _shape(theirs[0]):
+        return False
+    everything = with_float_texts(theirs[1])
+    picked = ours if isinstance(ours, list) else [ours]
+    with_values = len(argv) > 3
+    if with_values:
+        if not {*pairs(picked)} <= {*pairs(everything)}:
+            return False
+        members = [name for name, _ in pairs(picked)]
+    else:
+        members = picked
+        if name_of(argv) in (b"HRANDFIELD", b"ZRANDMEMBER"):
+            everything = [name for name, _ in pairs(everything)]
+        elif isinstance(everything, Tagged):
+            everything = everything.content
+        if not {*members} <= {*everything}:
+            return False
+    repeats_allowed = len(argv) > 2 and argv[2].startswith(b"-")
+    return repeats_allowed or len({*members}) == len(members)
+
+
+def _random_removal(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    """SPOP: the shape of the oracle's SPOP on a copy, and every member of ours was there to be removed."""
+    if len(theirs) == 1:
+        return bool(ours == theirs[0])
+    return bool(_shape(ours) == _shape(theirs[1]) and theirs[-1] == len(_members(ours)))
+
+
+def _deadline(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    if type(ours) is not int or type(theirs[0]) is not int or min(ours, theirs[0]) < 0:
+        return bool(ours == theirs[0])
+    unit_ms = 1 if name_of(argv).startswith(b"P") else 1000
+    return abs(ours - theirs[0]) * unit_ms <= DEADLINE_TOLERANCE_MS
+
+
+def _same_type(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    return type(ours) is type(theirs[0]) and is_error(ours) == is_error(theirs[0])
+
+
+def _encoding(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    return bool(ours == theirs[0]) or (ours, theirs[0]) in ENCODINGS
+
+
+def _scan(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    """Driven to their end, both saw everything, however often; from a cursor in the middle, anything may come."""
+    ours, first = ours, with_float_texts(theirs[0])
+    if not isinstance(ours, Tagged) or not isinstance(first, Tagged):
+        return bool(_shape(ours) == _shape(first))
+    if ours.shape != "scan" or first.shape != "scan":
+        return bool(ours == first)
+    if name_of(argv) in (b"HSCAN", b"ZSCAN"):
+        return {*pairs(ours)} == {*pairs(first)}
+    return {*ours.content} == {*first.content}
+
+
+def _sort(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    """BY leaves the order open: weights may be equal, and a set that is not to be sorted has none."""
+    first = theirs[0]
+    options = [word.upper() for word in argv]
+    if b"BY" in options and isinstance(ours, list) and isinstance(first, list):
+        return len(ours) == len(first) if b"LIMIT" in options else _unordered(argv, ours, theirs)
+    return bool(ours == first)
+
+
+def _rank_with_score(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    """ZRANK … WITHSCORE came with 7.2: the oracle is asked for the rank and for the score."""
+    if len(theirs) == 1:
+        return bool(ours == theirs[0])
+    if is_error(theirs[0]):
+        return bool(ours == theirs[0])
+    if theirs[0] is None:
+        return bool(ours == NULL_ARRAY or ours is None)
+    return bool(ours == [theirs[0], with_float_texts(theirs[1])])
+
+
+Rule = Callable[[Argv, Reply, list[Reply]], bool]
+RULES: Final[dict[bytes, Rule]] = {
+    **dict.fromkeys([b"KEYS", b"SMEMBERS", b"SDIFF", b"SINTER", b"SUNION", b"HKEYS", b"HVALS"], _unordered),
+    b"HGETALL": _unordered_pairs,
+    **dict.fromkeys([b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER", b"RANDOMKEY"], _random_pick),
+    b"SPOP": _random_removal,
+    **dict.fromkeys([b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME"], _deadline),
+    **dict.fromkeys([b"MEMORY USAGE", b"OBJECT IDLETIME", b"OBJECT FREQ"], _same_type),
+    b"OBJECT ENCODING": _encoding,
+    **dict.fromkeys([b"SCAN", b"HSCAN", b"SSCAN", b"ZSCAN"], _scan),
+    **dict.fromkeys([b"SORT", b"SORT_RO"], _sort),
+    **dict.fromkeys([b"ZRANK", b"ZREVRANK"], _rank_with_score),
+}
+
+
+# -- questions: (argv, our reply) → what the oracle is asked ---------------------------------------------------------
+
+
+def _and_all_keys(argv: Argv, ours: Reply) -> list[Argv]:
+    return [argv, [b"KEYS", b"*"]]
+
+
+def _and_all_members(argv: Argv, ours: Reply) -> list[Argv]:
+    everything = {b"S": [b"SMEMBERS"], b"H": [b"HGETALL"], b"Z": [b"ZRANGE"]}[argv[0][:1].upper()]
+    return [
+        argv,
+        [*everything, argv[1], b"0", b"-1", b"WITHSCORES"] if everything == [b"ZRANGE"] else [*everything, argv[1]],
+    ]
+
+
+def _members(reply: Reply) -> list[bytes]:
+    content = reply.content if isinstance(reply, Tagged) else reply
+    return content if isinstance(content, list) else [content]
+
+
+def _remove_what_ours_removed(argv: Argv, ours: Reply) -> list[Argv]:
+    if is_error(ours) or ours is None or not _members(ours):
+        return [argv]
+    return [
+        [b"COPY", argv[1], SCRATCH],
+        [argv[0], SCRATCH, *argv[2:]],
+        [b"DEL", SCRATCH],
+        [b"SREM", argv[1], *_members(ours)],
+    ]
+
+
+def _rank_and_score(argv: Argv, ours: Reply) -> list[Argv]:
+    if len(argv) == 4 and argv[3].upper() == b"WITHSCORE":
+        return [argv[:3], [b"ZSCORE", *argv[1:3]]]
+    return [argv]
+
+
+QUESTIONS: Final[dict[bytes, Callable[[Argv, Reply], list[Argv]]]] = {
+    **dict.fromkeys([b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER"], _and_all_members),
+    b"RANDOMKEY": _and_all_keys,
+    b"SPOP": _remove_what_ours_removed,
+    **dict.fromkeys([b"ZRANK", b"ZREVRANK"], _rank_and_score),
+}

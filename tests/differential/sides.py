@@ -1,0 +1,180 @@
+"""The two sides of the comparison, behind one small interface: `run` a pipeline, `scan` to the end, `reset`.
+
+`Oracle` is a redis-server of its own. Ours is either `EngineSide`, an engine in this process whose replies go through
+our RESP encoder, or `ServerSide`, a node that somebody else has started.
+"""
+
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+import upstash_global.engine.commands  # noqa: F401  (fills the table)
+from tests.differential.wire import Connection, Reply, Tagged, decode
+from tests.ports import free_port
+from upstash_global.engine.dump import digest
+from upstash_global.engine.encodings import LIMITS, Limits
+from upstash_global.engine.engine import Divergence, Engine
+from upstash_global.engine.table import TABLE
+from upstash_global.protocol.resp import encode
+
+Argv = list[bytes]
+SCANS: Final = (b"SCAN", b"HSCAN", b"SSCAN", b"ZSCAN")
+
+
+class Side:
+    def run(self, lines: list[Argv]) -> list[Reply]:
+        """The decoded replies to a pipeline."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Begin with an empty keyspace."""
+        raise NotImplementedError
+
+    def has(self, command: list[str]) -> bool:
+        """Whether this side knows `["OBJECT", "ENCODING"]`."""
+        return True
+
+    def scan(self, argv: Argv) -> Reply:
+        """All items of a SCAN that is driven to its end, or its first reply if that is no cursor and items."""
+        at = 1 if argv[0].upper() == b"SCAN" else 2
+        items: list[Reply] = []
+        line = list(argv)
+        while True:
+            reply = self.run([line])[0]
+            if not isinstance(reply, list):
+                return reply
+            items.extend(reply[1])
+            if reply[0] == b"0":
+                return Tagged("scan", items)
+            line[at] = reply[0]
+
+
+class ServerSide(Side):
+    def __init__(self, host: str, port: int, version: int, password: str = "") -> None:
+        self.connection = Connection(host, port)
+        auth = [b"AUTH", b"default", password.encode()] if password else []
+        self.connection.pipeline([[b"HELLO", b"%d" % version, *auth]])
+
+    def run(self, lines: list[Argv]) -> list[Reply]:
+        return self.connection.pipeline(lines)
+
+    def reset(self) -> None:
+        self.run([[b"FLUSHALL"]])
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class EngineSide(Side):
+    """Our engine and its RESP encoder, without a node; a second engine replays every entry.
+
+    Breaking a rule of the log is a reply too, one that equals nothing: an entry that its own replay does not give again,
+    and, with `checks_every_line`, a state that the replay does not reach.
+    """
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.checks_every_line = False
+        self.reset()
+
+    def reset(self) -> None:
+        self.engine = Engine(random.Random(1))
+        self.replica = Engine(random.Random(2))
+
+    def has(self, command: list[str]) -> bool:
+        row = TABLE.get(command[0].encode())
+        if row is not None and len(command) > 1:
+            row = row.subcommands.get(command[1].encode())
+        return row is not None and row.handler is not None
+
+    def run(self, lines: list[Argv]) -> list[Reply]:
+        return [self._run(argv) for argv in lines]
+
+    def _run(self, argv: Argv) -> Reply:
+        now_ms = int(time.time() * 1000)
+        reply, effects = self.engine.run(argv, now_ms)
+        if effects is not None:
+            try:
+                again = self.replica.apply(effects.commands, now_ms)
+            except Divergence as fault:
+                return Tagged("fault", f"logged as {effects.commands}, whose replay failed: {fault}")
+            if again.commands != effects.commands:
+                return Tagged("fault", f"logged as {effects.commands}, replayed as {again.commands}")
+        out = bytearray()
+        encode(out, reply, self.version)
+        decoded, end = decode(out, 0)
+        assert end == len(out), f"{argv} was answered with more than one reply: {bytes(out)!r}"
+        if self.checks_every_line and not self.replica_agrees():
+            return Tagged("fault", f"the replay of {effects.commands if effects else []} gives another state")
+        return decoded
+
+    def replica_agrees(self) -> bool:
+        return digest(self.engine.keyspace) == digest(self.replica.keyspace)
+
+
+class Oracle:
+    """A redis-server on a free loopback port, for as long as the `with` block lasts."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @staticmethod
+    def binary() -> str | None:
+        return shutil.which("redis-server")
+
+    def __enter__(self) -> "Oracle":
+        binary = self.binary()
+        assert binary is not None
+        for _ in range(3):
+            self.port = free_port()
+            self.process = subprocess.Popen(
+                [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+                 "--dir", str(self.directory), "--daemonize", "no", "--loglevel", "notice"],
+                stdout=subprocess.PIPE, text=True, env={"LC_ALL": "C"},
+            )  # fmt: skip
+            assert self.process.stdout is not None
+            for line in self.process.stdout:
+                if "Ready to accept connections" in line:
+                    return self
+            self.process.wait()  # another process took the port first
+        raise RuntimeError("redis-server does not start")
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def connect(self, version: int) -> ServerSide:
+        return ServerSide("127.0.0.1", self.port, version)
+
+
+class SmallLimits:
+    """Thresholds of the encodings low enough to be crossed all the time, on both sides; the defaults return at the end."""
+
+    VALUES: Final = {
+        "hash_max_listpack_entries": 6,
+        "hash_max_listpack_value": 20,
+        "set_max_intset_entries": 6,
+        "zset_max_listpack_entries": 6,
+        "zset_max_listpack_value": 20,
+    }
+
+    def __init__(self, oracle: ServerSide) -> None:
+        self.oracle = oracle
+
+    def __enter__(self) -> None:
+        self._set(self.VALUES)
+
+    def __exit__(self, *_: object) -> None:
+        defaults = Limits()
+        self._set({name: getattr(defaults, name) for name in self.VALUES})
+
+    def _set(self, values: dict[str, int]) -> None:
+        for name, value in values.items():
+            setattr(LIMITS, name, value)
+            reply = self.oracle.run([[b"CONFIG", b"SET", name.replace("_", "-").encode(), b"%d" % value]])[0]
+            assert reply == Tagged("simple", b"OK"), reply

@@ -1,0 +1,66 @@
+"""Random commands of every family get the same replies from ours and from a real redis-server, in RESP2 and RESP3.
+
+Goal: whatever a client can see of a data command is Redis's: reply, shape, error text, order of checks, encoding, effect.
+Method: both sides run the same lines (grammar.py, families.py) in pipelines; normalise.py is the one table of allowed
+differences; every 500 lines the whole keyspace is compared by commands too. Ours is also replayed, entry by entry, on a
+second engine. A failure prints the shortest story found and the seed: `pytest tests/differential --seed N` replays it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.differential.duel import duel
+from tests.differential.families import FAMILIES, command_of, lines_of
+from tests.differential.normalise import float_text
+from tests.differential.sides import EngineSide, Oracle, SmallLimits
+from upstash_global.engine.table import INTERNAL, all_rows
+
+pytestmark = [
+    pytest.mark.oracle,
+    pytest.mark.skipif(Oracle.binary() is None, reason="there is no redis-server to compare with"),
+]
+
+FLUSHES = ["FLUSHALL", "FLUSHDB", "DBSIZE"]  # the keyspace is emptied between rounds
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
+    directory: Path = tmp_path_factory.mktemp("oracle")
+    with Oracle(directory) as running:
+        yield running
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_replies_are_those_of_redis(
+    oracle: Oracle, family: str, version: int, seed: int, commands_per_family: int
+) -> None:
+    ours = EngineSide(version)
+    if not any(ours.has(command_of(line)) for line in lines_of(FAMILIES[family])):
+        pytest.skip("not built")
+    theirs = oracle.connect(version)
+    try:
+        difference = duel(ours, theirs, family, seed, version, commands_per_family // 2)
+        if difference is None:
+            with SmallLimits(theirs):
+                difference = duel(ours, theirs, family, seed + 1_000_000, version, commands_per_family // 2)
+    finally:
+        theirs.close()
+    assert difference is None, difference
+
+
+def test_every_data_command_is_fuzzed() -> None:
+    fuzzed = {" ".join(command_of(line)) for table in FAMILIES.values() for line in lines_of(table)}
+    built = {row.name for row in all_rows() if row.handler is not None and not row.flags & INTERNAL}
+    assert built - fuzzed - {*FLUSHES} == set()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3.0, b"3"), (-0.0, b"-0"), (0.1, b"0.1"), (1e17, b"100000000000000000"), (3e-7, b"3e-7"), (1e21, b"1e+21"),
+     (1.5e300, b"1.5e+300"), (1e-5, b"0.00001"), (123456789.125, b"123456789.125"), (float("-inf"), b"-inf")],
+)  # fmt: skip
+def test_the_normaliser_prints_floats_as_redis_7_2(value: float, text: bytes) -> None:
+    assert float_text(value) == text
