@@ -1,0 +1,59 @@
+"""The change index: key → LSN of its last change. WATCH and the edge's fills ask it.
+
+Two generations of a dict bound it: when the newer one is full or old, it becomes the older, and what the former older one
+knew is forgotten. Below the floor nothing is known, and everything counts as changed.
+"""
+
+
+class Changes:
+    def __init__(self, max_keys: int = 1_000_000, min_age_ms: int = 60_000) -> None:
+        self.generation_keys = max(1, max_keys // 2)
+        self.min_age_ms = min_age_ms
+        self.floor = 0  # LSN from which on every change is known
+        self.newer: dict[bytes, int] = {}
+        self.older: dict[bytes, int] = {}
+        self.newer_since_lsn = 0  # the older generation ends here
+        self.newer_since_ms = -1  # -1: nothing noted yet
+
+    def note(self, keys: list[bytes], lsn: int, time_ms: int) -> None:
+        """The entry at `lsn` changed `keys`."""
+        newer = self.newer
+        if len(newer) >= self.generation_keys or time_ms - self.newer_since_ms >= self.min_age_ms:
+            self._turn(lsn - 1, time_ms)
+            newer = self.newer
+        for key in keys:
+            newer[key] = lsn
+
+    def note_flush(self, lsn: int) -> None:
+        """The entry at `lsn` changed every key."""
+        self.reset(lsn)
+
+    def reset(self, lsn: int) -> None:
+        """Start afresh at `lsn`: what changed up to there is not known."""
+        self.floor = lsn
+        self.newer = {}
+        self.older = {}
+        self.newer_since_lsn = lsn
+        self.newer_since_ms = -1
+
+    def changed_after(self, key: bytes, lsn: int) -> bool:
+        """Whether an entry above `lsn` changed `key`; True below the floor, where it is not known."""
+        if lsn < self.floor:
+            return True
+        changed = self.newer.get(key)
+        if changed is None:
+            changed = self.older.get(key, 0)
+        return changed > lsn
+
+    def __len__(self) -> int:
+        return len(self.newer) + len(self.older)
+
+    def _turn(self, lsn: int, time_ms: int) -> None:
+        if self.newer_since_ms < 0:
+            self.newer_since_ms = time_ms
+            return
+        self.floor = self.newer_since_lsn
+        self.older = self.newer
+        self.newer = {}
+        self.newer_since_lsn = lsn
+        self.newer_since_ms = time_ms

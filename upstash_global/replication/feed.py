@@ -1,0 +1,1 @@
+"""Feed: one node's view of one follower."""

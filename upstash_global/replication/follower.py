@@ -1,0 +1,1 @@
+"""Follower: a node's own side of replication."""
