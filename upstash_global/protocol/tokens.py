@@ -1,0 +1,115 @@
+"""Texts that clients carry for us: the sync token (where they have been) and the access token (who they are).
+
+A sync token is a position in the log of one cluster, so that any node can wait until it has seen as much. To the client
+it is opaque. It is signed, not secret: a made-up position would only cost a wait, but must not pass for one of ours.
+
+    version 1 | cluster 4 | stream 2 | epoch 8 | LSN 8 | (key hash 8 | LSN 8) x 0..16 | signature 8     bytes, base64url
+
+An access token is kept as its hash only, and looked up in a time that does not depend on what it is compared with.
+"""
+
+import hmac
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b, sha256
+from typing import Final
+
+MAX_KEYS: Final = 16
+MAX_TEXT: Final = 512
+
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct(">B4sHQQ")
+_PART: Final = struct.Struct(">QQ")
+_SIGNATURE_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SyncToken:
+    """A reader with this token must be shown at least the state at `(epoch, lsn)`.
+
+    `keys` holds (key hash, LSN) of up to 16 keys for which it must be a later one, of the same epoch
+    (`Upstash-Consistency: session; scope=key`).
+    """
+
+    epoch: int
+    lsn: int
+    stream: int = 0
+    keys: tuple[tuple[int, int], ...] = ()
+
+
+def encode_token(token: SyncToken, cluster: str, key: bytes) -> str:
+    """`token` as URL-safe text of at most 512 bytes, signed with the cluster's `key`; another position, another text."""
+    assert len(token.keys) <= MAX_KEYS
+    head = _HEAD.pack(_VERSION, _cluster_hash(cluster), token.stream, token.epoch, token.lsn)
+    data = head + b"".join([_PART.pack(hashed, lsn) for hashed, lsn in token.keys])
+    return _to_text(data + _signature(data, key))
+
+
+def decode_token(text: str, cluster: str, key: bytes) -> SyncToken | None:
+    """The token behind `text`, or None for anything that this cluster did not write; never raises."""
+    signed = _from_text(text)
+    if signed is None:
+        return None
+    data, signature = signed[:-_SIGNATURE_BYTES], signed[-_SIGNATURE_BYTES:]
+    n_keys, remainder = divmod(len(data) - _HEAD.size, _PART.size)
+    if n_keys < 0 or n_keys > MAX_KEYS or remainder:
+        return None
+    if not hmac.compare_digest(signature, _signature(data, key)):
+        return None
+    version, cluster_hash, stream, epoch, lsn = _HEAD.unpack_from(data)
+    if version != _VERSION or cluster_hash != _cluster_hash(cluster):
+        return None
+    return SyncToken(epoch, lsn, stream, tuple(_PART.iter_unpack(data[_HEAD.size :])))
+
+
+def key_hash(key: bytes) -> int:
+    """The 64 bits by which a token names a key; the same on every node and in every process."""
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
+
+
+class AccessTokens:
+    """Which user a bearer token stands for. Only hashes are kept."""
+
+    def __init__(self, users: Mapping[str, str]) -> None:
+        """`users` maps each token to the name of its user."""
+        self._users = [(_token_hash(token), user) for token, user in users.items()]
+
+    def find(self, token: str) -> str | None:
+        """The user of `token`; every entry is compared, so the time tells nothing about which one was near."""
+        hashed = _token_hash(token)
+        found: str | None = None
+        for known, user in self._users:
+            if hmac.compare_digest(known, hashed):
+                found = user
+        return found
+
+
+def _token_hash(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "surrogatepass")).digest()  # whatever a header holds has a hash
+
+
+@cache
+def _cluster_hash(cluster: str) -> bytes:
+    return sha256(cluster.encode()).digest()[:4]
+
+
+def _signature(data: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, data, "sha256")[:_SIGNATURE_BYTES]
+
+
+def _to_text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _from_text(text: str) -> bytes | None:
+    if len(text) > MAX_TEXT or not text.isascii():
+        return None
+    try:
+        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except Base64Error:
+        return None
+    return data if _to_text(data) == text else None  # one text per token: the decoder skips what it does not know
