@@ -49,7 +49,8 @@ def encoding_name(value: Any) -> str:
     """The encoding of any value of the keyspace, as OBJECT ENCODING shows it."""
     if isinstance(value, (bytes, bytearray)):
         return string_encoding(value)
-    return NAMES[value.encoding]
+    name: str = NAMES[value.encoding]
+    return name
 
 
 def string_encoding(value: bytes | bytearray) -> str:
