@@ -28,6 +28,7 @@ WRONG_VERSION: Final = "version"
 OLD_EPOCH: Final = "epoch"  # one of the two has seen a higher epoch, which `epoch` names
 DIVERGED: Final = "diverged"  # the position lies above the fork point `lsn`: rewind to it
 AHEAD: Final = "ahead"  # the position lies above the head: ask again later
+NOT_LEADER: Final = "not-leader"  # `leader` leads, as far as the node knows
 BUSY: Final = "busy"  # no full resync can be given now: ask again later
 
 
@@ -253,6 +254,15 @@ class FetchReply(Message):
     problem: str = ""  # why there are fewer than asked, if it is not the end of the log
 
 
+@dataclass(frozen=True, slots=True)
+class Handover(Message):
+    """The leader's last word in a switchover: whoever holds `head` durably takes the lead, before `expires_ms`."""
+
+    epoch: int  # the reign that ends
+    head: Position
+    expires_ms: int  # leader time; afterwards the old leader goes on
+
+
 # Numbers of the wire: append, never renumber.
 _TYPES: Final[list[type[Message]]] = [
     Subscribe,
@@ -275,6 +285,7 @@ _TYPES: Final[list[type[Message]]] = [
     PromoteReply,
     FetchRequest,
     FetchReply,
+    Handover,
 ]
 
 _POSITION: Final = 1
