@@ -1,0 +1,424 @@
+"""The REST form of commands, as Upstash has it: an HTTP request is a few commands and a way to run them.
+
+    GET  /SET/key/value?EX=10       one command, path segments and then query parameters
+    POST /SET/key?EX=10   + body    the whole body is one argument, between the two
+    POST /                + JSON    one command, an array
+    POST /pipeline        + JSON    an array of arrays, each answered for itself
+    POST /multi-exec      + JSON    an array of arrays, all or nothing
+    POST /subscribe/channel         server-sent events
+
+The shell does the HTTP: it asks `access_token` first (a stranger learns nothing but 401), then `parse_request`, runs
+what the Call says, and sends what `render` makes of the replies. Answers have the shapes of RESP2, in JSON unless the
+client asks for RESP2 itself. Never `result` and `error` in one object.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, NamedTuple, NoReturn
+from urllib.parse import unquote_to_bytes
+
+from upstash_global.errors import CommandError, error, wrong_arity
+from upstash_global.floats import format_double
+from upstash_global.protocol.resp import encode
+from upstash_global.reply import NO_REPLY, NULL_ARRAY, Pairs, Push, Reply, Set, Simple, Verbatim
+
+MAX_COMMANDS: Final = 10_000  # of one pipeline
+DOCS: Final = "docs/rest.md"
+
+JSON: Final = "application/json; charset=utf-8"
+OCTETS: Final = "application/octet-stream"
+EVENTS: Final = "text/event-stream"
+
+_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS"))
+_NEEDS_A_CONNECTION: Final = frozenset(
+    b"AUTH CLIENT HELLO RESET QUIT MULTI EXEC DISCARD WATCH UNWATCH MONITOR "
+    b"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE".split()
+)
+
+
+class Mode(Enum):
+    """How the commands of a Call are run, and what its answer is."""
+
+    SINGLE = "single"
+    PIPELINE = "pipeline"
+    TRANSACTION = "transaction"
+    SUBSCRIBE = "subscribe"
+    PSUBSCRIBE = "psubscribe"
+    MONITOR = "monitor"
+    PREFLIGHT = "preflight"  # a browser asks whether it may; see `cors_headers`
+
+
+class HttpError(Exception):
+    """The request is refused as a whole, with this status and text; 405 has no body at all."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request; header names in lower case."""
+
+    method: bytes
+    target: bytes
+    headers: Mapping[bytes, bytes]
+    body: bytes = b""
+
+
+@dataclass(slots=True)
+class Call:
+    """What a request asks for. In a PIPELINE, a CommandError stands for a row that is answered without being run."""
+
+    mode: Mode
+    commands: list[list[bytes] | CommandError]
+    base64: bool = False
+    resp2: bool = False
+    is_head: bool = False
+    token: str | None = None
+    sync_token: str | None = None
+
+
+class Response(NamedTuple):
+    status: int
+    body: bytes
+    content_type: str = JSON
+
+
+# Reading a request.
+
+
+def access_token(request: Request) -> str | None:
+    """The bearer token of the request: `?_token=`, else the Authorization header with or without `Bearer`."""
+    if request.method not in _METHODS:
+        raise HttpError(405, "")
+    _, query = _path_and_query(request.target)
+    for name, value in _parameters(query):
+        if name == b"_token" and value:
+            return _text(value)
+    authorization = request.headers.get(b"authorization", b"").strip()
+    scheme, _, rest = authorization.partition(b" ")
+    if scheme.lower() == b"bearer":
+        authorization = rest.strip()
+    return _text(authorization) or None
+
+
+def parse_request(request: Request) -> Call:
+    """What `request` asks for. Raises HttpError when it is refused as a whole."""
+    token = access_token(request)
+    if request.method == b"OPTIONS":
+        return Call(Mode.PREFLIGHT, [])
+    path, query = _path_and_query(request.target)
+    segments = [unquote_to_bytes(segment) for segment in path.strip(b"/").split(b"/")]
+    call = _stream_call(segments) or _command_call(request, segments, query)
+    call.is_head = request.method == b"HEAD"
+    call.token = token
+    call.sync_token = request.headers.get(b"upstash-sync-token", b"").decode("latin-1") or None
+    return call
+
+
+def _stream_call(segments: list[bytes]) -> Call | None:
+    """Server-sent events, whose body and encoding headers do not count (the JS SDK sends both)."""
+    name = segments[0].lower()
+    if name == b"monitor" and len(segments) == 1:
+        return Call(Mode.MONITOR, [[b"MONITOR"]])
+    if name not in (b"subscribe", b"psubscribe"):
+        return None
+    if len(segments) == 1:
+        raise HttpError(400, wrong_arity(name.decode()).text)
+    return Call(Mode(name.decode()), [[name.upper(), *segments[1:]]])
+
+
+def _command_call(request: Request, segments: list[bytes], query: bytes) -> Call:
+    base64 = _is_base64(request.headers)
+    if segments == [b"multi-exec"]:
+        rows = _read_rows(request.body)
+        for argv in rows:
+            refusal = _refusal(argv)
+            if refusal is not None:
+                raise HttpError(400, refusal.text)
+        return Call(Mode.TRANSACTION, list(rows), base64)
+    resp2 = _is_resp2(request.headers, base64)
+    if segments == [b"pipeline"]:
+        return Call(Mode.PIPELINE, [_refusal(argv) or argv for argv in _read_rows(request.body)], base64, resp2)
+    if segments == [b""]:
+        argv = _read_command(request.body)
+    else:
+        argv = _path_command(request, segments, query)
+    refusal = _refusal(argv)
+    if refusal is not None:
+        raise HttpError(400, refusal.text)
+    return Call(Mode.SINGLE, [argv], base64, resp2)
+
+
+def _path_command(request: Request, segments: list[bytes], query: bytes) -> list[bytes]:
+    """Path arguments, then the body as one argument if there is one, then the query parameters."""
+    argv = segments
+    if request.body and request.method in (b"POST", b"PUT"):
+        argv.append(request.body)
+    for name, value in _parameters(query):
+        if name != b"_token":
+            argv.append(name)
+            if value is not None:
+                argv.append(value)
+    return argv
+
+
+def _refusal(argv: list[bytes]) -> CommandError | None:
+    name = argv[0].upper()
+    if name not in _NEEDS_A_CONNECTION:
+        return None
+    return error(f'Command "{name.decode()}" is not allowed in REST or it has a special context path')
+
+
+def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
+    path, _, query = target.partition(b"?")
+    if not path.startswith(b"/") and b"://" in path:  # the absolute form that proxies send
+        path = path.partition(b"://")[2].partition(b"/")[2]
+    return path, query
+
+
+def _parameters(query: bytes) -> list[tuple[bytes, bytes | None]]:
+    """(name, value) in order; the value is None when there is no `=`."""
+    parameters: list[tuple[bytes, bytes | None]] = []
+    for piece in query.replace(b"+", b" ").split(b"&"):
+        if piece:
+            name, equals, value = piece.partition(b"=")
+            parameters.append((unquote_to_bytes(name), unquote_to_bytes(value) if equals else None))
+    return parameters
+
+
+def _is_base64(headers: Mapping[bytes, bytes]) -> bool:
+    encoding = headers.get(b"upstash-encoding", b"")
+    if encoding not in (b"", b"base64"):
+        raise HttpError(400, "ERR unsupported Upstash-Encoding, only base64 is known")
+    return encoding == b"base64"
+
+
+def _is_resp2(headers: Mapping[bytes, bytes], base64: bool) -> bool:
+    form = headers.get(b"upstash-response-format", b"")
+    if form not in (b"", b"json", b"resp2"):
+        raise HttpError(400, "ERR unsupported Upstash-Response-Format, only json and resp2 are known")
+    if form == b"resp2" and base64:
+        raise HttpError(400, "ERR Upstash-Encoding base64 cannot be used with Upstash-Response-Format resp2")
+    return form == b"resp2"
+
+
+# Reading JSON: numbers stay the text that the client wrote.
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+
+
+def _read_array(body: bytes) -> list[Any]:
+    if not body.strip():
+        raise HttpError(400, "EOF")
+    try:
+        value = _DECODER.decode(body.decode())
+    except (ValueError, RecursionError):
+        raise HttpError(400, "ERR request body is not valid JSON") from None
+    if not isinstance(value, list):
+        raise HttpError(400, "expected JSON array")
+    return value
+
+
+def _read_command(body: bytes) -> list[bytes]:
+    values = _read_array(body)
+    if not values:
+        raise HttpError(400, "ERR empty command")
+    return [_argument(value) for value in values]
+
+
+def _read_rows(body: bytes) -> list[list[bytes]]:
+    rows = _read_array(body)
+    if not rows:
+        raise HttpError(400, "ERR empty pipeline request")
+    if len(rows) > MAX_COMMANDS:
+        raise HttpError(413, f"ERR max pipeline size exceeded. Limit: {MAX_COMMANDS} commands, Actual: {len(rows)}")
+    commands: list[list[bytes]] = []
+    for row in rows:
+        if not isinstance(row, list):
+            raise HttpError(400, "expected JSON array")
+        if not row:
+            raise HttpError(400, "ERR empty pipeline command")
+        commands.append([_argument(value) for value in row])
+    return commands
+
+
+def _argument(value: object) -> bytes:
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, "\ud800"
+            raise HttpError(400, "ERR request body is not valid JSON") from None
+    if value is None:
+        raise HttpError(400, "ERR null args are not supported")
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    raise HttpError(400, f'ERR unsupported arg type: "{"[" if isinstance(value, list) else "{"}": json.Delim')
+
+
+# Writing an answer.
+
+
+def render(call: Call, replies: list[Reply]) -> Response:
+    """The answer to a call that was run: one reply per command, a CommandError where it failed or was not run.
+
+    A transaction that was discarded as a whole has no replies; answer it by `render_error`.
+    """
+    replies = [as_rest_error(reply) if isinstance(reply, CommandError) else reply for reply in replies]
+    status = 200
+    if call.mode is Mode.SINGLE and isinstance(replies[0], CommandError):
+        status = status_of(replies[0])
+    if call.is_head:
+        return Response(status, b"", OCTETS if call.resp2 else JSON)
+    if call.resp2:
+        out = bytearray()
+        for reply in replies:
+            encode(out, reply, 2)
+        return Response(status, bytes(out), OCTETS)
+    items = [_item(reply, call.base64) for reply in replies]
+    text = items[0] if call.mode is Mode.SINGLE else f"[{','.join(items)}]"
+    return Response(status, text.encode("utf-8", "replace"))
+
+
+def render_error(refusal: CommandError | HttpError) -> Response:
+    """The answer to a request that was refused as a whole."""
+    if isinstance(refusal, CommandError):
+        refusal = as_rest_error(refusal)
+        return Response(status_of(refusal), _error_item(refusal.text).encode("utf-8", "replace"))
+    body = b"" if refusal.status == 405 else _error_item(refusal.text).encode("utf-8", "replace")
+    return Response(refusal.status, body)
+
+
+def unauthorized() -> HttpError:
+    """No token, or one that is nobody's."""
+    return HttpError(401, f"WRONGPASS invalid or missing auth token. See {DOCS} for details.")
+
+
+def too_large(limit_bytes: int, actual_bytes: int) -> HttpError:
+    return HttpError(413, f"ERR max request size exceeded. Limit: {limit_bytes} bytes, Actual: {actual_bytes} bytes")
+
+
+def as_rest_error(failure: CommandError) -> CommandError:
+    """An unknown command is told in Upstash's words; any other error stays as it is."""
+    if failure.code != "ERR" or not failure.message.startswith("unknown command '"):
+        return failure
+    name = failure.message.removeprefix("unknown command '").partition("', with args beginning with:")[0]
+    return error(f"Command is not available: '{name.rstrip(chr(39)).upper()}'. See {DOCS} for details")
+
+
+_STATUS: Final = {
+    "NOAUTH": 401,
+    "WRONGPASS": 401,
+    "READONLY": 503,
+    "NOLEADER": 503,
+    "STALE": 503,
+    "LOADING": 503,
+    "NOREPLICAS": 503,
+    "MISCONF": 503,
+    "BUSY": 503,
+    "SHUTTINGDOWN": 503,
+    "UNKNOWN": 504,
+}
+
+
+def status_of(failure: CommandError) -> int:
+    """The HTTP status of a single command that failed so; send Retry-After with 503."""
+    if failure.code == "ERR" and failure.message.startswith("max number of clients reached"):
+        return 429
+    return _STATUS.get(failure.code, 400)
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
+
+def _item(reply: Reply, base64: bool) -> str:
+    if isinstance(reply, CommandError):
+        return _error_item(reply.text)
+    if isinstance(reply, Simple) and reply.text == "OK":
+        return '{"result":"OK"}'  # the one string that the SDKs do not decode, and only here
+    return f'{{"result":{_ENCODER.encode(_plain(reply, base64))}}}'
+
+
+def _error_item(text: str) -> str:
+    return f'{{"error":{_ENCODER.encode(text)}}}'  # never base64
+
+
+def _plain(reply: Reply, base64: bool) -> Reply:
+    """A reply as JSON has it: str, int, None, and lists of them, in the shapes of RESP2."""
+    if isinstance(reply, bytes | bytearray):
+        return b64encode(reply).decode() if base64 else reply.decode("utf-8", "replace")
+    if reply is None or reply is NULL_ARRAY or reply is NO_REPLY:
+        return None
+    if isinstance(reply, int):
+        return int(reply)  # a boolean is 1 or 0
+    if isinstance(reply, list | tuple):
+        return [_plain(item, base64) for item in reply]
+    if isinstance(reply, Simple):
+        return _plain(reply.text, base64)
+    if isinstance(reply, CommandError):
+        return _plain(reply.text, base64)
+    if isinstance(reply, str):
+        return _plain(reply.encode("utf-8", "replace"), base64)
+    if isinstance(reply, float):
+        return _plain(format_double(reply), base64)
+    if isinstance(reply, Verbatim):
+        return _plain(reply.text, base64)
+    if isinstance(reply, dict):
+        return [_plain(part, base64) for pair in reply.items() for part in pair]
+    if isinstance(reply, Pairs):
+        return [_plain(part, base64) for pair in reply.items for part in pair]
+    if isinstance(reply, Set | Push):
+        return [_plain(item, base64) for item in reply.items]
+    raise TypeError(f"{reply!r} is no reply")
+
+
+# Server-sent events and browsers.
+
+
+def event(fields: list[Reply]) -> bytes:
+    """A pushed reply (`message`, channel, text) as one event; a line end in it begins another data line."""
+    text = b",".join([part if isinstance(part, bytes) else str(part).encode() for part in fields])
+    lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    return b"".join([b"data: " + line + b"\n" for line in lines]) + b"\n"
+
+
+_ORIGIN_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:/[]")
+_NAME_LIST_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-, ")
+
+
+def cors_headers(request: Request, origins: list[str] | None = None) -> list[tuple[bytes, bytes]]:
+    """The headers that let a page read the answer, also an error's. `origins` limits who may; None is everyone.
+
+    What the client wrote is repeated only if it looks like an origin or a list of header names.
+    """
+    origin = request.headers.get(b"origin", b"")
+    if origins is not None and origin.decode("latin-1") not in origins:
+        return []
+    is_origin = bool(origin) and _ORIGIN_BYTES.issuperset(origin)
+    headers = [
+        (b"access-control-allow-origin", origin if is_origin else b"*"),
+        (b"access-control-allow-credentials", b"true"),
+        (b"access-control-expose-headers", b"upstash-sync-token"),
+    ]
+    if is_origin:
+        headers.append((b"vary", b"origin"))
+    if request.method == b"OPTIONS":
+        headers.append((b"access-control-allow-methods", b"HEAD, GET, POST, PUT, OPTIONS"))
+        asked = request.headers.get(b"access-control-request-headers", b"")
+        if asked and _NAME_LIST_BYTES.issuperset(asked):
+            headers.append((b"access-control-allow-headers", asked))
+    return headers
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
