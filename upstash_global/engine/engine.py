@@ -49,6 +49,11 @@ class Engine:
         self.keyspace = Keyspace()
         self.context = Context(self.keyspace, random)
 
+    def take_keyspace(self, keyspace: Keyspace) -> None:
+        """Go on with another keyspace: one that was loaded, or an empty one."""
+        self.keyspace = keyspace
+        self.context.keyspace = keyspace
+
     def begin(self, now_ms: int) -> None:
         """Start a unit at leader time `now_ms`."""
         self.context.begin(now_ms)

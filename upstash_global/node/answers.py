@@ -8,7 +8,7 @@ Bound: the newest MAX_SESSIONS sessions of each origin node; a session older tha
 
 from typing import Any, Final, Optional
 
-from upstash_global.replication.log import Entry
+from upstash_global.replication.codec import Entry
 
 MAX_SESSIONS: Final = 10_000  # per origin
 MAX_ANSWER_BYTES: Final = 64 * 1024  # a longer answer is remembered as too long
@@ -44,7 +44,13 @@ class Answers:
 
     def dump(self) -> Any:
         return [
-            [origin, [[boot, session, sequence, list(map(list, answers.items()))] for (boot, session), (sequence, answers) in sessions.items()]]
+            [
+                origin,
+                [
+                    [boot, session, sequence, list(map(list, answers.items()))]
+                    for (boot, session), (sequence, answers) in sessions.items()
+                ],
+            ]
             for origin, sessions in self.origins.items()
         ]
 

@@ -12,7 +12,7 @@ from upstash_global.engine.table import NO_AUTH, NO_MULTI, STALE, Row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.node.session import RemoteSession, Session
 from upstash_global.node.users import DEFAULT
-from upstash_global.replication.log import START
+from upstash_global.replication.position import START
 from upstash_global.reply import PENDING, QUEUED, Reply, Special, unpack
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         session.queue.append(argv)
         return QUEUED
     row.calls += 1
+    session.row = row
     serve = row.session_handler
     if serve is None:
         reply = run_data(node, session, row, argv)

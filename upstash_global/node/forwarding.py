@@ -15,7 +15,7 @@ from upstash_global.engine.table import BLOCKING, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
 from upstash_global.node.session import RemoteSession, Session, Watch
-from upstash_global.replication.log import START, Position
+from upstash_global.replication.position import START, Position
 from upstash_global.replication.messages import Cancel, Forward, Forwarded
 from upstash_global.reply import Reply, pack, unpack
 
@@ -76,7 +76,9 @@ class Forwarding:
         """Forward a transaction whole; its answer is one reply."""
         self._send(session, EXEC, commands, watches, 1, False)
 
-    def _send(self, session: Session, kind: str, commands: list[list[bytes]], watches: list[Watch], n: int, blocks: bool) -> None:
+    def _send(
+        self, session: Session, kind: str, commands: list[list[bytes]], watches: list[Watch], n: int, blocks: bool
+    ) -> None:
         node = self.node
         session.waiting = n
         if not node.can_forward:
@@ -105,7 +107,9 @@ class Forwarding:
             return  # a repeat, or the client has gone
         node = self.node
         if len(message.replies) == 1 and outstanding.n_replies > 1:  # refused as a whole
-            message = Forwarded(message.session, message.sequence, message.replies * outstanding.n_replies, message.head, message.status)
+            message = Forwarded(
+                message.session, message.sequence, message.replies * outstanding.n_replies, message.head, message.status
+            )
         outstanding.answer = message
         if node.covers(message.head) or message.head == START:
             self._deliver(outstanding)
@@ -235,7 +239,9 @@ class Forwarding:
         return None
 
     def _forwarded(self, remote: RemoteSession) -> Forwarded:
-        return Forwarded(remote.remote_id, remote.sequence, [pack(reply) for reply in remote.answers], self.node.log.head, "done")
+        return Forwarded(
+            remote.remote_id, remote.sequence, [pack(reply) for reply in remote.answers], self.node.log.head, "done"
+        )
 
     def cancel(self, peer: str, session_id: int) -> None:
         for remote in list(self.remotes.values()):
@@ -255,5 +261,3 @@ class Forwarding:
 
 def _not_leader(node: "Node") -> CommandError:
     return CommandError("READONLY", "this node is not the leader; the write was not executed")
-
-

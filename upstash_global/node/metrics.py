@@ -19,6 +19,7 @@ class Metrics:
         self.n_divergent_entries = 0
         self.torn_bytes = 0
         self.n_slow = 0
+        self.n_failed_logins = 0
 
     def note_refusal(self, refusal: CommandError) -> None:
         self.n_errors += 1

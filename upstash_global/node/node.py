@@ -17,6 +17,7 @@ import upstash_global.engine.commands  # noqa: F401  (fills the table)
 import upstash_global.node.commands  # noqa: F401
 from upstash_global.engine.dump import digest
 from upstash_global.engine.engine import Effects, Engine
+from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.sweep import expired_keys
 from upstash_global.engine.table import TABLE
 from upstash_global.errors import CommandError
@@ -25,17 +26,21 @@ from upstash_global.node.dispatch import FORWARD, dispatch
 from upstash_global.node.events import Events
 from upstash_global.node.forwarding import Forwarding
 from upstash_global.node.metrics import Metrics
+from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
 from upstash_global.node.pubsub import PubSub
 from upstash_global.node.roles import Roles
 from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.settings import Settings
+from upstash_global.node.slowlog import SlowLog
 from upstash_global.node.snapshots import Snapshots
 from upstash_global.node.transactions import run_transaction
 from upstash_global.node.users import DEFAULT, Users
 from upstash_global.replication.changes import Changes
-from upstash_global.replication.log import DATA, EPOCH, Entry, Position, ReplicationLog
-from upstash_global.replication.messages import Cancel, Forward, Forwarded, Message
+from upstash_global.replication.codec import DATA, EPOCH, Entry
+from upstash_global.replication.log import ReplicationLog
+from upstash_global.replication.messages import REPLICA, Cancel, Forward, Forwarded, Message
+from upstash_global.replication.position import START, History, Position
 from upstash_global.replication.storage import Recovered, Storage
 from upstash_global.reply import PENDING, Reply
 
@@ -83,11 +88,16 @@ class Node:
         self.events = Events()
         self.pubsub = PubSub()
         self.parking = Parking()
+        self.parameters = Parameters()
+        self.slowlog = SlowLog()
+        self.resident_bytes: Callable[[], int] = _none  # what the process uses; a shell knows it
+        self.cpu_seconds: Callable[[], tuple[float, float]] = _no_cpu  # (system, user)
         self.forwarding = Forwarding(self)
         self.snapshots = Snapshots(self)
         self.roles = Roles(self)
 
         self.is_leader = False
+        self.is_replaying = False  # entries come from this node's own disk: nobody is to hear of them again
         self.is_sealed = False  # a switchover is draining: writes wait
         self.read_refusal: Optional[CommandError] = LOADING
         self.write_refusal: Optional[CommandError] = None
@@ -102,6 +112,7 @@ class Node:
         self.woken = False  # an entry touched keys somebody is parked for
         self.touched: list[bytes] = []
         self.gate: deque[tuple[int, Session, Any]] = deque()  # (LSN that must be durable, session, output)
+        self.dropped: list[Session] = []  # to be cut off
         self.durable_lsn = 0
         self.must_be_durable = 0  # the entry that opened the present epoch
         self.sync_wanted = 0  # highest LSN for which a sync was asked
@@ -224,7 +235,12 @@ class Node:
         if entry.commands:
             effects = self.engine.apply(entry.commands, entry.time_ms)
             attributes = entry.attributes
-            if effects.published and attributes and attributes.get("o") == self.settings.name and attributes.get("b") == self.boot_id:
+            if (
+                effects.published
+                and attributes
+                and attributes.get("o") == self.settings.name
+                and attributes.get("b") == self.boot_id
+            ):
                 if len(entry.commands) == 1:
                     count = self.pubsub.count(effects.published[0][0])
                     self.forwarding.note_publish(attributes["s"], attributes["q"], attributes["i"], count)
@@ -237,7 +253,7 @@ class Node:
         if effects.flushed:
             self.changes.note_flush(lsn)
         self.changes.note(effects.touched, lsn, self.now_ms)
-        if effects.published:
+        if effects.published and not self.is_replaying:
             for channel, message in effects.published:
                 for session in self.pubsub.deliver(channel, message):
                     self.mark_dirty(session)
@@ -451,6 +467,9 @@ class Node:
                 if output is not None:
                     self.gate.append((required, session, output))
         self._release(outbox)
+        if self.dropped:
+            outbox.released.extend((session, None) for session in self.dropped)
+            self.dropped = []
         if self.messages:
             outbox.messages = self.messages
             self.messages = []
@@ -498,10 +517,38 @@ class Node:
         """Take over what storage holds: the newest snapshot, then the log behind it."""
         self.snapshots.restore(recovered)
 
+    def reset(self) -> None:
+        """Forget all data, before a restore."""
+        self.engine.take_keyspace(Keyspace())
+        self.log.reset(START, 0, History())
+        self.changes.reset(0)
+        self.answers.load(None)
+        self.durable_lsn = 0
+
+    def drop_gate(self) -> None:
+        """Answers that are not out yet never go out: their clients lose the connection, the only honest answer."""
+        for _, session, _ in self.gate:
+            session.killed = True
+            if not session.is_remote:
+                self.dropped.append(session)
+        self.gate.clear()
+
     def digest(self) -> str:
         """Equal positions mean equal digests: keyspace (hidden keys included) and system tables."""
         return digest(self.engine.keyspace, self.system_tables())
 
+    def n_replicas_at(self, lsn: int) -> int:
+        """How many replicas have applied everything up to `lsn`: what WAIT answers."""
+        return sum(1 for feed in self.roles.feeds.values() if feed.purpose == REPLICA and feed.acked.lsn >= lsn)
+
     def status(self) -> dict[str, Any]:
         """What the admin port, the CLI and other nodes are told."""
         return self.roles.status()
+
+
+def _none() -> int:
+    return 0
+
+
+def _no_cpu() -> tuple[float, float]:
+    return 0.0, 0.0

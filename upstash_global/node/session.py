@@ -11,7 +11,9 @@ keeps the answers of the last, so that a repeated Forward gets the same ones.
 from collections import deque
 from typing import Any, Optional
 
-from upstash_global.replication.log import START, Position
+from upstash_global.engine.table import Row
+from upstash_global.errors import CommandError
+from upstash_global.replication.position import START, Position
 from upstash_global.reply import NO_REPLY, Push, Reply
 
 REPLY_ON = 0
@@ -43,7 +45,7 @@ class Session:
         self.name = b""
         self.library_name = b""
         self.library_version = b""
-        self.last_command = "NULL"
+        self.row: Optional[Row] = None  # of the last command
         self.no_evict = False
         self.no_touch = False
         self.reply_mode = REPLY_ON
@@ -90,6 +92,18 @@ class Session:
     def write(self, reply: Reply) -> None:
         """Encode a reply for the client; what a shell overrides."""
         raise NotImplementedError
+
+    def take_output(self) -> Any:
+        """What `write` has gathered since the last call, in whatever form `send` of the shell wants; None for nothing."""
+        return None
+
+    def send(self, output: Any) -> None:
+        """Hand released output to the client; None cuts it off."""
+        raise NotImplementedError
+
+    def refuse_protocol(self, text: str) -> None:
+        """The bytes of the client were no command: tell it, behind all answers so far."""
+        self.write(CommandError("ERR", text))
 
     def reset(self) -> None:
         """RESET: everything as after connecting, except id and address."""

@@ -8,7 +8,9 @@ class Peer:
 
     __slots__ = ("name", "region", "index", "is_candidate", "resp", "rest")
 
-    def __init__(self, name: str, region: str, index: int, is_candidate: bool = True, resp: str = "", rest: str = "") -> None:
+    def __init__(
+        self, name: str, region: str, index: int, is_candidate: bool = True, resp: str = "", rest: str = ""
+    ) -> None:
         self.name = name
         self.region = region
         self.index = index  # position in the cluster file; the last byte of an epoch

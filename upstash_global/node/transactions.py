@@ -22,7 +22,7 @@ def is_dirty(node: "Node", watches: list[Watch]) -> bool:
     context = node.engine.context
     context.now_ms = node.now_ms
     for watch in watches:
-        if not node.log.history.contains(watch.position, node.log.head):
+        if not node.log.history.contains(watch.position):
             return True
         if node.changes.changed_after(watch.key, watch.position.lsn):
             return True

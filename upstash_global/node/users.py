@@ -42,7 +42,9 @@ class Users:
             return None
         if user == READ_ONLY and _is_read(row):
             return None
-        return CommandError("NOPERM", f"this user has no permissions to run the '{row.display_name}' command or its subcommand")
+        return CommandError(
+            "NOPERM", f"this user has no permissions to run the '{row.display_name}' command or its subcommand"
+        )
 
 
 def _is_read(row: Row) -> bool:

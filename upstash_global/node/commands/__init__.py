@@ -2,6 +2,8 @@
 
 from upstash_global.node.commands import (  # noqa: F401
     connection,
+    introspection,
+    server,
     subscriptions,
     transactions,
 )

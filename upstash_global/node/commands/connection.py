@@ -1,0 +1,367 @@
+"""Commands about the connection itself: AUTH, HELLO, CLIENT and the like."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from upstash_global.engine.arguments import Arguments
+from upstash_global.engine.numbers import parse_integer
+from upstash_global.engine.table import (
+    ADMIN,
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    NO_AUTH,
+    NOSCRIPT,
+    STALE,
+    Family,
+)
+from upstash_global.errors import CommandError, error, syntax_error, wrong_arity
+from upstash_global.node.info import REDIS_VERSION
+from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
+from upstash_global.reply import NO_REPLY, OK, PONG, Reply, Simple, Verbatim
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+command = Family("connection").session_command
+
+WRONGPASS: Final = CommandError("WRONGPASS", "invalid username-password pair or user is disabled.")
+
+
+@command("AUTH", arity=-2, flags=NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY)
+def auth(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Authenticate as `default` with a password, or as a user."""
+    if len(argv) > 3:
+        raise syntax_error()
+    if len(argv) == 2:
+        if node.users.default_is_open:
+            raise error(
+                "AUTH <password> called without any password configured for the default user. "
+                "Are you sure your configuration is correct?"
+            )
+        _authenticate(node, session, b"default", argv[1])
+    else:
+        _authenticate(node, session, argv[1], argv[2])
+    return OK
+
+
+@command("ECHO", arity=2, flags=LOADING | STALE | FAST)
+def echo(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Reply with the argument."""
+    return argv[1]
+
+
+@command("HELLO", arity=-1, flags=NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY)
+def hello(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Choose the protocol version, authenticate and name the connection in one step."""
+    version = session.protocol
+    args = Arguments(argv, 1)
+    if args.more():
+        number = parse_integer(args.next())
+        if number is None:
+            raise error("Protocol version is not an integer or out of range")
+        if number not in (2, 3):
+            raise CommandError("NOPROTO", "unsupported protocol version")
+        version = number
+    credentials: tuple[bytes, bytes] | None = None
+    name: bytes | None = None
+    while args.more():
+        if args.left() >= 3 and args.flag(b"AUTH"):
+            credentials = (args.next(), args.next())
+        elif args.left() >= 2 and args.flag(b"SETNAME"):
+            name = args.next()
+            _check_name(name)
+        else:
+            raise error(f"Syntax error in HELLO option '{argv[args.at].decode('utf-8', 'replace')}'")
+    if credentials is not None:
+        _authenticate(node, session, credentials[0], credentials[1])
+    if session.user is None:
+        raise CommandError(
+            "NOAUTH",
+            "HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> "
+            "option can be used to authenticate the client and select the RESP protocol version at the same time",
+        )
+    session.protocol = version
+    if name is not None:
+        session.name = name
+    return {
+        b"server": b"redis",
+        b"version": REDIS_VERSION.encode(),
+        b"proto": version,
+        b"id": session.id,
+        b"mode": b"standalone",
+        b"role": b"master" if node.is_leader else b"replica",
+        b"modules": [],
+    }
+
+
+@command("PING", arity=-1, flags=FAST)
+def ping(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """PONG, or the argument."""
+    if len(argv) > 2:
+        raise wrong_arity("ping")
+    if session.is_subscribed and session.protocol == 2:
+        return [b"pong", argv[1] if len(argv) == 2 else b""]
+    return PONG if len(argv) == 1 else argv[1]
+
+
+@command("QUIT", arity=-1, flags=NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY)
+def quit_(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Close the connection once everything is answered."""
+    session.closing = True
+    return OK
+
+
+@command("RESET", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY)
+def reset(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Bring the connection back to where it began."""
+    node.pubsub.leave(session)
+    node.monitors.pop(session.id, None)
+    session.reset()
+    session.user = "default" if node.users.default_is_open else None
+    return Simple("RESET")
+
+
+@command("SELECT", arity=2, flags=LOADING | STALE | FAST)
+def select(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Choose database 0, the only one."""
+    index = parse_integer(argv[1])
+    if index is None:
+        raise error("invalid DB index")
+    if index != 0:
+        raise error("DB index is out of range")
+    return OK
+
+
+# -- CLIENT -------------------------------------------------------------------------------------------------------
+
+
+@command("CLIENT GETNAME", arity=2, flags=NOSCRIPT | LOADING | STALE)
+def client_getname(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """The connection's name, or nil."""
+    return session.name or None
+
+
+@command("CLIENT ID", arity=2, flags=NOSCRIPT | LOADING | STALE)
+def client_id(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """The connection's number, unique on this node while it runs."""
+    return session.id
+
+
+@command("CLIENT INFO", arity=2, flags=NOSCRIPT | LOADING | STALE)
+def client_info(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """One line about this connection."""
+    return Verbatim((_line(node, session) + "\n").encode())
+
+
+@command("CLIENT KILL", arity=-3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Close connections by address (old form: OK or an error) or by filters (how many were closed)."""
+    if len(argv) == 3:
+        address = argv[2].decode("latin-1")
+        for each in list(node.sessions.values()):
+            if each.address == address:
+                _kill(node, session, each)
+                return OK
+        raise error("No such client")
+    if len(argv) % 2:
+        raise syntax_error()
+    skip_me = True
+    wanted: dict[str, Any] = {}
+    for i in range(2, len(argv), 2):
+        option, value = argv[i].upper(), argv[i + 1]
+        if option == b"ID":
+            number = parse_integer(value)
+            if number is None or number <= 0:
+                raise error("client-id should be greater than 0")
+            wanted["id"] = number
+        elif option == b"ADDR":
+            wanted["address"] = value.decode("latin-1")
+        elif option == b"LADDR":
+            wanted["local_address"] = value.decode("latin-1")
+        elif option == b"USER":
+            if value not in (b"default", b"default_ro"):
+                raise error(f"No such user '{value.decode('utf-8', 'replace')}'")
+            wanted["user"] = value.decode()
+        elif option == b"TYPE":
+            wanted["type"] = _client_type(value)
+        elif option == b"SKIPME":
+            if value.upper() not in (b"YES", b"NO"):
+                raise syntax_error()
+            skip_me = value.upper() == b"YES"
+        else:
+            raise syntax_error()
+    n = 0
+    for each in list(node.sessions.values()):
+        if each is session and skip_me:
+            continue
+        if all(_property(each, name) == value for name, value in wanted.items()):
+            _kill(node, session, each)
+            n += 1
+    return n
+
+
+@command("CLIENT LIST", arity=-2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def client_list(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """One line per connection of this node."""
+    chosen = list(node.sessions.values())
+    if len(argv) == 4 and argv[2].upper() == b"TYPE":
+        kind = _client_type(argv[3])
+        chosen = [each for each in chosen if _property(each, "type") == kind]
+    elif len(argv) > 3 and argv[2].upper() == b"ID":
+        ids: list[int] = []
+        for text in argv[3:]:
+            number = parse_integer(text)
+            if number is None:
+                raise error("Invalid client ID")
+            ids.append(number)
+        chosen = [node.sessions[each] for each in ids if each in node.sessions]
+    elif len(argv) != 2:
+        raise syntax_error()
+    return Verbatim("".join(_line(node, each) + "\n" for each in chosen).encode())
+
+
+@command("CLIENT NO-EVICT", arity=3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def client_no_evict(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Whether this connection is spared when client memory is short."""
+    session.no_evict = _on_off(argv[2])
+    return OK
+
+
+@command("CLIENT NO-TOUCH", arity=3, flags=NOSCRIPT | LOADING | STALE)
+def client_no_touch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Whether this connection's reads leave the keys' access times alone."""
+    session.no_touch = _on_off(argv[2])
+    return OK
+
+
+@command("CLIENT REPLY", arity=3, flags=NOSCRIPT | LOADING | STALE)
+def client_reply(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Whether commands are answered: ON, OFF, or SKIP for the next one."""
+    word = argv[2].upper()
+    if word == b"ON":
+        session.reply_mode = REPLY_ON
+        return OK
+    if word == b"OFF":
+        session.reply_mode = REPLY_OFF
+    elif word == b"SKIP":
+        if session.reply_mode != REPLY_OFF:
+            session.reply_mode = REPLY_SKIP_NEXT
+            return OK  # not sent: this is the answer that SKIP_NEXT drops
+    else:
+        raise syntax_error()
+    return NO_REPLY
+
+
+@command("CLIENT SETINFO", arity=4, flags=NOSCRIPT | LOADING | STALE)
+def client_setinfo(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Name the client library and its version."""
+    option = argv[2].upper()
+    shown = argv[2].decode("utf-8", "replace")
+    if option not in (b"LIB-NAME", b"LIB-VER"):
+        raise error(f"Unrecognized option '{shown}'")
+    if any(not 33 <= byte <= 126 for byte in argv[3]):
+        raise error(f"{shown.lower()} cannot contain spaces, newlines or special characters.")
+    if option == b"LIB-NAME":
+        session.library_name = argv[3]
+    else:
+        session.library_version = argv[3]
+    return OK
+
+
+@command("CLIENT SETNAME", arity=3, flags=NOSCRIPT | LOADING | STALE)
+def client_setname(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Name the connection; an empty name takes it away."""
+    _check_name(argv[2])
+    session.name = argv[2]
+    return OK
+
+
+# -- what they share ----------------------------------------------------------------------------------------------
+
+
+def _authenticate(node: "Node", session: Session, name: bytes, password: bytes) -> None:
+    user = node.users.authenticate(name, password)
+    if user is None:
+        node.metrics.n_failed_logins += 1
+        raise WRONGPASS
+    session.user = user
+
+
+def _check_name(name: bytes) -> None:
+    if any(not 33 <= byte <= 126 for byte in name):
+        raise error("Client names cannot contain spaces, newlines or special characters.")
+
+
+def _on_off(word: bytes) -> bool:
+    if word.upper() not in (b"ON", b"OFF"):
+        raise syntax_error()
+    return word.upper() == b"ON"
+
+
+def _client_type(word: bytes) -> str:
+    kind = word.lower().decode("latin-1")
+    if kind == "slave":
+        kind = "replica"
+    if kind not in ("normal", "master", "replica", "pubsub"):
+        raise error(f"Unknown client type '{word.decode('utf-8', 'replace')}'")
+    return kind
+
+
+def _property(session: Session, name: str) -> Any:
+    if name == "type":
+        return "pubsub" if session.is_subscribed else "normal"
+    if name == "id":
+        return session.id
+    if name == "address":
+        return session.address
+    if name == "local_address":
+        return session.local_address
+    return session.user
+
+
+def _kill(node: "Node", session: Session, victim: Session) -> None:
+    if victim is session:
+        session.closing = True  # after the answer
+        return
+    node.abandon(victim)
+    victim.killed = True
+    node.dropped.append(victim)
+
+
+def _line(node: "Node", session: Session) -> str:
+    flags = "P" if session.is_subscribed else "O" if session.is_monitor else "x" if session.queue is not None else "N"
+    queued = -1 if session.queue is None else len(session.queue)
+    fields = {
+        "id": session.id,
+        "addr": session.address,
+        "laddr": session.local_address,
+        "fd": session.id + 8,
+        "name": session.name.decode("latin-1"),
+        "age": max(0, node.local_ms - session.created_ms) // 1000,
+        "idle": max(0, node.local_ms - session.active_ms) // 1000,
+        "flags": flags,
+        "db": 0,
+        "sub": len(session.channels),
+        "psub": len(session.patterns),
+        "ssub": 0,
+        "multi": queued,
+        "watch": len(session.watches),
+        "qbuf": 0,
+        "qbuf-free": 0,
+        "argv-mem": 0,
+        "multi-mem": 0,
+        "rbs": 0,
+        "rbp": 0,
+        "obl": 0,
+        "oll": 0,
+        "omem": 0,
+        "tot-mem": 0,
+        "events": "r",
+        "cmd": session.row.display_name if session.row is not None else "NULL",
+        "user": session.user or "(superuser)",
+        "redir": -1,
+        "resp": session.protocol,
+        "lib-name": session.library_name.decode("latin-1"),
+        "lib-ver": session.library_version.decode("latin-1"),
+    }
+    return " ".join(f"{name}={value}" for name, value in fields.items())

@@ -1,0 +1,185 @@
+"""Commands about the node: CONFIG, INFO, SLOWLOG, DEBUG, WAIT and the like."""
+
+from typing import TYPE_CHECKING, Final
+
+from upstash_global.engine.numbers import parse_integer
+from upstash_global.engine.table import (
+    ADMIN,
+    BLOCKING,
+    DANGEROUS,
+    FAST,
+    LEADER,
+    LOADING,
+    NOSCRIPT,
+    STALE,
+    Family,
+    all_rows,
+)
+from upstash_global.errors import error, not_an_integer, wrong_arity
+from upstash_global.node.info import info_text
+from upstash_global.node.parking import Parked
+from upstash_global.node.session import Session
+from upstash_global.reply import OK, PENDING, Reply, Simple, Verbatim
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+command = Family("server").session_command
+generic = Family("generic").session_command
+
+LATEST_MS: Final = 1 << 62  # a deadline that is never reached
+
+
+@command("CONFIG GET", arity=-3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def config_get(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """The parameters that match any of the patterns."""
+    found: dict[bytes, bytes] = {}
+    for pattern in argv[2:]:
+        for name, value in node.parameters.find(pattern.decode("latin-1")):
+            found[name.encode()] = value.encode()
+    return found
+
+
+@command("CONFIG RESETSTAT", arity=2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def config_resetstat(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Start the counters of INFO afresh."""
+    node.metrics.reset()
+    for row in all_rows():
+        row.calls = row.failed_calls = row.rejected_calls = row.microseconds = 0
+    return OK
+
+
+@command("CONFIG REWRITE", arity=2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def config_rewrite(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """There is no file that this node may rewrite."""
+    raise error("The server is running without a config file")
+
+
+@command("CONFIG SET", arity=-4, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def config_set(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Set parameters of this node, all or none."""
+    if len(argv) % 2:
+        raise wrong_arity("config|set")
+    words = [word.decode("utf-8", "replace") for word in argv[2:]]
+    node.parameters.set(node, list(zip(words[::2], words[1::2], strict=True)))
+    return OK
+
+
+@command("DEBUG DIGEST", arity=2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def debug_digest(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """40 hex digits that are equal on every node at the same position."""
+    return Simple(node.digest())
+
+
+@command("DEBUG SLEEP", arity=3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def debug_sleep(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Hold this session's answer back for some seconds; unlike Redis, others go on."""
+    try:
+        seconds = float(argv[2])
+    except ValueError:
+        raise error("value is not a valid float") from None
+    if not 0 <= seconds < 1e9:
+        raise error("value is out of range")
+    node.parking.park(Parked(session, _still_waiting, node.local_ms + max(1, int(seconds * 1000)), _ok, [], "sleep"))
+    return PENDING
+
+
+@command("INFO", arity=-1, flags=LOADING | STALE | DANGEROUS)
+def info(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Sections of `name:value` lines about this node."""
+    return Verbatim(info_text(node, [word.decode("latin-1").lower() for word in argv[1:]]).encode())
+
+
+@command("ROLE", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | ADMIN)
+def role(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """The role as Redis words it; the number is the LSN, and a replica's state is ours translated."""
+    lsn = node.log.head.lsn
+    if node.is_leader:
+        replicas = [
+            [_host(node, feed.name), _port(node, feed.name), str(feed.acked.lsn).encode()]
+            for feed in node.roles.feeds.values()
+            if feed.name in node.settings.peers
+        ]
+        return [b"master", lsn, replicas]
+    states = {"streaming": b"connected", "syncing": b"sync", "disconnected": b"connect"}
+    leader = node.leader_name
+    port = _port(node, leader)
+    return [b"slave", _host(node, leader), parse_integer(port) or 0, states[node.state_name], lsn]
+
+
+@command("SLOWLOG GET", arity=-2, flags=ADMIN | LOADING | STALE)
+def slowlog_get(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """The newest slow commands of this node, 10 unless a count is given (-1: all)."""
+    count = 10
+    if len(argv) > 3:
+        raise wrong_arity("slowlog|get")
+    if len(argv) == 3:
+        number = parse_integer(argv[2])
+        if number is None or number < -1:
+            raise error("count should be greater than or equal to -1")
+        count = len(node.slowlog.entries) if number == -1 else number
+    return [
+        [entry.id, entry.time_s, entry.microseconds, entry.argv, entry.address.encode(), entry.name]
+        for entry in list(node.slowlog.entries)[:count]
+    ]
+
+
+@command("SLOWLOG LEN", arity=2, flags=ADMIN | LOADING | STALE)
+def slowlog_len(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """How many slow commands are remembered."""
+    return len(node.slowlog.entries)
+
+
+@command("SLOWLOG RESET", arity=2, flags=ADMIN | LOADING | STALE)
+def slowlog_reset(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Forget the slow commands."""
+    node.slowlog.entries.clear()
+    return OK
+
+
+@command("TIME", arity=1, flags=LOADING | STALE | FAST)
+def time(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Leader time as seconds and microseconds."""
+    return [str(node.now_ms // 1000).encode(), str(node.now_ms % 1000 * 1000).encode()]
+
+
+@generic("WAIT", arity=3, flags=BLOCKING | LEADER)
+def wait(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Wait until so many replicas have applied everything up to now; how many have."""
+    n_wanted = parse_integer(argv[1])
+    timeout_ms = parse_integer(argv[2])
+    if n_wanted is None or timeout_ms is None:
+        raise not_an_integer()
+    if timeout_ms < 0:
+        raise error("timeout is negative")
+    lsn = node.log.head.lsn
+    if node.n_replicas_at(lsn) >= n_wanted or session.queue is not None:
+        return node.n_replicas_at(lsn)
+    parked = Parked(
+        session,
+        lambda: node.n_replicas_at(lsn) if node.n_replicas_at(lsn) >= n_wanted else PENDING,
+        node.local_ms + timeout_ms if timeout_ms else LATEST_MS,
+        lambda: node.n_replicas_at(lsn),
+        [],
+        "acks",
+    )
+    node.parking.park(parked)
+    return PENDING
+
+
+def _still_waiting() -> Reply:
+    return PENDING
+
+
+def _ok() -> Reply:
+    return OK
+
+
+def _host(node: "Node", name: str) -> bytes:
+    peer = node.settings.peers.get(name)
+    return b"" if peer is None else peer.resp.rpartition(":")[0].encode()
+
+
+def _port(node: "Node", name: str) -> bytes:
+    peer = node.settings.peers.get(name)
+    return b"0" if peer is None else peer.resp.rpartition(":")[2].encode()

@@ -1,0 +1,157 @@
+"""CONFIG parameters: what clients may read and set, and what each does here.
+
+A parameter with a meaning here has a setter that acts on the node; the others are accepted and stored, because clients set
+them and expect to read them back. All are this node's own and last until it stops.
+"""
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final, Optional
+
+from upstash_global.engine.encodings import LIMITS
+from upstash_global.engine.numbers import parse_integer
+from upstash_global.errors import error
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+
+_IMMUTABLE: Final = frozenset(
+    ["databases", "port", "bind", "dir", "dbfilename", "cluster-enabled", "daemonize", "io-threads"]
+)
+ENCODING_THRESHOLDS: Final = (
+    "hash-max-listpack-entries",
+    "hash-max-listpack-value",
+    "list-max-listpack-size",
+    "set-max-intset-entries",
+    "set-max-listpack-entries",
+    "set-max-listpack-value",
+    "zset-max-listpack-entries",
+    "zset-max-listpack-value",
+)
+_UNITS: Final = {"b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
+
+
+class Parameters:
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {
+            "maxmemory": "0",
+            "maxmemory-policy": "noeviction",
+            "maxmemory-samples": "5",
+            "maxclients": "10000",
+            "timeout": "0",
+            "tcp-keepalive": "300",
+            "databases": "1",
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "dir": "",
+            "dbfilename": "",
+            "port": "0",
+            "bind": "",
+            "requirepass": "",
+            "notify-keyspace-events": "",
+            "slowlog-log-slower-than": "10000",
+            "slowlog-max-len": "128",
+            "latency-monitor-threshold": "0",
+            "lua-time-limit": "5000",
+            "busy-reply-threshold": "5000",
+            "proto-max-bulk-len": "536870912",
+            "client-query-buffer-limit": "1073741824",
+            "client-output-buffer-limit": "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+            "hz": "10",
+            "lazyfree-lazy-user-del": "no",
+            "lazyfree-lazy-user-flush": "no",
+            "cluster-enabled": "no",
+            "daemonize": "no",
+            "io-threads": "1",
+            "activedefrag": "no",
+            "tracking-table-max-keys": "1000000",
+            "min-replicas-to-write": "0",
+            "min-replicas-max-lag": "10",
+        }
+        for name in _encoding_names():
+            self.values[name] = str(getattr(LIMITS, name.replace("-", "_")))
+
+    def find(self, pattern: str) -> list[tuple[str, str]]:
+        """(name, value) of the parameters that match a glob pattern, in any letter case, by name."""
+        wanted = pattern.lower()
+        return [(name, self.values[name]) for name in sorted(self.values) if fnmatchcase(name, wanted)]
+
+    def set(self, node: "Node", pairs: list[tuple[str, str]]) -> None:
+        """Set all or none. Raises CommandError as Redis words it."""
+        checked: list[tuple[str, str]] = []
+        for given, value in pairs:
+            name = given.lower()
+            if name not in self.values:
+                raise error(f"Unknown option or number of arguments for CONFIG SET - '{given}'")
+            if name in _IMMUTABLE or name in _encoding_names():
+                raise error(f"CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config")
+            if any(name == other for other, _ in checked):
+                raise error(f"CONFIG SET failed (possibly related to argument '{name}') - duplicate parameter")
+            checked.append((name, _checked(name, value, self.values[name])))
+        for name, value in checked:
+            self.values[name] = value
+            _act(node, name, value)
+
+
+def _encoding_names() -> list[str]:
+    """Thresholds that decide a visible state: equal on every node, and therefore not one node's to set."""
+    return [name for name in ENCODING_THRESHOLDS if hasattr(LIMITS, name.replace("-", "_"))]
+
+
+def _checked(name: str, value: str, present: str) -> str:
+    """The value in the form in which CONFIG GET shows it."""
+    failed = f"CONFIG SET failed (possibly related to argument '{name}') - "
+    if name == "maxmemory" or name == "proto-max-bulk-len" or name == "client-query-buffer-limit":
+        size = memory_size(value)
+        if size is None:
+            raise error(failed + "argument must be a memory value")
+        return str(size)
+    if name == "maxmemory-policy":
+        if value not in POLICIES:
+            raise error(failed + "argument(s) must be one of the following: " + ", ".join(POLICIES))
+        return value
+    if name == "notify-keyspace-events":
+        if any(letter not in "KEAg$lshzxetdmn" for letter in value):
+            raise error(failed + "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+        return value
+    if present in ("yes", "no"):
+        if value.lower() not in ("yes", "no"):
+            raise error(failed + "argument must be 'yes' or 'no'")
+        return value.lower()
+    if parse_integer(present.encode()) is not None and parse_integer(value.encode()) is None:
+        if memory_size(value) is not None and ("bytes" in name or "value" in name or "size" in name):
+            return str(memory_size(value))
+        raise error(failed + "argument couldn't be parsed into an integer")
+    return value
+
+
+POLICIES: Final = (
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "noeviction",
+)
+
+
+def memory_size(text: str) -> Optional[int]:
+    """`64mb` → 67108864, as Redis reads it; None if it is no size."""
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    unit = text[len(digits) :].lower()
+    number = parse_integer(digits.encode())
+    if number is None or number < 0 or (unit and unit not in _UNITS):
+        return None
+    return number * _UNITS.get(unit, 1)
+
+
+def _act(node: "Node", name: str, value: str) -> None:
+    """What a changed parameter does here."""
+    if name == "slowlog-log-slower-than":
+        node.slowlog.threshold_us = int(value)
+    elif name == "slowlog-max-len":
+        node.slowlog.max_entries = int(value)
+        node.slowlog.trim()

@@ -1,0 +1,445 @@
+"""Roles: who leads, who follows, and how that changes.
+
+    start      decides from the durable state and from what the peers say
+    lead       opens an epoch, durably before the first answer
+    follow     subscribes to a leader's log
+    promote    an operator's act: a higher term, announced to everybody
+    switch     drain, catch up, hand over: nothing is lost
+    step down  a higher epoch was seen: this node follows, and puts aside what the new history does not have
+
+Only the epoch decides. A node that sees a higher one steps down; what comes with a lower one is refused.
+"""
+
+from typing import TYPE_CHECKING, Any, Final, Optional
+
+from upstash_global.errors import CommandError, error
+from upstash_global.replication.feed import Feed
+from upstash_global.replication.follower import Follower
+from upstash_global.replication.messages import (
+    Announce,
+    FetchReply,
+    FetchRequest,
+    NOT_LEADER,
+    WRONG_CLUSTER,
+    Handover,
+    Heartbeat,
+    Message,
+    PromoteReply,
+    PromoteRequest,
+    Refused,
+    StatusReply,
+    StatusRequest,
+    Subscribe,
+)
+from upstash_global.replication.position import epoch_parts, make_epoch
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+ANNOUNCE_MS: Final = 1_000  # how often a leader tells nodes that do not follow it who leads
+FETCH_BYTES: Final = 4 << 20
+HANDOVER_MARGIN_MS: Final = 1_000  # added to a handover's expiry before the old leader goes on
+
+
+class Switchover:
+    """A switchover under way at the leader."""
+
+    def __init__(self, target: str, deadline_ms: int) -> None:
+        self.target = target
+        self.deadline_ms = deadline_ms  # this node's clock
+        self.asked = False  # the target was told to take over; until the deadline it may do so
+        self.result: Optional[str] = None
+
+
+class Roles:
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        settings = node.settings
+        self.leader_name = ""  # whom this node follows, or itself; empty while it knows none
+        self.epoch = 0  # the highest seen
+        self.forward_is_open = False
+        self.feeds: dict[str, Feed] = {}  # by inbound stream
+        self.follower = Follower(node.log, node.apply, node.random, settings, node.boot_id)
+        self.handover: Optional[Switchover] = None
+        self.fetching = False  # a restarted leader takes back entries that a peer has and it lost
+        self.announced_ms = 0
+        self.led_ms = 0
+
+    @property
+    def has_data(self) -> bool:
+        """Whether this node holds a complete state of some position."""
+        return self.node.log.head.lsn > 0
+
+    # -- starting -----------------------------------------------------------------------------------------------
+
+    def start(self, peers: list[dict[str, Any]]) -> None:
+        """Take a role, given the durable state and the statuses of the peers that could be reached."""
+        node = self.node
+        me = node.settings.name
+        state = node.storage.load_state()
+        self.epoch = max(int(state.get("epoch", 0)), node.log.history.epoch)
+        newest = max(peers, key=lambda peer: (int(peer["epoch"]), peer["role"] == "leader"), default=None)
+        if newest is not None and int(newest["epoch"]) > self.epoch:
+            self.follow(str(newest["leader"]), int(newest["epoch"]))
+            return
+        known = str(state.get("leader", ""))
+        if not known:
+            self._start_fresh(peers)
+        elif known != me:
+            self.follow(known, self.epoch)
+        elif not self._fetch_from(peers):
+            self.lead(epoch_parts(self.epoch)[0])
+
+    def _start_fresh(self, peers: list[dict[str, Any]]) -> None:
+        node = self.node
+        first = node.settings.first_leader
+        if first != node.settings.name:
+            self.follow(first, 0)
+        elif any(int(peer["position"]["lsn"]) > 0 for peer in peers):
+            node.events.note(
+                node.now_ms,
+                "not-leading",
+                "this data directory is empty and the cluster has data; promote a node that has it",
+                "error",
+            )
+        else:
+            self.lead(1)
+
+    def _fetch_from(self, peers: list[dict[str, Any]]) -> bool:
+        """Begin to take back entries of our own epoch that a peer has and we lost; False if there are none."""
+        head = self.node.log.head
+        ahead = [
+            peer
+            for peer in peers
+            if int(peer["position"]["epoch"]) == head.epoch and int(peer["position"]["lsn"]) > head.lsn
+        ]
+        if not ahead:
+            return False
+        best = max(ahead, key=lambda peer: int(peer["position"]["lsn"]))
+        self.fetching = True
+        self.node.asks.append((str(best["node"]), FetchRequest(head.lsn + 1, 0, FETCH_BYTES)))
+        return True
+
+    def _fetched(self, peer: str, reply: FetchReply) -> None:
+        node = self.node
+        if not self.fetching:
+            return
+        n = self.follower.replay(reply.records)
+        node.events.note(node.now_ms, "fetched", f"{n} entries taken back from {peer}")
+        if n:
+            node.asks.append((peer, FetchRequest(node.log.head.lsn + 1, 0, FETCH_BYTES)))
+        else:
+            self.fetching = False
+            self.lead(epoch_parts(self.epoch)[0])
+
+    # -- taking a role ------------------------------------------------------------------------------------------
+
+    def lead(self, term: int) -> None:
+        """Open a new epoch in `term` and accept writes; nothing is answered before the epoch is on disk."""
+        node = self.node
+        highest_term, start, _ = epoch_parts(self.epoch)
+        epoch = make_epoch(term, start + 1 if term == highest_term else 0, node.settings.me.index)
+        self._remember(epoch, node.settings.name)
+        self.leader_name = node.settings.name
+        self.forward_is_open = False
+        self.led_ms = node.local_ms
+        node.is_leader = True
+        node.is_sealed = False
+        node.read_refusal = None
+        node.set_clock(node.local_ms)
+        entry = node.log.begin_epoch(epoch, node.now_ms, node.settings.name)
+        node.records.append(entry.record)
+        node.must_be_durable = entry.position.lsn
+        node.events.note(node.now_ms, "led", f"leads epoch {epoch} from LSN {entry.position.lsn}")
+        self._announce()
+
+    def follow(self, leader: str, epoch: int) -> None:
+        """Follow `leader`, whose epoch is `epoch` (0 if not known yet)."""
+        node = self.node
+        if epoch > self.epoch or leader != self.leader_name:
+            self._remember(max(epoch, self.epoch), leader)
+        self.leader_name = leader
+        self.forward_is_open = False
+        self.follower.seek_leader(leader, node.local_ms)
+        node.events.note(node.now_ms, "followed", f"follows {leader}")
+
+    def step_down(self, leader: str, epoch: int) -> None:
+        """A higher epoch exists: stop leading at once. Nothing that is not out yet will be answered."""
+        node = self.node
+        if node.is_leader:
+            node.is_leader = False
+            node.is_sealed = False
+            node.must_be_durable = 0
+            node.events.note(node.now_ms, "stepped-down", f"{leader} leads epoch {epoch}", "warning")
+            node.drop_gate()
+            for stream, feed in self.feeds.items():
+                if feed.purpose == "replica":
+                    node.send(stream, Refused(f"{leader} leads", NOT_LEADER, epoch=epoch, leader=leader))
+            self.feeds = {stream: feed for stream, feed in self.feeds.items() if feed.purpose != "replica"}
+            for remote in list(node.forwarding.remotes.values()):
+                node.forwarding.drop(remote)
+        self.follow(leader, epoch)
+
+    def promote(self, force: bool) -> None:
+        """Lead in a new term because an operator says so. Raises CommandError when that could lose writes."""
+        node = self.node
+        if node.is_leader:
+            raise error("this node leads already")
+        if not self.has_data and not force:
+            raise error("this node has no data; add force if it shall lead an empty cluster")
+        if self.follower.state_name == "streaming" and not force:
+            raise error(f"{self.leader_name} leads and is alive: use a switchover, or add force")
+        if not force:
+            raise error(
+                "the old leader cannot be asked: acked writes it alone has may be lost; add force to promote anyway"
+            )
+        self.lead(epoch_parts(self.epoch)[0] + 1)
+
+    def _remember(self, epoch: int, leader: str) -> None:
+        self.epoch = epoch
+        self.node.storage.save_state({"cluster": self.node.settings.cluster_id, "epoch": epoch, "leader": leader})
+
+    def note_epoch(self, epoch: int) -> None:
+        """An applied entry opened `epoch`."""
+        if epoch > self.epoch:
+            self._remember(epoch, self.leader_name)
+
+    # -- switchover ---------------------------------------------------------------------------------------------
+
+    def switch(self, target: str) -> Switchover:
+        """Begin to hand the lead to `target`. Raises CommandError when it cannot take it."""
+        node = self.node
+        if not node.is_leader:
+            raise CommandError("READONLY", f"{self.leader_name or 'nobody'} leads; ask there")
+        if target == node.settings.name:
+            raise error("this node leads already")
+        if target not in node.settings.peers:
+            raise CommandError("NOTFOUND", f"no node is called {target}")
+        if self._feed_of(target) is None:
+            raise error(f"{target} does not follow this node at the moment")
+        if self.handover is not None:
+            raise error(f"a switchover to {self.handover.target} is under way")
+        self.handover = Switchover(target, node.local_ms + node.settings.switchover_ms)
+        node.is_sealed = True
+        node.events.note(node.now_ms, "sealed", f"writes wait for the switchover to {target}")
+        return self.handover
+
+    def _tick_handover(self) -> None:
+        node, handover = self.node, self.handover
+        if handover is None:
+            return
+        head_lsn = node.log.head.lsn
+        if not handover.asked:
+            feed = self._feed_of(handover.target)
+            if feed is not None and feed.durable_lsn >= head_lsn and node.durable_lsn >= head_lsn:
+                handover.asked = True
+                remaining_ms = handover.deadline_ms - node.local_ms
+                node.send(feed.stream, Handover(self.epoch, node.log.head, node.now_ms + remaining_ms))
+            elif feed is not None and node.durable_lsn < head_lsn:
+                node.must_be_durable = head_lsn  # asks for an fsync
+        margin_ms = HANDOVER_MARGIN_MS if handover.asked else 0
+        if node.local_ms > handover.deadline_ms + margin_ms:
+            self._end_handover(f"{handover.target} did not catch up in time; nothing has changed")
+
+    def _end_handover(self, result: str) -> None:
+        handover = self.handover
+        assert handover is not None
+        handover.result = result
+        self.handover = None
+        self.node.is_sealed = False
+        self.node.events.note(self.node.now_ms, "unsealed", result)
+
+    def _take_over(self, request: Handover) -> None:
+        """The leader hands over: everything it has is here and durable."""
+        node = self.node
+        if request.epoch != self.epoch or request.head != node.log.head or node.now_ms > request.expires_ms:
+            node.events.note(node.now_ms, "handover-refused", "it came too late or for another position", "warning")
+            return
+        self.lead(epoch_parts(self.epoch)[0] + 1)
+
+    def _feed_of(self, name: str) -> Optional[Feed]:
+        for feed in self.feeds.values():
+            if feed.name == name and feed.purpose == "replica" and feed.state_name == "streaming":
+                return feed
+        return None
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    def receive(self, peer: str, message: Message) -> None:
+        node = self.node
+        if isinstance(message, Subscribe):
+            self._subscribe(peer, message)
+        elif isinstance(message, Announce):
+            self._announced(message)
+        elif isinstance(message, StatusReply):
+            self._announced_by(message.status)
+        elif isinstance(message, FetchReply):
+            self._fetched(peer, message)
+        elif isinstance(message, Handover):
+            if peer == self.leader_name:
+                self._take_over(message)
+        elif isinstance(message, Refused) and message.code == NOT_LEADER:
+            if (
+                peer == self.leader_name
+                and message.leader
+                and message.epoch >= self.epoch
+                and message.leader != self.leader_name
+            ):
+                if message.leader != node.settings.name:
+                    self.follow(message.leader, message.epoch)
+        elif peer in self.feeds:
+            feed = self.feeds[peer]
+            self._send_all(peer, feed.receive(message, node.local_ms))
+        elif peer == self.leader_name and not node.is_leader:
+            if isinstance(message, Heartbeat) and message.epoch > self.epoch:
+                self._remember(message.epoch, self.leader_name)
+            self._send_all(peer, self.follower.receive(message, node.local_ms))
+            self._after_follower()
+
+    def answer(self, message: Message) -> Message:
+        """The answer to a question of another node (or of the process around this one)."""
+        node = self.node
+        if isinstance(message, StatusRequest):
+            return StatusReply(self.status())
+        if isinstance(message, FetchRequest):
+            entries = node.log.entries_after(message.from_lsn - 1, 100_000, message.max_bytes)
+            if entries is None:
+                entries = node.storage.read_log(message.from_lsn - 1, message.max_bytes) or []
+            return FetchReply(b"".join([entry.record for entry in entries]), len(entries), node.log.head)
+        if isinstance(message, Announce):
+            self._announced(message)
+            return StatusReply(self.status())
+        return Refused("this question is not known here", "unknown", epoch=self.epoch)
+
+    def _subscribe(self, peer: str, message: Subscribe) -> None:
+        node = self.node
+        if message.cluster != node.settings.cluster_id:
+            node.send(peer, Refused(f"this is cluster {node.settings.cluster_id}", WRONG_CLUSTER, epoch=self.epoch))
+            return
+        if message.purpose == "replica" and not node.is_leader:
+            node.send(
+                peer,
+                Refused(f"{self.leader_name or 'nobody'} leads", NOT_LEADER, epoch=self.epoch, leader=self.leader_name),
+            )
+            return
+        feed = self.feeds.get(peer)
+        if feed is None:
+            feed = Feed(peer, node.log, node.storage, node.settings, node.local_ms)
+            self.feeds[peer] = feed
+        self._send_all(peer, feed.receive(message, node.local_ms))
+
+    def _announced(self, message: Announce) -> None:
+        if message.epoch > self.epoch:
+            self.step_down(message.leader, message.epoch)
+
+    def _announced_by(self, status: dict[str, Any]) -> None:
+        if int(status["epoch"]) > self.epoch and status["leader"] != self.node.settings.name:
+            self.step_down(str(status["leader"]), int(status["epoch"]))
+
+    def _announce(self) -> None:
+        """Tell every node that does not follow this one who leads."""
+        node = self.node
+        self.announced_ms = node.local_ms
+        following = {feed.name for feed in self.feeds.values() if feed.state_name == "streaming"}
+        for name in node.settings.peers:
+            if name != node.settings.name and name not in following:
+                node.asks.append(
+                    (name, Announce(self.epoch, node.settings.name, node.log.head, node.log.history.to_plain()))
+                )
+
+    def follow_connected(self, peer: str) -> None:
+        if peer == self.leader_name and not self.node.is_leader:
+            self._send_all(peer, self.follower.connected(self.node.local_ms))
+
+    def disconnected(self, peer: str) -> None:
+        if peer in self.feeds:
+            del self.feeds[peer]
+        elif peer == self.leader_name:
+            self.follower.disconnected(self.node.local_ms)
+
+    def durable(self, lsn: int) -> None:
+        """Entries up to `lsn` are on this node's disk."""
+        self.follower.durable_lsn = lsn
+
+    def _send_all(self, peer: str, messages: list[Message]) -> None:
+        for message in messages:
+            self.node.messages.append((peer, message))
+
+    def _after_follower(self) -> None:
+        """What the follower found out and cannot do itself."""
+        node, follower = self.node, self.follower
+        if follower.loaded is not None:
+            node.snapshots.take_loaded()
+        if follower.rewind_to is not None:
+            node.snapshots.rewind(follower.rewind_to)
+            self._send_all(self.leader_name, follower.rewound(node.local_ms))
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def advance_feeds(self, limit_lsn: int) -> list[tuple[str, Message]]:
+        """At most one frame of entries for every follower, nothing above `limit_lsn`."""
+        frames: list[tuple[str, Message]] = []
+        for stream, feed in self.feeds.items():
+            for message in feed.advance(limit_lsn, self.node.local_ms):
+                frames.append((stream, message))
+        return frames
+
+    def tick(self) -> None:
+        node = self.node
+        for stream, feed in list(self.feeds.items()):
+            self._send_all(stream, feed.tick(node.local_ms))
+        if node.is_leader:
+            self._tick_handover()
+            if node.local_ms - self.announced_ms >= ANNOUNCE_MS:
+                self._announce()
+        elif self.leader_name:
+            self._send_all(self.leader_name, self.follower.tick(node.local_ms))
+            self._after_follower()
+
+    # -- telling ------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Plain values for the admin port, the CLI and other nodes; ages and lags in milliseconds."""
+        node = self.node
+        head = node.log.head
+        lag = self.follower.lag
+        return {
+            "cluster": node.settings.cluster_id,
+            "node": node.settings.name,
+            "region": node.settings.me.region,
+            "role": "leader" if node.is_leader else "replica",
+            "state": node.state_name,
+            "epoch": self.epoch,
+            "leader": self.leader_name,
+            "position": {"epoch": head.epoch, "lsn": head.lsn},
+            "durable_lsn": node.durable_lsn,
+            "lag_entries": 0 if node.is_leader else lag.entries,
+            "lag_bytes": 0 if node.is_leader else lag.bytes,
+            "lag_ms": 0 if node.is_leader else lag.ms(node.now_ms),
+            "staleness_ms": node.staleness_ms,
+            "uptime_ms": node.local_ms - node.started_ms if node.started_ms else 0,
+            "keys": node.engine.keyspace.size(node.now_ms),
+            "clients": len(node.sessions),
+            "sealed": node.is_sealed,
+            "partial_resyncs": self.follower.n_partial,
+            "full_resyncs": self.follower.n_full,
+            "divergent_entries": node.metrics.n_divergent_entries,
+            "torn_bytes": node.metrics.torn_bytes,
+            "followers": [self._follower_status(feed) for feed in self.feeds.values()],
+            "version": node.settings.version,
+        }
+
+    def _follower_status(self, feed: Feed) -> dict[str, Any]:
+        return {
+            "name": feed.name,
+            "region": feed.region,
+            "purpose": feed.purpose,
+            "state": feed.state_name,
+            "acked_lsn": feed.acked.lsn,
+            "durable_lsn": feed.durable_lsn,
+            "lag_entries": feed.lag_entries,
+            "lag_bytes": feed.lag_bytes,
+            "rtt_ms": feed.rtt_ms,
+            "partial_resyncs": feed.n_partial,
+            "full_resyncs": feed.n_full,
+        }

@@ -1,0 +1,135 @@
+"""Snapshots and recovery: how a node's whole state is written while it goes on working, and taken over again."""
+
+from typing import TYPE_CHECKING, Final, Optional
+
+from upstash_global.replication.snapshot import Loaded, SnapshotWriter
+from upstash_global.replication.storage import Recovered
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
+
+STEP_KEYS: Final = 256
+BUDGET_US: Final = 5_000  # of a tick; a collection under the cursor may make a step longer
+MAX_STEPS: Final = 64
+
+
+class Snapshots:
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        self.writer: Optional[SnapshotWriter] = None
+        self.is_wanted = False  # an operator asked for one
+        self.begun_bytes = 0  # History.head_bytes when the last one began
+        self.last_lsn = 0
+        self.last_ms = 0
+        self.n_written = 0
+
+    def begin(self) -> None:
+        """Start to write a snapshot of this moment, unless one is being written."""
+        node = self.node
+        if self.writer is not None or not node.log.head.lsn:
+            return
+        self.is_wanted = False
+        head = node.log.head
+        self._flush_records()
+        node.storage.begin_snapshot(head)
+        self.writer = SnapshotWriter(
+            node.engine.keyspace, node.system_tables(), head, node.log.head_crc, node.log.history.copy(), node.now_ms
+        )
+        self.begun_bytes = node.log.head_bytes
+
+    def tick(self) -> None:
+        """Go on with the running snapshot for a bounded while, or begin one when it is time."""
+        node = self.node
+        if self.writer is None:
+            grown = node.log.head_bytes - self.begun_bytes >= node.settings.snapshot_bytes
+            if grown or self.is_wanted or any(feed.wants_snapshot for feed in node.roles.feeds.values()):
+                self.begin()
+            return
+        begun_us = node.clock_us()
+        for _ in range(MAX_STEPS):
+            data = self.writer.step(STEP_KEYS)
+            if data is None:
+                self._finish()
+                return
+            node.storage.write_snapshot(data)
+            if node.clock_us() - begun_us >= BUDGET_US:
+                return
+
+    def _finish(self) -> None:
+        node, writer = self.node, self.writer
+        assert writer is not None
+        self.writer = None
+        name = node.storage.finish_snapshot()
+        self.last_lsn = writer.position.lsn
+        self.last_ms = node.now_ms
+        self.n_written += 1
+        node.events.note(node.now_ms, "snapshot-written", f"{name} at {writer.position}")
+
+    def _abort(self) -> None:
+        if self.writer is not None:
+            self.writer.abort()
+            self.writer = None
+            self.node.storage.abort_snapshot()
+
+    def restore(self, recovered: Recovered) -> None:
+        """Take over what storage holds: the newest snapshot, then the log behind it."""
+        node = self.node
+        if recovered.snapshot is not None:
+            self._take(recovered.snapshot)
+        node.is_replaying = True
+        for entry in recovered.entries:
+            node.log.accept(entry)
+            node.apply(entry)
+            node.records.clear()
+        node.is_replaying = False
+        node.durable_lsn = node.log.head.lsn
+        node.metrics.torn_bytes += recovered.torn_bytes
+        if recovered.torn_bytes:
+            node.events.note(
+                node.now_ms,
+                "torn-tail",
+                f"{recovered.torn_bytes} bytes were cut off behind the last good record",
+                "warning",
+            )
+
+    def take_loaded(self) -> None:
+        """A full resync is complete and on disk: its state replaces this node's at once."""
+        node = self.node
+        loaded = node.roles.follower.take_loaded()
+        self._take(loaded)
+        node.records.clear()
+        node.durable_lsn = loaded.position.lsn
+        node.metrics.n_full_resyncs += 1
+        node.events.note(node.now_ms, "full-resync", f"loaded a snapshot at {loaded.position}")
+        node.touched.extend(node.parking.by_key)
+        node.woken = bool(node.touched)
+
+    def _take(self, loaded: Loaded) -> None:
+        node = self.node
+        self._abort()
+        node.engine.take_keyspace(loaded.keyspace)
+        node.load_system_tables(loaded.system_tables)
+        node.log.reset(loaded.position, loaded.crc, loaded.history, loaded.time_ms)
+        node.changes.reset(loaded.position.lsn)
+        self.begun_bytes = node.log.head_bytes
+        self.last_lsn = loaded.position.lsn
+
+    def rewind(self, fork_lsn: int) -> None:
+        """Put aside what lies above the fork point and go back to it: by an own snapshot and log, else to nothing."""
+        node = self.node
+        self._flush_records()
+        self._abort()
+        count, name = node.storage.set_aside(fork_lsn + 1)
+        node.metrics.n_divergent_entries += count
+        node.events.note(
+            node.now_ms, "rewound", f"{count} entries above LSN {fork_lsn} were put aside in {name}", "warning"
+        )
+        node.reset()
+        self.restore(node.storage.recover(fork_lsn))
+
+    def _flush_records(self) -> None:
+        """What this turn has logged goes to the log first."""
+        node = self.node
+        if node.records:
+            node.storage.append(node.records)
+            node.records = []

@@ -1,0 +1,193 @@
+"""RESP on TCP: an asyncio protocol around protocol.resp and the node.
+
+Bytes become commands, commands go to the node, and what its gate releases is written in one piece per turn. A client that
+sends faster than it is answered, or reads slower than it is written to, is no longer read from.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from upstash_global.node.session import Session
+from upstash_global.protocol.resp import Parser, encode
+from upstash_global.reply import Reply
+
+if TYPE_CHECKING:
+    from upstash_global.server.shell import Shell
+
+MAX_WAITING_COMMANDS: Final = 10_000  # read and not yet run; beyond it the client is not read from
+
+
+class RespSession(Session):
+    def __init__(
+        self, session_id: int, user: str | None, address: str, created_ms: int, connection: "RespConnection"
+    ) -> None:
+        super().__init__(session_id, user, address, created_ms)
+        self.connection = connection
+        self.out = bytearray()
+
+    def write(self, reply: Reply) -> None:
+        encode(self.out, reply, self.protocol)
+
+    def take_output(self) -> Any:
+        if not self.out and not self.closing:
+            return None
+        output = self.out
+        self.out = bytearray()
+        return output
+
+    def send(self, output: bytearray | None) -> None:
+        self.connection.send(output)
+
+
+class RespConnection(asyncio.Protocol):
+    def __init__(self, shell: "Shell", listener: "RespListener") -> None:
+        self.shell = shell
+        self.listener = listener
+        self.parser = Parser()
+        self.transport: asyncio.Transport | None = None
+        self.session: RespSession | None = None
+        self.is_reading = True
+        self.login_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        address = f"{peer[0]}:{peer[1]}" if peer else ""
+        if not self.listener.admit(self, peer[0] if peer else ""):
+            transport.write(b"-ERR max number of clients reached\r\n")
+            transport.close()
+            return
+        node = self.shell.node
+        self.session = RespSession(node.next_session_id(), None, address, self.shell.clock.now_ms(), self)
+        local = transport.get_extra_info("sockname")
+        self.session.local_address = f"{local[0]}:{local[1]}" if local else ""
+        node.open(self.session)
+        transport.set_write_buffer_limits(high=1 << 20)
+        if self.session.user is None:
+            self.parser.authenticated = False
+            self.login_timer = self.shell.loop.call_later(self.listener.login_timeout_s, self._login_timeout)
+        else:
+            self.parser.authenticated = True
+
+    def data_received(self, data: bytes) -> None:
+        session = self.session
+        if session is None or session.closing:
+            return
+        parser = self.parser
+        commands = parser.feed(data)
+        session.bytes_in += len(data)
+        if commands:
+            self.shell.node.handle(session, commands, self.shell.clock.now_ms())
+            if not parser.authenticated and session.user is not None:
+                parser.authenticated = True
+                if self.login_timer is not None:
+                    self.login_timer.cancel()
+            if len(session.input) > MAX_WAITING_COMMANDS:
+                self._pause()
+        if parser.error is not None:
+            if not parser.cross_protocol:
+                session.refuse_protocol(str(parser.error))
+            session.closing = True
+            self.shell.node.mark_dirty(session)
+        self.shell.schedule()
+
+    def send(self, output: bytearray | None) -> None:
+        """Write what the gate released; None closes at once."""
+        transport, session = self.transport, self.session
+        if transport is None or session is None:
+            return
+        if output is None or session.killed:
+            transport.abort() if output is None else transport.close()
+            return
+        if output:
+            self.shell.node.metrics.bytes_out += len(output)
+            transport.write(output)
+            if transport.get_write_buffer_size() > self.listener.max_output_bytes:
+                self.shell.node.events.note(
+                    self.shell.node.now_ms, "slow-client", f"{session.address} reads too slowly", "warning"
+                )
+                transport.abort()
+                return
+        if session.closing and not session.waiting:
+            transport.close()
+        elif not self.is_reading and len(session.input) <= MAX_WAITING_COMMANDS // 2:
+            self._resume()
+
+    def pause_writing(self) -> None:
+        self._pause()
+
+    def resume_writing(self) -> None:
+        self._resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.login_timer is not None:
+            self.login_timer.cancel()
+        self.listener.leave(self)
+        if self.session is not None:
+            self.shell.node.close(self.session)
+            self.shell.schedule()
+        self.transport = None
+
+    def _pause(self) -> None:
+        if self.is_reading and self.transport is not None:
+            self.is_reading = False
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if not self.is_reading and self.transport is not None and not self.transport.is_closing():
+            self.is_reading = True
+            self.transport.resume_reading()
+
+    def _login_timeout(self) -> None:
+        if self.transport is not None and self.session is not None and self.session.user is None:
+            self.transport.close()
+
+
+class RespListener:
+    """The listening socket and what bounds its connections."""
+
+    def __init__(
+        self, shell: "Shell", max_clients: int, max_per_address: int, max_output_bytes: int, login_timeout_s: float
+    ) -> None:
+        self.shell = shell
+        self.max_clients = max_clients
+        self.max_per_address = max_per_address
+        self.max_output_bytes = max_output_bytes
+        self.login_timeout_s = login_timeout_s
+        self.connections: dict[RespConnection, str] = {}
+        self.per_address: dict[str, int] = {}
+        self.server: asyncio.Server | None = None
+
+    async def listen(self, host: str, port: int) -> int:
+        """Accept connections; the bound port (useful when `port` is 0)."""
+        self.server = await self.shell.loop.create_server(
+            lambda: RespConnection(self.shell, self), host, port, backlog=1024
+        )
+        bound: int = self.server.sockets[0].getsockname()[1]
+        return bound
+
+    def admit(self, connection: RespConnection, host: str) -> bool:
+        n = self.per_address.get(host, 0)
+        if len(self.connections) >= self.max_clients or n >= self.max_per_address:
+            self.shell.node.metrics.n_rejected_connections += 1
+            return False
+        self.connections[connection] = host
+        self.per_address[host] = n + 1
+        return True
+
+    def leave(self, connection: RespConnection) -> None:
+        host = self.connections.pop(connection, None)
+        if host is not None:
+            self.per_address[host] -= 1
+            if not self.per_address[host]:
+                del self.per_address[host]
+
+    def stop_accepting(self) -> None:
+        if self.server is not None:
+            self.server.close()
+
+    def close_all(self) -> None:
+        for connection in list(self.connections):
+            if connection.transport is not None:
+                connection.transport.close()
