@@ -1,1 +1,1 @@
-
+"""Code generated from `protos/` by `make proto`; committed, never edited by hand."""
