@@ -183,9 +183,9 @@ def test_a_body_that_is_not_utf8_is_refused() -> None:
     assert refused("POST /", b'["GET","\xff"]') == (400, "ERR request body is not valid JSON")
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1).filter(lambda row: row[0].isdigit()))
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_any_text_arrives(row: list[str]) -> None:
-    assert argv("POST /", json.dumps(row)) == [word.encode() for word in row]
+    assert argv("POST /", json.dumps(["SET", *row])) == [b"SET", *[word.encode() for word in row]]
 
 
 @given(st.binary(), st.sampled_from(["/", "/pipeline", "/multi-exec", "/set/k"]))
@@ -270,11 +270,8 @@ def test_what_needs_a_connection_is_refused(name: str) -> None:
     assert refused("POST /", f'["{name.lower()}"]') == (400, text)
     assert refused("POST /multi-exec", f'[["PING"],["{name}"]]') == (400, text)
     asked = call("POST /pipeline", f'[["PING"],["{name}"]]')
-    assert (
-        asked.commands == [[b"PING"], CommandError("", text.removeprefix(" "))]
-        or str(asked.commands[1]) == text
-        or (isinstance(asked.commands[1], CommandError) and asked.commands[1].text == text)
-    )
+    assert asked.commands[0] == [b"PING"]
+    assert json.loads(render(asked, [Simple("PONG"), asked.commands[1]])[1])[1] == {"error": text}
 
 
 # Server-sent events.

@@ -113,7 +113,9 @@ def parse_request(request: Request) -> Call:
     if request.method == b"OPTIONS":
         return Call(Mode.PREFLIGHT, [])
     path, query = _path_and_query(request.target)
-    segments = [unquote_to_bytes(segment) for segment in path.strip(b"/").split(b"/")]
+    segments = path.strip(b"/").split(b"/")
+    if b"%" in path:
+        segments = [unquote_to_bytes(segment) for segment in segments]
     call = _stream_call(segments) or _command_call(request, segments, query)
     call.is_head = request.method == b"HEAD"
     call.token = token
@@ -185,6 +187,8 @@ def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
 def _parameters(query: bytes) -> list[tuple[bytes, bytes | None]]:
     """(name, value) in order; the value is None when there is no `=`."""
     parameters: list[tuple[bytes, bytes | None]] = []
+    if not query:
+        return parameters
     for piece in query.replace(b"+", b" ").split(b"&"):
         if piece:
             name, equals, value = piece.partition(b"=")
@@ -222,9 +226,12 @@ def _read_array(body: bytes) -> list[Any]:
     if not body.strip():
         raise HttpError(400, "EOF")
     try:
-        value = _DECODER.decode(body.decode())
+        text = body.decode().strip(" \t\r\n")
+        value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
-        raise HttpError(400, "ERR request body is not valid JSON") from None
+        raise _invalid_json() from None
+    if end != len(text):
+        raise _invalid_json()
     if not isinstance(value, list):
         raise HttpError(400, "expected JSON array")
     return value
@@ -258,12 +265,16 @@ def _argument(value: object) -> bytes:
         try:
             return value.encode()
         except UnicodeEncodeError:  # half of a surrogate pair, "\ud800"
-            raise HttpError(400, "ERR request body is not valid JSON") from None
+            raise _invalid_json() from None
     if value is None:
         raise HttpError(400, "ERR null args are not supported")
     if isinstance(value, bool):
         return b"true" if value else b"false"
     raise HttpError(400, f'ERR unsupported arg type: "{"[" if isinstance(value, list) else "{"}": json.Delim')
+
+
+def _invalid_json() -> HttpError:
+    return HttpError(400, "ERR request body is not valid JSON")
 
 
 # Writing an answer.
@@ -274,19 +285,17 @@ def render(call: Call, replies: list[Reply]) -> Response:
 
     A transaction that was discarded as a whole has no replies; answer it by `render_error`.
     """
-    replies = [as_rest_error(reply) if isinstance(reply, CommandError) else reply for reply in replies]
-    status = 200
-    if call.mode is Mode.SINGLE and isinstance(replies[0], CommandError):
-        status = status_of(replies[0])
+    is_single = call.mode is Mode.SINGLE
+    status = status_of(replies[0]) if is_single and isinstance(replies[0], CommandError) else 200
     if call.is_head:
         return Response(status, b"", OCTETS if call.resp2 else JSON)
     if call.resp2:
         out = bytearray()
         for reply in replies:
-            encode(out, reply, 2)
+            encode(out, as_rest_error(reply) if isinstance(reply, CommandError) else reply, 2)
         return Response(status, bytes(out), OCTETS)
     items = [_item(reply, call.base64) for reply in replies]
-    text = items[0] if call.mode is Mode.SINGLE else f"[{','.join(items)}]"
+    text = items[0] if is_single else f"[{','.join(items)}]"
     return Response(status, text.encode("utf-8", "replace"))
 
 
@@ -343,7 +352,7 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), ch
 
 def _item(reply: Reply, base64: bool) -> str:
     if isinstance(reply, CommandError):
-        return _error_item(reply.text)
+        return _error_item(as_rest_error(reply).text)
     if isinstance(reply, Simple) and reply.text == "OK":
         return '{"result":"OK"}'  # the one string that the SDKs do not decode, and only here
     return f'{{"result":{_ENCODER.encode(_plain(reply, base64))}}}'
@@ -355,13 +364,13 @@ def _error_item(text: str) -> str:
 
 def _plain(reply: Reply, base64: bool) -> Reply:
     """A reply as JSON has it: str, int, None, and lists of them, in the shapes of RESP2."""
-    if isinstance(reply, bytes | bytearray):
+    if isinstance(reply, (bytes, bytearray)):
         return b64encode(reply).decode() if base64 else reply.decode("utf-8", "replace")
     if reply is None or reply is NULL_ARRAY or reply is NO_REPLY:
         return None
     if isinstance(reply, int):
         return int(reply)  # a boolean is 1 or 0
-    if isinstance(reply, list | tuple):
+    if isinstance(reply, (list, tuple)):
         return [_plain(item, base64) for item in reply]
     if isinstance(reply, Simple):
         return _plain(reply.text, base64)
@@ -377,7 +386,7 @@ def _plain(reply: Reply, base64: bool) -> Reply:
         return [_plain(part, base64) for pair in reply.items() for part in pair]
     if isinstance(reply, Pairs):
         return [_plain(part, base64) for pair in reply.items for part in pair]
-    if isinstance(reply, Set | Push):
+    if isinstance(reply, (Set, Push)):
         return [_plain(item, base64) for item in reply.items]
     raise TypeError(f"{reply!r} is no reply")
 
