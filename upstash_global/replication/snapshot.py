@@ -282,7 +282,7 @@ class BlockReader:
     """The framing alone: checks every block and the total, and passes the payload of data blocks on."""
 
     def __init__(self) -> None:
-        self.buffer = bytearray()  # of a block that has not arrived whole
+        self.buffer = b""  # of a block that has not arrived whole
         self.offset = 0  # of the buffer in the snapshot
         self.total_crc = 0
         self.header: SnapshotHeader | None = None
@@ -302,7 +302,7 @@ class BlockReader:
                 raise SnapshotError(f"byte {self.offset + at}: {problem}")
             self.total_crc = crc32(memoryview(self.buffer)[at:end], self.total_crc)
             at = end
-        del self.buffer[:at]
+        self.buffer = self.buffer[at:]
         self.offset += at
         return payloads
 
