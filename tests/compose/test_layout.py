@@ -1,0 +1,73 @@
+"""docker-compose.yml and deploy/compose.yaml describe one cluster: read here, run by test_compose.py."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from upstash_global.config import Config, load
+
+ROOT: Final = Path(__file__).parents[2]
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
+LOOPBACK: Final = "${PUBLISH_ON:-127.0.0.1}"
+
+
+def example_environment() -> dict[str, str]:
+    """deploy/.env.example as docker-compose reads it."""
+    lines = (ROOT / "deploy" / ".env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def cluster() -> Config:
+    return load(ROOT / "deploy" / "compose.yaml", example_environment() | {"PUBLISH_ON": "127.0.0.1"})
+
+
+def test_every_node_is_a_service_and_there_is_nothing_else_but_the_wan() -> None:
+    assert set(SERVICES) == {node.name for node in cluster().nodes} | {"wan"}
+    for node in cluster().nodes:
+        command = SERVICES[node.name]["command"]
+        assert command[command.index("--name") + 1] == node.name
+
+
+def test_a_node_is_in_the_network_of_its_region_alone() -> None:
+    for node in cluster().nodes:
+        assert SERVICES[node.name]["networks"] == [node.region]
+    assert set(SERVICES["wan"]["networks"]) == set(COMPOSE["networks"]) == set(cluster().regions)
+
+
+def test_peers_of_other_regions_are_dialled_through_the_wan_each_on_its_own_port() -> None:
+    config = cluster()
+    regions = {node.name: node.region for node in config.nodes}
+    across = [
+        config.address_of(target, source)
+        for source in regions
+        for target in regions
+        if regions[source] != regions[target]
+    ]
+    assert {address.host for address in across} == {"wan"}
+    assert len(set(across)) == len(across)
+
+
+def test_ports_are_published_on_loopback_where_the_node_says_they_are() -> None:
+    for node in cluster().nodes:
+        listeners = {name: getattr(node, name).port for name in ("resp", "rest", "admin")}
+        told = [f"{LOOPBACK}:{node.advertised(name).port}:{port}" for name, port in listeners.items()]
+        assert SERVICES[node.name]["ports"] == told
+    assert "ports" not in SERVICES["wan"]
+
+
+def test_the_containers_get_the_variables_that_the_cluster_file_names() -> None:
+    named = set(re.findall(r"\$\{(\w+)\}", (ROOT / "deploy" / "compose.yaml").read_text()))
+    for service in SERVICES.values():
+        assert set(service["environment"]) == named
+
+
+def test_no_container_runs_as_root_or_can_become_it() -> None:
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    assert "\nUSER 10001\n" in dockerfile[dockerfile.rindex("FROM ") :]
+    for service in SERVICES.values():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["read_only"] is True
+        assert "user" not in service and "privileged" not in service
