@@ -15,6 +15,14 @@ from upstash_global.engine.numbers import parse_float, parse_integer
 from upstash_global.errors import CommandError, not_a_float, not_an_integer, syntax_error
 
 
+def integer_argument(text: bytes) -> int:
+    """A signed 64-bit integer; raises CommandError if it is none."""
+    value = parse_integer(text)
+    if value is None:
+        raise not_an_integer()
+    return value
+
+
 class Arguments:
     def __init__(self, argv: list[bytes], at: int) -> None:
         self.argv = argv

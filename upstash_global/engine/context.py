@@ -12,8 +12,10 @@ the keyspace physically only by an entry (the leader's sweep logs `_EXPIRED`), s
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from upstash_global.engine.accesses import Accesses
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
@@ -55,6 +57,8 @@ class Context:
         self.logged = False  # the running command said with log_as what to log
 
     def begin(self, now_ms: int) -> None:
+        if self.keyspace.accesses is not None:
+            self._note_changes(self.keyspace.accesses)
         self.now_ms = now_ms
         if self.touched or self.commands or self.published or self.events:
             self.commands = []
@@ -65,17 +69,35 @@ class Context:
         self.changed = False
         self.logged = False
 
+    def _note_changes(self, accesses: Accesses) -> None:
+        """The keys that the last unit changed count as used, and those that it removed are forgotten."""
+        for key in self.touched:
+            if key in self.keyspace.values:
+                accesses.note(key, self.now_ms, self.random)
+            else:
+                accesses.forget(key)
+
     # -- reading ------------------------------------------------------------------------------------------------
 
     def find(self, key: bytes) -> Any:
         """The value of any type, or None; the caller must not change it."""
         keyspace = self.keyspace
         value = keyspace.values.get(key)
-        if value is not None and keyspace.deadlines:
-            deadline = keyspace.deadlines.get(key)
-            if deadline is not None and deadline <= self.now_ms:
-                return None
+        if value is not None:
+            if keyspace.deadlines:
+                deadline = keyspace.deadlines.get(key)
+                if deadline is not None and deadline <= self.now_ms:
+                    return None
+            if keyspace.accesses is not None:
+                keyspace.accesses.note(key, self.now_ms, self.random)
         return value
+
+    def peek(self, key: bytes) -> Any:
+        """As `find`, for commands about a key rather than its value: not an access (TTL, TYPE, EXISTS, OBJECT)."""
+        deadline = self.keyspace.deadlines.get(key)
+        if deadline is not None and deadline <= self.now_ms:
+            return None
+        return self.keyspace.values.get(key)
 
     def find_string(self, key: bytes) -> bytes | None:
         """The bytes of a string, or None. Raises WRONGTYPE. An edited string is copied."""
@@ -84,6 +106,13 @@ class Context:
             return value
         if isinstance(value, (bytes, bytearray)):
             return bytes(value)
+        raise wrong_type()
+
+    def view_string(self, key: bytes) -> bytes | bytearray | None:
+        """The string as it stands, uncopied, or None; the caller must neither change nor keep it. Raises WRONGTYPE."""
+        value = self.find(key)
+        if value is None or isinstance(value, (bytes, bytearray)):
+            return value
         raise wrong_type()
 
     def find_list(self, key: bytes) -> deque[bytes] | None:
@@ -111,11 +140,11 @@ class Context:
         return value
 
     def exists(self, key: bytes) -> bool:
-        return self.find(key) is not None
+        return self.peek(key) is not None
 
     def deadline(self, key: bytes) -> int:
         """When the visible key expires, in milliseconds since 1970; -1 without a deadline, -2 without a key."""
-        if self.find(key) is None:
+        if self.peek(key) is None:
             return -2
         deadline = self.keyspace.deadlines.get(key)
         return -1 if deadline is None else deadline

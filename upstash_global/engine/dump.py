@@ -10,12 +10,14 @@ from typing import Any, Final
 
 import msgpack
 
+from upstash_global.engine.encodings import FloatText
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.sortedset import SortedSet
 
 STRING: Final = "s"
+FLOAT_STRING: Final = "f"  # a string that INCRBYFLOAT wrote
 EDITED_STRING: Final = "a"  # a string that was changed in place; OBJECT ENCODING says raw
 LIST: Final = "l"
 HASH: Final = "h"
@@ -39,6 +41,8 @@ def dump(value: Any) -> list[Any]:
         return [STRING, value]
     if isinstance(value, bytearray):
         return [EDITED_STRING, bytes(value)]
+    if isinstance(value, bytes):
+        return [FLOAT_STRING, bytes(value)]
     if type(value) is deque:
         return [LIST, list(value)]
     if type(value) is Hash:
@@ -66,6 +70,8 @@ def load(structure: list[Any]) -> Any:
         return structure[1]
     if kind == EDITED_STRING:
         return bytearray(structure[1])
+    if kind == FLOAT_STRING:
+        return FloatText(structure[1])
     if kind == LIST:
         return deque(structure[1])
     if kind == HASH:

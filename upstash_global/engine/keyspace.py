@@ -9,6 +9,7 @@ The number of visible keys needs no scan: `due` moves keys whose deadline has pa
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+from upstash_global.engine.accesses import Accesses
 from upstash_global.engine.types.indexedset import IndexedSet
 
 
@@ -28,6 +29,7 @@ class Keyspace:
         self.deadlines: dict[bytes, int] = {}  # key → milliseconds since 1970; only keys of `values`
         self.index: IndexedSet | None = None  # all keys of `values`, once SCAN or RANDOMKEY asked
         self.observer: Observer | None = None
+        self.accesses: Accesses | None = None  # when keys were last used, while a memory policy wants to know
         self.hidden: dict[bytes, None] = {}  # present keys whose deadline `due` has seen pass, oldest deadline first
         self.heap: list[tuple[int, bytes]] = []  # (deadline, key); stale pairs are skipped
 
@@ -51,6 +53,8 @@ class Keyspace:
         self.index = None
         self.hidden = {}
         self.heap = []
+        if self.accesses is not None:
+            self.accesses.clear()
 
     def set_deadline(self, key: bytes, at_ms: int) -> None:
         self.deadlines[key] = at_ms

@@ -1,6 +1,13 @@
 """Every family of data commands; importing this package fills the table."""
 
 from upstash_global.engine.commands import (  # noqa: F401
+    expiry,
     internal,
+    keys,
+    lcs,
+    objects,
     pubsub,
+    scanning,
+    sorting,
+    strings,
 )
