@@ -105,9 +105,12 @@ def key_digest(key: bytes, value: Any, deadline: int) -> int:
     return int.from_bytes(sha1(packed).digest(), "big")
 
 
-def digest(keyspace: Keyspace) -> str:
-    """40 hex digits of the physical state, hidden keys included; the order of keys does not matter."""
-    total = 0
+def digest(keyspace: Keyspace, tables: dict[str, Any] | None = None) -> str:
+    """40 hex digits of the physical state, hidden keys and the system tables included.
+
+    The order of keys does not matter; the tables are plain structures by name.
+    """
+    total = int.from_bytes(sha1(msgpack.packb(sorted((tables or {}).items()))).digest(), "big")
     for key, value in keyspace.values.items():
         total ^= key_digest(key, value, keyspace.deadlines.get(key, -1))
     return f"{total:040x}"

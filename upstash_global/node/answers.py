@@ -6,7 +6,7 @@ failover. A session has at most one Forward under way, so the answers of its las
 Bound: the newest MAX_SESSIONS sessions of each origin node; a session older than that is no longer deduplicated.
 """
 
-from typing import Any, Final, Optional
+from typing import Any, Final
 
 from upstash_global.replication.codec import Entry
 
@@ -35,7 +35,7 @@ class Answers:
         if len(sessions) > MAX_SESSIONS:
             del sessions[next(iter(sessions))]
 
-    def find(self, origin: str, boot_id: str, session: int, sequence: int) -> Optional[dict[int, bytes]]:
+    def find(self, origin: str, boot_id: str, session: int, sequence: int) -> dict[int, bytes] | None:
         """Command index → packed reply of a Forward that ran, wholly or in part; None if it never changed anything."""
         known = self.origins.get(origin, {}).get((boot_id, session))
         if known is None or known[0] != sequence:

@@ -52,6 +52,8 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     serve = row.session_handler
     if serve is None:
         reply = run_data(node, session, row, argv)
+    elif row.needs_leader and not node.is_leader:
+        return FORWARD
     else:
         try:
             reply = serve(node, session, argv)

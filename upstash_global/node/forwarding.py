@@ -9,14 +9,14 @@ Every Forward carries (origin, boot id, session, sequence). It is sent again aft
 from what it remembers. A Forward that was sent and not answered within `forward_timeout_ms` ends with -UNKNOWN.
 """
 
-from typing import TYPE_CHECKING, Final, Optional
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import BLOCKING, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
 from upstash_global.node.session import RemoteSession, Session, Watch
-from upstash_global.replication.position import START, Position
 from upstash_global.replication.messages import Cancel, Forward, Forwarded
+from upstash_global.replication.position import START
 from upstash_global.reply import Reply, pack, unpack
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Outstanding:
         self.message = message
         self.deadline_ms = deadline_ms  # 0: a blocking command, which has no timeout here
         self.n_replies = n_replies
-        self.answer: Optional[Forwarded] = None
+        self.answer: Forwarded | None = None
         self.local_counts: dict[int, int] = {}  # index of a PUBLISH → deliveries on this node
 
 
@@ -68,7 +68,7 @@ class Forwarding:
                 break
         return end
 
-    def start(self, session: Session, commands: list[list[bytes]], row: Optional[Row] = None) -> None:
+    def start(self, session: Session, commands: list[list[bytes]], row: Row | None = None) -> None:
         """Forward a run of commands; the session waits for all their answers."""
         self._send(session, RUN, commands, [], len(commands), row is not None and bool(row.flags & BLOCKING))
 
@@ -231,7 +231,7 @@ class Forwarding:
             "a": packed if len(packed) <= MAX_ANSWER_BYTES else TOO_LONG,
         }
 
-    def take_answer(self, remote: RemoteSession) -> Optional[Forwarded]:
+    def take_answer(self, remote: RemoteSession) -> Forwarded | None:
         """The answer of a Forward if all its commands are done."""
         if remote.expected and len(remote.answers) == remote.expected:
             remote.expected = 0
@@ -246,15 +246,15 @@ class Forwarding:
     def cancel(self, peer: str, session_id: int) -> None:
         for remote in list(self.remotes.values()):
             if remote.peer == peer and remote.remote_id == session_id:
-                self._drop(remote)
+                self.drop(remote)
 
     def silent_peer(self, peer: str) -> None:
         """A node's stream ended: its parked sessions are let go, its results stay until it returns or is too old."""
         for remote in list(self.remotes.values()):
             if remote.peer == peer and not remote.waiting:
-                self._drop(remote)
+                self.drop(remote)
 
-    def _drop(self, remote: RemoteSession) -> None:
+    def drop(self, remote: RemoteSession) -> None:
         self.remotes.pop((remote.origin, remote.boot_id, remote.remote_id), None)
         self.node.close(remote)
 

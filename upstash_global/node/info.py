@@ -1,6 +1,7 @@
 """INFO: sections of `name:value` lines, with Redis's names where they fit and ours for replication."""
 
-from typing import TYPE_CHECKING, Callable, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import INTERNAL, all_rows
 

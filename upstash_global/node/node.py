@@ -11,9 +11,10 @@ any case before the entry that opened its epoch is.
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Final, Optional
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
-import upstash_global.engine.commands  # noqa: F401  (fills the table)
+import upstash_global.engine.commands
 import upstash_global.node.commands  # noqa: F401
 from upstash_global.engine.dump import digest
 from upstash_global.engine.engine import Effects, Engine
@@ -39,7 +40,7 @@ from upstash_global.node.users import DEFAULT, Users
 from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import DATA, EPOCH, Entry
 from upstash_global.replication.log import ReplicationLog
-from upstash_global.replication.messages import REPLICA, Cancel, Forward, Forwarded, Message
+from upstash_global.replication.messages import Cancel, Forward, Forwarded, Message
 from upstash_global.replication.position import START, History, Position
 from upstash_global.replication.storage import Recovered, Storage
 from upstash_global.reply import PENDING, Reply
@@ -63,6 +64,8 @@ class Outbox:
         self.must_sync = False  # an fsync has to be started after the records are written
         self.messages: list[tuple[str, Message]] = []  # (stream, message)
         self.asks: list[tuple[str, Message]] = []  # (node, message): sent once, on a stream of its own
+        self.hang_ups: list[str] = []  # streams to end
+        self.has_more = False  # another turn would send more at once
         self.released: list[tuple[Session, Any]] = []  # (session, what its take_output gave)
 
 
@@ -78,6 +81,7 @@ class Node:
         self.local_ms = 0  # this node's own clock, milliseconds since 1970
         self.now_ms = 0  # leader time; never goes back
         self.started_ms = 0
+        self.lead_offset_ms = 0  # how far the leader time seen before this node led was ahead of its own clock
 
         self.engine = Engine(random)
         self.log = ReplicationLog(settings.backlog_entries, settings.backlog_bytes)
@@ -99,8 +103,8 @@ class Node:
         self.is_leader = False
         self.is_replaying = False  # entries come from this node's own disk: nobody is to hear of them again
         self.is_sealed = False  # a switchover is draining: writes wait
-        self.read_refusal: Optional[CommandError] = LOADING
-        self.write_refusal: Optional[CommandError] = None
+        self.read_refusal: CommandError | None = LOADING
+        self.write_refusal: CommandError | None = None
         self.sessions: dict[int, Session] = {}
         self.last_session_id = 0
         self.monitors: dict[int, Session] = {}
@@ -108,6 +112,7 @@ class Node:
         self.records: list[bytes] = []
         self.messages: list[tuple[str, Message]] = []
         self.asks: list[tuple[str, Message]] = []
+        self.hang_ups: list[str] = []
         self.dirty: list[Session] = []
         self.woken = False  # an entry touched keys somebody is parked for
         self.touched: list[bytes] = []
@@ -212,7 +217,7 @@ class Node:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def commit(self, session: Optional[Session], effects: Effects, reply: Reply) -> None:
+    def commit(self, session: Session | None, effects: Effects, reply: Reply) -> None:
         """Log what a unit changed, at the leader."""
         attributes = NO_ATTRIBUTES
         if session is not None and session.is_remote:
@@ -333,7 +338,7 @@ class Node:
     @property
     def state_name(self) -> str:
         """streaming, syncing or disconnected; the leader is always streaming."""
-        return "streaming" if self.is_leader else self.roles.follower.state_name
+        return "streaming" if self.is_leader else self.roles.follower.shown_state
 
     def send(self, peer: str, message: Message) -> None:
         self.messages.append((peer, message))
@@ -391,7 +396,9 @@ class Node:
         """Learn this node's own time and derive leader time from it; neither ever goes back."""
         if now_ms > self.local_ms:
             self.local_ms = now_ms
-        leader_ms = self.local_ms if self.is_leader else self.roles.follower.leader_now(self.local_ms)
+        leader_ms = (
+            self.local_ms + self.lead_offset_ms if self.is_leader else self.roles.follower.leader_now(self.local_ms)
+        )
         if leader_ms > self.now_ms:
             self.now_ms = leader_ms
 
@@ -421,7 +428,7 @@ class Node:
             assert effects is not None
             self.commit(None, effects, None)
 
-    def _read_refusal(self) -> Optional[CommandError]:
+    def _read_refusal(self) -> CommandError | None:
         if self.is_leader:
             return None
         if not self.roles.has_data:
@@ -476,6 +483,10 @@ class Node:
         if self.asks:
             outbox.asks = self.asks
             self.asks = []
+        if self.hang_ups:
+            outbox.hang_ups = self.hang_ups
+            self.hang_ups = []
+        outbox.has_more = self.roles.have_more()
         wanted = head_lsn if always else required
         if wanted > self.durable_lsn and wanted > self.sync_wanted:
             self.sync_wanted = wanted
@@ -539,7 +550,7 @@ class Node:
 
     def n_replicas_at(self, lsn: int) -> int:
         """How many replicas have applied everything up to `lsn`: what WAIT answers."""
-        return sum(1 for feed in self.roles.feeds.values() if feed.purpose == REPLICA and feed.acked.lsn >= lsn)
+        return sum(1 for feed in self.roles.feeds.values() if feed.is_replica and feed.acked.lsn >= lsn)
 
     def status(self) -> dict[str, Any]:
         """What the admin port, the CLI and other nodes are told."""

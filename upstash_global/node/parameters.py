@@ -5,7 +5,7 @@ them and expect to read them back. All are this node's own and last until it sto
 """
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final, Optional
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.encodings import LIMITS
 from upstash_global.engine.numbers import parse_integer
@@ -138,7 +138,7 @@ POLICIES: Final = (
 )
 
 
-def memory_size(text: str) -> Optional[int]:
+def memory_size(text: str) -> int | None:
     """`64mb` → 67108864, as Redis reads it; None if it is no size."""
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     unit = text[len(digits) :].lower()

@@ -6,8 +6,8 @@ ends with `timeout_reply` at its deadline.
 """
 
 from collections import deque
+from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Callable, Optional
 
 from upstash_global.node.session import Session
 from upstash_global.reply import PENDING, Reply
@@ -52,7 +52,7 @@ class Parking:
             self.n_parked += 1
             heappush(self.deadlines, (parked.deadline_ms, self.n_parked, parked))
 
-    def release(self, session: Session) -> Optional[Parked]:
+    def release(self, session: Session) -> Parked | None:
         """Forget the session's parking, because it was answered or is gone."""
         parked = self.by_session.pop(session.id, None)
         if parked is None:

@@ -3,7 +3,7 @@
 A message travels in the log and is delivered on every node as the entry is applied: in order, at most once per node.
 """
 
-from upstash_global.engine.types.glob import matches
+from upstash_global.engine.types.glob import Glob
 from upstash_global.node.session import Session
 from upstash_global.reply import Push
 
@@ -12,6 +12,7 @@ class PubSub:
     def __init__(self) -> None:
         self.channels: dict[bytes, dict[int, Session]] = {}
         self.patterns: dict[bytes, dict[int, Session]] = {}
+        self.globs: dict[bytes, Glob] = {}
 
     def subscribe(self, session: Session, channel: bytes) -> None:
         session.channels[channel] = None
@@ -20,6 +21,8 @@ class PubSub:
     def psubscribe(self, session: Session, pattern: bytes) -> None:
         session.patterns[pattern] = None
         self.patterns.setdefault(pattern, {})[session.id] = session
+        if pattern not in self.globs:
+            self.globs[pattern] = Glob(pattern)
 
     def unsubscribe(self, session: Session, channel: bytes) -> None:
         session.channels.pop(channel, None)
@@ -28,6 +31,8 @@ class PubSub:
     def punsubscribe(self, session: Session, pattern: bytes) -> None:
         session.patterns.pop(pattern, None)
         _drop(self.patterns, pattern, session)
+        if pattern not in self.patterns:
+            self.globs.pop(pattern, None)
 
     def leave(self, session: Session) -> None:
         """Forget a session that is gone, or was reset."""
@@ -40,7 +45,7 @@ class PubSub:
         """How many deliveries a message on this channel makes here: what PUBLISH answers."""
         n = len(self.channels.get(channel, ()))
         for pattern, sessions in self.patterns.items():
-            if matches(pattern, channel):
+            if self.globs[pattern].matches(channel):
                 n += len(sessions)
         return n
 
@@ -51,7 +56,7 @@ class PubSub:
             session.push(Push([b"message", channel, message]))
             reached.append(session)
         for pattern, sessions in self.patterns.items():
-            if matches(pattern, channel):
+            if self.globs[pattern].matches(channel):
                 for session in sessions.values():
                     session.push(Push([b"pmessage", pattern, channel, message]))
                     reached.append(session)

@@ -10,22 +10,20 @@
 Only the epoch decides. A node that sees a higher one steps down; what comes with a lower one is refused.
 """
 
-from typing import TYPE_CHECKING, Any, Final, Optional
+from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.errors import CommandError, error
-from upstash_global.replication.feed import Feed
-from upstash_global.replication.follower import Follower
+from upstash_global.replication.codec import decode_records
+from upstash_global.replication.feed import Feed, FeedLimits, FeedState, Host
+from upstash_global.replication.follower import Follower, FollowerLimits, FollowerState, Identity
 from upstash_global.replication.messages import (
+    NOT_LEADER,
+    WRONG_CLUSTER,
     Announce,
     FetchReply,
     FetchRequest,
-    NOT_LEADER,
-    WRONG_CLUSTER,
     Handover,
-    Heartbeat,
     Message,
-    PromoteReply,
-    PromoteRequest,
     Refused,
     StatusReply,
     StatusRequest,
@@ -36,7 +34,7 @@ from upstash_global.replication.position import epoch_parts, make_epoch
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
-ANNOUNCE_MS: Final = 1_000  # how often a leader tells nodes that do not follow it who leads
+ANNOUNCE_MS: Final = 1_000  # how often a leader tells those who do not follow it, and a lost replica asks around
 FETCH_BYTES: Final = 4 << 20
 HANDOVER_MARGIN_MS: Final = 1_000  # added to a handover's expiry before the old leader goes on
 
@@ -48,7 +46,7 @@ class Switchover:
         self.target = target
         self.deadline_ms = deadline_ms  # this node's clock
         self.asked = False  # the target was told to take over; until the deadline it may do so
-        self.result: Optional[str] = None
+        self.result: str | None = None
 
 
 class Roles:
@@ -59,8 +57,20 @@ class Roles:
         self.epoch = 0  # the highest seen
         self.forward_is_open = False
         self.feeds: dict[str, Feed] = {}  # by inbound stream
-        self.follower = Follower(node.log, node.apply, node.random, settings, node.boot_id)
-        self.handover: Optional[Switchover] = None
+        self.names: dict[str, str] = {}  # inbound stream → the node at its other end
+        self.host = Host(settings.cluster_id)
+        self.feed_limits = FeedLimits(heartbeat_ms=settings.heartbeat_ms, silence_ms=settings.silence_ms)
+        self.follower = Follower(
+            node.log,
+            node.apply,
+            node.snapshots.install,
+            Identity(settings.cluster_id, settings.name, settings.me.region, node.boot_id),
+            node.storage,
+            node.random,
+            0,
+            FollowerLimits(silence_ms=settings.silence_ms, ack_ms=settings.heartbeat_ms),
+        )
+        self.handover: Switchover | None = None
         self.fetching = False  # a restarted leader takes back entries that a peer has and it lost
         self.announced_ms = 0
         self.led_ms = 0
@@ -124,13 +134,26 @@ class Roles:
         node = self.node
         if not self.fetching:
             return
-        n = self.follower.replay(reply.records)
+        n = self._replay(reply.records)
         node.events.note(node.now_ms, "fetched", f"{n} entries taken back from {peer}")
         if n:
             node.asks.append((peer, FetchRequest(node.log.head.lsn + 1, 0, FETCH_BYTES)))
         else:
             self.fetching = False
             self.lead(epoch_parts(self.epoch)[0])
+
+    def _replay(self, records: bytes) -> int:
+        """Take over entries that were asked for; how many were new."""
+        node = self.node
+        entries, _, problem = decode_records(records)
+        if problem is not None:
+            return 0
+        before = node.log.head.lsn
+        for entry in entries:
+            if entry.position.lsn > node.log.head.lsn:
+                node.log.accept(entry)
+                node.apply(entry)
+        return node.log.head.lsn - before
 
     # -- taking a role ------------------------------------------------------------------------------------------
 
@@ -145,7 +168,9 @@ class Roles:
         self.led_ms = node.local_ms
         node.is_leader = True
         node.is_sealed = False
+        node.lead_offset_ms = max(0, node.now_ms - node.local_ms)
         node.read_refusal = None
+        self.host.leader, self.host.epoch, self.host.complete_ms = node.settings.name, epoch, None
         node.set_clock(node.local_ms)
         entry = node.log.begin_epoch(epoch, node.now_ms, node.settings.name)
         node.records.append(entry.record)
@@ -160,7 +185,8 @@ class Roles:
             self._remember(max(epoch, self.epoch), leader)
         self.leader_name = leader
         self.forward_is_open = False
-        self.follower.seek_leader(leader, node.local_ms)
+        self.follower.epoch_seen = max(self.follower.epoch_seen, self.epoch)
+        self.follower.disconnected(node.local_ms)
         node.events.note(node.now_ms, "followed", f"follows {leader}")
 
     def step_down(self, leader: str, epoch: int) -> None:
@@ -173,9 +199,10 @@ class Roles:
             node.events.note(node.now_ms, "stepped-down", f"{leader} leads epoch {epoch}", "warning")
             node.drop_gate()
             for stream, feed in self.feeds.items():
-                if feed.purpose == "replica":
+                if feed.is_replica:
+                    feed.close(node.now_ms)
                     node.send(stream, Refused(f"{leader} leads", NOT_LEADER, epoch=epoch, leader=leader))
-            self.feeds = {stream: feed for stream, feed in self.feeds.items() if feed.purpose != "replica"}
+            self.feeds = {stream: feed for stream, feed in self.feeds.items() if not feed.is_replica}
             for remote in list(node.forwarding.remotes.values()):
                 node.forwarding.drop(remote)
         self.follow(leader, epoch)
@@ -187,7 +214,7 @@ class Roles:
             raise error("this node leads already")
         if not self.has_data and not force:
             raise error("this node has no data; add force if it shall lead an empty cluster")
-        if self.follower.state_name == "streaming" and not force:
+        if self.follower.state is FollowerState.STREAMING and not force:
             raise error(f"{self.leader_name} leads and is alive: use a switchover, or add force")
         if not force:
             raise error(
@@ -234,7 +261,7 @@ class Roles:
             if feed is not None and feed.durable_lsn >= head_lsn and node.durable_lsn >= head_lsn:
                 handover.asked = True
                 remaining_ms = handover.deadline_ms - node.local_ms
-                node.send(feed.stream, Handover(self.epoch, node.log.head, node.now_ms + remaining_ms))
+                node.send(feed.peer, Handover(self.epoch, node.log.head, node.now_ms + remaining_ms))
             elif feed is not None and node.durable_lsn < head_lsn:
                 node.must_be_durable = head_lsn  # asks for an fsync
         margin_ms = HANDOVER_MARGIN_MS if handover.asked else 0
@@ -257,9 +284,9 @@ class Roles:
             return
         self.lead(epoch_parts(self.epoch)[0] + 1)
 
-    def _feed_of(self, name: str) -> Optional[Feed]:
-        for feed in self.feeds.values():
-            if feed.name == name and feed.purpose == "replica" and feed.state_name == "streaming":
+    def _feed_of(self, name: str) -> Feed | None:
+        for stream, feed in self.feeds.items():
+            if self.names[stream] == name and feed.is_replica and feed.state is FeedState.STREAMING:
                 return feed
         return None
 
@@ -289,11 +316,12 @@ class Roles:
                     self.follow(message.leader, message.epoch)
         elif peer in self.feeds:
             feed = self.feeds[peer]
-            self._send_all(peer, feed.receive(message, node.local_ms))
+            self._send_all(peer, feed.receive(message, node.now_ms))
+            self._check_epoch(feed)
         elif peer == self.leader_name and not node.is_leader:
-            if isinstance(message, Heartbeat) and message.epoch > self.epoch:
-                self._remember(message.epoch, self.leader_name)
             self._send_all(peer, self.follower.receive(message, node.local_ms))
+            if self.follower.epoch_seen > self.epoch:
+                self._remember(self.follower.epoch_seen, self.leader_name)
             self._after_follower()
 
     def answer(self, message: Message) -> Message:
@@ -324,23 +352,33 @@ class Roles:
             return
         feed = self.feeds.get(peer)
         if feed is None:
-            feed = Feed(peer, node.log, node.storage, node.settings, node.local_ms)
+            feed = Feed(peer, node.log, node.storage, node.now_ms, self.feed_limits, self.host)
             self.feeds[peer] = feed
-        self._send_all(peer, feed.receive(message, node.local_ms))
+            self.names[peer] = message.node
+        self._send_all(peer, feed.receive(message, node.now_ms))
+        self._check_epoch(feed)
+
+    def _check_epoch(self, feed: Feed) -> None:
+        """A follower has seen a higher epoch than this node: whoever leads it will tell."""
+        if feed.epoch_seen > self.epoch:
+            self.step_down("", feed.epoch_seen)
 
     def _announced(self, message: Announce) -> None:
         if message.epoch > self.epoch:
             self.step_down(message.leader, message.epoch)
 
     def _announced_by(self, status: dict[str, Any]) -> None:
-        if int(status["epoch"]) > self.epoch and status["leader"] != self.node.settings.name:
-            self.step_down(str(status["leader"]), int(status["epoch"]))
+        epoch, leader = int(status["epoch"]), str(status["leader"])
+        if not leader or leader == self.node.settings.name:
+            return
+        if epoch > self.epoch or (epoch == self.epoch and leader != self.leader_name and not self.node.is_leader):
+            self.step_down(leader, epoch)
 
     def _announce(self) -> None:
         """Tell every node that does not follow this one who leads."""
         node = self.node
         self.announced_ms = node.local_ms
-        following = {feed.name for feed in self.feeds.values() if feed.state_name == "streaming"}
+        following = {self.names[stream] for stream, feed in self.feeds.items() if feed.state is FeedState.STREAMING}
         for name in node.settings.peers:
             if name != node.settings.name and name not in following:
                 node.asks.append(
@@ -353,13 +391,17 @@ class Roles:
 
     def disconnected(self, peer: str) -> None:
         if peer in self.feeds:
-            del self.feeds[peer]
+            self.feeds.pop(peer).close(self.node.now_ms)
+            del self.names[peer]
         elif peer == self.leader_name:
             self.follower.disconnected(self.node.local_ms)
 
     def durable(self, lsn: int) -> None:
         """Entries up to `lsn` are on this node's disk."""
-        self.follower.durable_lsn = lsn
+        follower = self.follower
+        follower.durable_lsn = lsn
+        if not self.node.is_leader and self.leader_name and follower.state is FollowerState.STREAMING:
+            self._send_all(self.leader_name, [follower.ack(self.node.local_ms)])
 
     def _send_all(self, peer: str, messages: list[Message]) -> None:
         for message in messages:
@@ -368,8 +410,6 @@ class Roles:
     def _after_follower(self) -> None:
         """What the follower found out and cannot do itself."""
         node, follower = self.node, self.follower
-        if follower.loaded is not None:
-            node.snapshots.take_loaded()
         if follower.rewind_to is not None:
             node.snapshots.rewind(follower.rewind_to)
             self._send_all(self.leader_name, follower.rewound(node.local_ms))
@@ -380,21 +420,36 @@ class Roles:
         """At most one frame of entries for every follower, nothing above `limit_lsn`."""
         frames: list[tuple[str, Message]] = []
         for stream, feed in self.feeds.items():
-            for message in feed.advance(limit_lsn, self.node.local_ms):
+            for message in feed.advance(limit_lsn, self.node.now_ms):
                 frames.append((stream, message))
         return frames
 
+    def have_more(self) -> bool:
+        """Whether some follower could be sent more at once."""
+        return any(feed.has_more for feed in self.feeds.values())
+
     def tick(self) -> None:
         node = self.node
+        self.host.leader = self.leader_name
+        self.host.epoch = self.epoch if node.is_leader else node.log.epoch
+        self.host.complete_ms = None if node.is_leader else self.follower.complete_ms
         for stream, feed in list(self.feeds.items()):
-            self._send_all(stream, feed.tick(node.local_ms))
+            self._send_all(stream, feed.tick(node.now_ms))
+            if feed.closed:
+                node.hang_ups.append(stream)
         if node.is_leader:
             self._tick_handover()
             if node.local_ms - self.announced_ms >= ANNOUNCE_MS:
                 self._announce()
-        elif self.leader_name:
+            return
+        if self.leader_name:
             self._send_all(self.leader_name, self.follower.tick(node.local_ms))
             self._after_follower()
+        if node.state_name != "streaming" and node.local_ms - self.announced_ms >= ANNOUNCE_MS:
+            self.announced_ms = node.local_ms
+            for name in node.settings.peers:
+                if name != node.settings.name:
+                    node.asks.append((name, StatusRequest()))
 
     # -- telling ------------------------------------------------------------------------------------------------
 
@@ -402,7 +457,6 @@ class Roles:
         """Plain values for the admin port, the CLI and other nodes; ages and lags in milliseconds."""
         node = self.node
         head = node.log.head
-        lag = self.follower.lag
         return {
             "cluster": node.settings.cluster_id,
             "node": node.settings.name,
@@ -413,9 +467,9 @@ class Roles:
             "leader": self.leader_name,
             "position": {"epoch": head.epoch, "lsn": head.lsn},
             "durable_lsn": node.durable_lsn,
-            "lag_entries": 0 if node.is_leader else lag.entries,
-            "lag_bytes": 0 if node.is_leader else lag.bytes,
-            "lag_ms": 0 if node.is_leader else lag.ms(node.now_ms),
+            "lag_entries": 0 if node.is_leader else self.follower.lag_entries,
+            "lag_bytes": 0 if node.is_leader else self.follower.lag_bytes,
+            "lag_ms": 0 if node.is_leader else self.follower.lag_ms(node.local_ms),
             "staleness_ms": node.staleness_ms,
             "uptime_ms": node.local_ms - node.started_ms if node.started_ms else 0,
             "keys": node.engine.keyspace.size(node.now_ms),
@@ -425,16 +479,17 @@ class Roles:
             "full_resyncs": self.follower.n_full,
             "divergent_entries": node.metrics.n_divergent_entries,
             "torn_bytes": node.metrics.torn_bytes,
-            "followers": [self._follower_status(feed) for feed in self.feeds.values()],
+            "followers": [self._follower_status(self.names[stream], feed) for stream, feed in self.feeds.items()],
             "version": node.settings.version,
         }
 
-    def _follower_status(self, feed: Feed) -> dict[str, Any]:
+    def _follower_status(self, name: str, feed: Feed) -> dict[str, Any]:
+        states = {FeedState.SILENT: "disconnected", FeedState.SNAPSHOT: "syncing", FeedState.STREAMING: "streaming"}
         return {
-            "name": feed.name,
+            "name": name,
             "region": feed.region,
             "purpose": feed.purpose,
-            "state": feed.state_name,
+            "state": states[feed.state],
             "acked_lsn": feed.acked.lsn,
             "durable_lsn": feed.durable_lsn,
             "lag_entries": feed.lag_entries,

@@ -9,7 +9,7 @@ keeps the answers of the last, so that a repeated Forward gets the same ones.
 """
 
 from collections import deque
-from typing import Any, Optional
+from typing import Any
 
 from upstash_global.engine.table import Row
 from upstash_global.errors import CommandError
@@ -34,7 +34,7 @@ class Watch:
 
 
 class Session:
-    def __init__(self, session_id: int, user: Optional[str], address: str = "", created_ms: int = 0) -> None:
+    def __init__(self, session_id: int, user: str | None, address: str = "", created_ms: int = 0) -> None:
         self.id = session_id
         self.user = user  # None until authenticated
         self.address = address
@@ -45,13 +45,13 @@ class Session:
         self.name = b""
         self.library_name = b""
         self.library_version = b""
-        self.row: Optional[Row] = None  # of the last command
+        self.row: Row | None = None  # of the last command
         self.no_evict = False
         self.no_touch = False
         self.reply_mode = REPLY_ON
         self.input: deque[list[bytes]] = deque()  # read, not yet run
         self.waiting = 0  # answers outstanding; nothing runs meanwhile
-        self.queue: Optional[list[list[bytes]]] = None  # MULTI: the commands so far
+        self.queue: list[list[bytes]] | None = None  # MULTI: the commands so far
         self.queue_failed = False  # a queued command was refused: EXEC aborts
         self.watches: dict[bytes, Watch] = {}
         self.channels: dict[bytes, None] = {}

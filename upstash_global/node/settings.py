@@ -1,7 +1,5 @@
 """What a node has to know of its configuration; plain values, so that the node needs no file and no environment."""
 
-from typing import Optional
-
 
 class Peer:
     """A node of the cluster."""
@@ -25,7 +23,7 @@ class Settings:
         self.peers = {peer.name: peer for peer in peers}  # this node included
         self.cluster_id = cluster_id
         self.first_leader = first_leader  # leads an empty cluster; afterwards the nodes' own state decides
-        self.password: Optional[str] = None
+        self.password: str | None = None
         self.fsync = "everysec"  # always, everysec or no
         self.backlog_entries = 100_000
         self.backlog_bytes = 64 << 20

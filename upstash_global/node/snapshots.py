@@ -1,6 +1,6 @@
 """Snapshots and recovery: how a node's whole state is written while it goes on working, and taken over again."""
 
-from typing import TYPE_CHECKING, Final, Optional
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.replication.snapshot import Loaded, SnapshotWriter
 from upstash_global.replication.storage import Recovered
@@ -16,7 +16,7 @@ MAX_STEPS: Final = 64
 class Snapshots:
     def __init__(self, node: "Node") -> None:
         self.node = node
-        self.writer: Optional[SnapshotWriter] = None
+        self.writer: SnapshotWriter | None = None
         self.is_wanted = False  # an operator asked for one
         self.begun_bytes = 0  # History.head_bytes when the last one began
         self.last_lsn = 0
@@ -74,8 +74,10 @@ class Snapshots:
     def restore(self, recovered: Recovered) -> None:
         """Take over what storage holds: the newest snapshot, then the log behind it."""
         node = self.node
-        if recovered.snapshot is not None:
-            self._take(recovered.snapshot)
+        loaded = recovered.snapshot
+        if loaded is not None:
+            node.log.reset(loaded.position, loaded.crc, loaded.history, loaded.time_ms)
+            self._take(loaded)
         node.is_replaying = True
         for entry in recovered.entries:
             node.log.accept(entry)
@@ -92,10 +94,10 @@ class Snapshots:
                 "warning",
             )
 
-    def take_loaded(self) -> None:
-        """A full resync is complete and on disk: its state replaces this node's at once."""
+    def install(self, loaded: Loaded | None) -> None:
+        """A full resync is complete and on disk, and the log was reset to it: its state replaces this node's at once."""
         node = self.node
-        loaded = node.roles.follower.take_loaded()
+        assert loaded is not None  # only followers without data jump
         self._take(loaded)
         node.records.clear()
         node.durable_lsn = loaded.position.lsn
@@ -105,11 +107,11 @@ class Snapshots:
         node.woken = bool(node.touched)
 
     def _take(self, loaded: Loaded) -> None:
+        """The keyspace and the tables of a snapshot; the log is at its position."""
         node = self.node
         self._abort()
         node.engine.take_keyspace(loaded.keyspace)
         node.load_system_tables(loaded.system_tables)
-        node.log.reset(loaded.position, loaded.crc, loaded.history, loaded.time_ms)
         node.changes.reset(loaded.position.lsn)
         self.begun_bytes = node.log.head_bytes
         self.last_lsn = loaded.position.lsn

@@ -7,7 +7,7 @@ minus SCAN and KEYS. What is not allowed by a row of the table is refused (fail 
 
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Final, Optional
+from typing import Final
 
 from upstash_global.engine.table import ADMIN, DANGEROUS, NO_AUTH, PUBSUB, READONLY, Row
 from upstash_global.errors import CommandError
@@ -20,7 +20,7 @@ _OPEN_GROUPS: Final = ("connection", "transactions")
 
 
 class Users:
-    def __init__(self, password: Optional[str]) -> None:
+    def __init__(self, password: str | None) -> None:
         self.password_hash = None if password is None else _hash(password.encode())
 
     @property
@@ -28,7 +28,7 @@ class Users:
         """Whether a connection needs no AUTH (`credentials: {insecure: true}`)."""
         return self.password_hash is None
 
-    def authenticate(self, name: bytes, password: bytes) -> Optional[str]:
+    def authenticate(self, name: bytes, password: bytes) -> str | None:
         """The user's name if the password is theirs, else None; takes the same time either way."""
         expected = self.password_hash if self.password_hash is not None else _hash(b"")
         matches = compare_digest(expected, _hash(password))
@@ -36,7 +36,7 @@ class Users:
             return None
         return DEFAULT if matches or self.password_hash is None else None
 
-    def refusal(self, user: str, row: Row) -> Optional[CommandError]:
+    def refusal(self, user: str, row: Row) -> CommandError | None:
         """Why this user may not run this command, or None."""
         if user == DEFAULT:
             return None

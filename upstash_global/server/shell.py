@@ -43,6 +43,7 @@ class Shell:
         self.tasks: set[asyncio.Task[None]] = set()
         self.following = ""  # whom the links follow and forward to
         self.stopping = asyncio.Event()
+        self.hurry = asyncio.Event()  # a second signal: no more waiting
 
     # -- the turn -----------------------------------------------------------------------------------------------
 
@@ -67,8 +68,13 @@ class Shell:
             session.send(output)
         for name, message in outbox.asks:
             self.spawn(self._ask(name, message))
+        for stream in outbox.hang_ups:
+            if self.links is not None:
+                self.links.close_peer(stream)
         if outbox.must_sync:
             self.sync()
+        if outbox.has_more:
+            self.schedule()
         if self.node.leader_name != self.following:
             self._follow(self.node.leader_name)
 

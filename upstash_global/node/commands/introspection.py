@@ -13,7 +13,7 @@ from upstash_global.engine.table import (
     all_rows,
     lookup,
 )
-from upstash_global.engine.types.glob import matches
+from upstash_global.engine.types.glob import Glob
 from upstash_global.errors import CommandError, error, syntax_error
 from upstash_global.node.session import Session
 from upstash_global.reply import Reply, Set, Simple
@@ -84,7 +84,8 @@ def command_list(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         category = argv[4].decode("latin-1").lower()
         return [row.display_name.encode() for row in rows if category in row.categories()]
     if kind == b"PATTERN":
-        return [row.display_name.encode() for row in rows if matches(argv[4].lower(), row.display_name.encode())]
+        glob = Glob(argv[4], ignores_case=True)
+        return [row.display_name.encode() for row in rows if glob.matches(row.display_name.encode())]
     if kind == b"MODULE":
         return []
     raise syntax_error()

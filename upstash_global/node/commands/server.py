@@ -96,9 +96,9 @@ def role(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     lsn = node.log.head.lsn
     if node.is_leader:
         replicas = [
-            [_host(node, feed.name), _port(node, feed.name), str(feed.acked.lsn).encode()]
-            for feed in node.roles.feeds.values()
-            if feed.name in node.settings.peers
+            [_host(node, node.roles.names[stream]), _port(node, node.roles.names[stream]), str(feed.acked.lsn).encode()]
+            for stream, feed in node.roles.feeds.items()
+            if feed.is_replica
         ]
         return [b"master", lsn, replicas]
     states = {"streaming": b"connected", "syncing": b"sync", "disconnected": b"connect"}

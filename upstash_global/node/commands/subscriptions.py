@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from upstash_global.engine.table import LOADING, NOSCRIPT, PUBSUB, STALE, Family
-from upstash_global.engine.types.glob import matches
+from upstash_global.engine.types.glob import Glob
 from upstash_global.errors import error
 from upstash_global.node.session import Session
 from upstash_global.reply import NO_REPLY, Push, Reply
@@ -28,7 +28,10 @@ def pubsub_channels(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """The channels that somebody on this node hears."""
     if len(argv) > 3:
         raise error("unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP.")
-    return [channel for channel in node.pubsub.channels if len(argv) == 2 or matches(argv[2], channel)]
+    if len(argv) == 2:
+        return list(node.pubsub.channels)
+    glob = Glob(argv[2])
+    return [channel for channel in node.pubsub.channels if glob.matches(channel)]
 
 
 @command("PUBSUB NUMPAT", arity=2, flags=PUBSUB | LOADING | STALE)

@@ -1,0 +1,228 @@
+"""Run one node: compose it from the configuration, start it in the right order, end it without losing anything.
+
+Start: disk → recover → listen for peers → ask them who leads → take a role → listen for clients.
+Stop (SIGTERM): accept nobody new → let replicas catch up → fsync → close. A second signal skips the waits, not the fsync.
+"""
+
+import asyncio
+import logging
+import random
+import resource
+import signal
+import sys
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+from upstash_global import __version__
+from upstash_global.config import Config
+from upstash_global.node.node import Node
+from upstash_global.node.settings import Peer, Settings
+from upstash_global.replication.feed import FeedState
+from upstash_global.replication.messages import Message, StatusReply, StatusRequest
+from upstash_global.server.admin import AdminListener
+from upstash_global.server.clock import Clock, microseconds
+from upstash_global.server.disk import DiskStorage
+from upstash_global.server.links import Kind, Links
+from upstash_global.server.resp import RespListener
+from upstash_global.server.rest import RestListener
+from upstash_global.server.shell import Shell
+
+PEERS_ANSWER_S: Final = 3.0  # at most so long a starting node waits to hear who leads
+CATCH_UP_S: Final = 5.0
+
+log = logging.getLogger("upstash_global")
+
+
+def run_node(config: Config, name: str, data_dir: Path) -> int:
+    """Run a node until SIGTERM or Ctrl-C; the exit code: 0 stopped cleanly, 1 failed."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True
+    )
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    try:
+        import uvloop
+    except ImportError:  # not on this platform; the loop of the standard library does the same, slower
+        return asyncio.run(_run(config, name, data_dir))
+    return uvloop.run(_run(config, name, data_dir))
+
+
+def settings_of(config: Config, name: str) -> Settings:
+    """What the node has to know of the configuration."""
+    peers = [
+        Peer(
+            node.name,
+            node.region,
+            index,
+            config.regions[node.region].candidate,
+            node.advertised("resp"),
+            f"http://{node.advertised('rest')}",
+        )
+        for index, node in enumerate(config.nodes)
+    ]
+    settings = Settings(name, peers, config.cluster.id, config.cluster.leader)
+    settings.password = None if config.credentials.insecure else config.credentials.password
+    settings.fsync = config.durability.fsync
+    settings.snapshot_bytes = config.durability.snapshot_bytes
+    settings.backlog_entries = config.replication.backlog_entries
+    settings.backlog_bytes = config.replication.backlog_bytes
+    settings.heartbeat_ms = config.replication.heartbeat_ms
+    settings.silence_ms = config.replication.silence_ms
+    settings.switchover_ms = config.replication.switchover_ms
+    settings.sync_wait_ms = config.consistency.sync_wait_ms
+    settings.forward_timeout_ms = config.consistency.forward_timeout_ms
+    settings.max_staleness_ms = config.consistency.max_staleness_ms
+    settings.version = __version__
+    return settings
+
+
+async def _run(config: Config, name: str, data_dir: Path) -> int:
+    running = RunningNode(config, name, data_dir)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, running.ask_to_stop)
+    try:
+        await running.start()
+    except OSError as failure:
+        log.error("%s cannot start: %s", name, failure)
+        return 1
+    await running.wait()
+    return await running.stop()
+
+
+class RunningNode:
+    """One node with its listeners and links, on the running loop; tests start it in their own process."""
+
+    def __init__(self, config: Config, name: str, data_dir: Path) -> None:
+        self.config = config
+        self.me = config.node(name)
+        self.storage = DiskStorage(
+            data_dir, config.cluster.id, config.durability.segment_bytes, config.durability.min_free_bytes
+        )
+        self.clock = Clock()
+        self.node = Node(settings_of(config, name), self.storage, random.Random(), uuid.uuid4().hex, microseconds)
+        self.node.resident_bytes = _resident_bytes
+        self.node.cpu_seconds = _cpu_seconds
+        self.shell = Shell(self.node, self.storage, self.clock)
+        self.shell.addresses = {
+            peer.name: str(config.address_of(peer.name, name)) for peer in config.nodes if peer.name != name
+        }
+        secret = None if config.credentials.insecure else config.credentials.cluster
+        self.links = Links(name, secret, self.shell.on_message, self._on_connected, self._on_closed, self._answer)
+        self.shell.links = self.links
+        limits = config.limits
+        self.resp = RespListener(
+            self.shell,
+            limits.max_clients,
+            limits.max_clients_per_address,
+            limits.output_buffer_bytes,
+            limits.authenticate_ms / 1000,
+        )
+        self.rest = RestListener(self.shell, config)
+        self.admin = AdminListener(self.shell, config)
+        self.is_ready = False
+        self.ticks: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Recover, take a role, listen. Raises OSError (also StorageError) when something of that cannot be had."""
+        node = self.node
+        node.set_clock(self.clock.now_ms())
+        await self.admin.listen(self.me.admin.host, self.me.admin.port)
+        node.restore(self.storage.recover())
+        log.info("%s recovered %s, %d keys", self.me.name, node.log.head, len(node.engine.keyspace.values))
+        await self.links.serve(str(self.me.grpc))
+        statuses = await self._ask_peers()
+        node.set_clock(self.clock.now_ms())
+        node.roles.start(statuses)
+        self.ticks = asyncio.create_task(self.shell.run_ticks())
+        self.shell.schedule()
+        await self.resp.listen(self.me.resp.host, self.me.resp.port)
+        await self.rest.listen(self.me.rest.host, self.me.rest.port)
+        log.info("%s listens: resp %s, rest %s, admin %s", self.me.name, self.me.resp, self.me.rest, self.me.admin)
+
+    async def _ask_peers(self) -> list[dict[str, Any]]:
+        """The statuses of the peers that answer in time; a refused connection is an answer too."""
+        questions = [
+            self.links.ask(address, StatusRequest(), PEERS_ANSWER_S) for address in self.shell.addresses.values()
+        ]
+        answers = await asyncio.gather(*questions, return_exceptions=True)
+        return [answer.status for answer in answers if isinstance(answer, StatusReply)]
+
+    def _on_connected(self, peer: str, kind: Kind) -> None:
+        if kind is Kind.FOLLOW:
+            self.node.follow_connected(peer, self.clock.now_ms())
+        else:
+            self.node.forward_connected(peer, self.clock.now_ms())
+        self.shell.schedule()
+
+    def _on_closed(self, peer: str, kind: Kind) -> None:
+        if kind is Kind.FORWARD and not peer.startswith("in:"):
+            self.node.forward_disconnected(peer, self.clock.now_ms())
+            self.shell.schedule()
+        else:
+            self.shell.on_closed(peer)
+
+    def _answer(self, message: Message) -> Message:
+        self.node.set_clock(self.clock.now_ms())
+        answer = self.node.roles.answer(message)
+        self.shell.schedule()
+        return answer
+
+    def ask_to_stop(self) -> None:
+        """The first signal stops gracefully, a second one at once."""
+        if self.shell.stopping.is_set():
+            self.shell.hurry.set()
+        self.shell.stopping.set()
+
+    async def wait(self) -> None:
+        await self.shell.stopping.wait()
+
+    async def stop(self) -> int:
+        """End everything; 0 if the log is whole on disk."""
+        node = self.node
+        self.resp.stop_accepting()
+        self.rest.stop_accepting()
+        if node.is_leader:
+            await self._let_replicas_catch_up()
+        self.shell.turn()
+        code = 0
+        try:
+            self.storage.sync()
+        except OSError as failure:
+            log.error("the last fsync failed: %s", failure)
+            code = 1
+        self.resp.close_all()
+        self.rest.close_all()
+        if self.ticks is not None:
+            self.ticks.cancel()
+        await self.links.stop(0.2)
+        await self.admin.stop()
+        self.shell.disk.shutdown()
+        self.storage.close()
+        log.info("%s stopped at %s", self.me.name, node.log.head)
+        return code if node.write_refusal is None else 1
+
+    async def _let_replicas_catch_up(self) -> None:
+        """Until every streaming replica has everything, at most CATCH_UP_S, or until somebody is in a hurry."""
+        node = self.node
+        deadline = self.shell.loop.time() + CATCH_UP_S
+        while self.shell.loop.time() < deadline and not self.shell.hurry.is_set():
+            lsn = node.log.head.lsn
+            streaming = [feed for feed in node.roles.feeds.values() if feed.state is FeedState.STREAMING]
+            if all(feed.acked.lsn >= lsn for feed in streaming):
+                return
+            await asyncio.sleep(0.02)
+
+
+def _resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    except OSError:  # not Linux: the peak is the best that is known
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_stime, usage.ru_utime
