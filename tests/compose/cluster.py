@@ -1,0 +1,111 @@
+"""docker-compose.yml, running under a project name and on a loopback address of its own."""
+
+import json
+import secrets
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import SystemRandom
+from typing import Any, Final
+
+import redis
+
+from tests.compose.engine import Engine
+
+COMPOSE_FILE: Final = Path(__file__).parents[2] / "docker-compose.yml"
+NODES: Final = ("leader", "us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1", "sa-east-1")
+REPLICAS: Final = NODES[1:]
+SECRETS: Final = ("REDIS_PASSWORD", "REST_TOKEN", "REST_READ_ONLY_TOKEN", "CLUSTER_SECRET", "ADMIN_TOKEN")
+HEALTHY_SECONDS: Final = 240
+
+
+class Cluster:
+    """The services of one project, and how a client reaches them."""
+
+    def __init__(self, engine: Engine, image: str) -> None:
+        self.engine = engine
+        self.project = "upstash-global-test-" + secrets.token_hex(4)
+        self.host = loopback_address()
+        self.variables = {name: secrets.token_hex(16) for name in SECRETS}
+        self.variables |= {"UPSTASH_GLOBAL_IMAGE": image, "PUBLISH_ON": self.host}
+
+    def compose(self, *arguments: str) -> str:
+        chosen = ("--project-name", self.project, "--file", str(COMPOSE_FILE))
+        return self.engine.compose(*chosen, *arguments, variables=self.variables)
+
+    def up(self, *options: str) -> None:
+        """Start the services and return when every node is healthy."""
+        since = time.time()
+        self.compose("up", "--detach", "--no-build", *options)
+        self.wait_until_healthy(since)
+
+    def container(self, service: str) -> str:
+        return self.compose("ps", "--quiet", service).strip()
+
+    def run(self, service: str, *argv: str) -> str:
+        """Run a program inside a service's container and return what it printed."""
+        return self.engine.docker("exec", self.container(service), *argv)
+
+    def redis(self, node: str) -> redis.Redis:
+        port = 7000 + NODES.index(node)
+        return redis.Redis(self.host, port, password=self.variables["REDIS_PASSWORD"], decode_responses=True)
+
+    def rest(self, node: str, *command: str) -> Any:
+        """The result of a command sent as a JSON array to the node's REST port."""
+        request = urllib.request.Request(
+            f"http://{self.host}:{8000 + NODES.index(node)}/",
+            data=json.dumps(command).encode(),
+            headers={"Authorization": f"Bearer {self.variables['REST_TOKEN']}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)["result"]
+
+    def wait_until_healthy(self, since: float) -> None:
+        """Return when the engine has told of every node that it is healthy. AssertionError with the logs if it never does."""
+        waiting = set(NODES)
+        with subprocess.Popen(
+            [
+                *("docker", "events", "--since", f"{int(since)}", "--until", f"{int(since) + HEALTHY_SECONDS}"),
+                *("--filter", "event=health_status", "--filter", f"label=com.docker.compose.project={self.project}"),
+                *("--format", '{{index .Actor.Attributes "com.docker.compose.service"}} {{.Action}}'),
+            ],
+            env=self.engine.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as events:
+            assert events.stdout is not None
+            for line in events.stdout:
+                service, _, action = line.strip().partition(" ")
+                if action == "health_status: healthy":
+                    waiting.discard(service)
+                    if not waiting:
+                        events.terminate()
+                        return
+        raise AssertionError(f"{sorted(waiting)} did not become healthy\n{self.compose('logs', '--tail=50')}")
+
+
+@contextmanager
+def running_cluster(engine: Engine, image: str) -> Iterator[Cluster]:
+    """Bring the services up, yield them healthy, and remove them with their networks and volumes."""
+    cluster = Cluster(engine, image)
+    try:
+        cluster.up()
+        yield cluster
+    finally:
+        cluster.compose("down", "--volumes", "--timeout", "15")
+
+
+def loopback_address() -> str:
+    """One of Linux's many loopback addresses, so that the fixed ports are free on it; elsewhere there is one."""
+    random = SystemRandom()
+    chosen = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
+    with socket.socket() as probe:
+        try:
+            probe.bind((chosen, 0))
+        except OSError:
+            return "127.0.0.1"
+    return chosen
