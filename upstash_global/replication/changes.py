@@ -13,7 +13,7 @@ class Changes:
         self.newer: dict[bytes, int] = {}
         self.older: dict[bytes, int] = {}
         self.newer_since_lsn = 0  # the older generation ends here
-        self.newer_since_ms = -1  # -1: nothing noted yet
+        self.newer_since_ms = -1
 
     def note(self, keys: list[bytes], lsn: int, time_ms: int) -> None:
         """The entry at `lsn` changed `keys`."""
@@ -49,7 +49,7 @@ class Changes:
         return len(self.newer) + len(self.older)
 
     def _turn(self, lsn: int, time_ms: int) -> None:
-        if self.newer_since_ms < 0:
+        if not self.newer:
             self.newer_since_ms = time_ms
             return
         self.floor = self.newer_since_lsn

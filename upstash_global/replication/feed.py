@@ -389,7 +389,7 @@ class Feed:
         self.transfer_sent = start
         self.transfer_acked = start
         self.n_full += 1
-        history = chosen.history.to_plain()
+        history = self.log.history.to_plain()
         return [SnapshotBegin(self.host.epoch, chosen.position, chosen.crc, history, chosen.size, chosen.name, start)]
 
     def _transfer_may_go_on(self) -> bool:

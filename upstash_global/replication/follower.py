@@ -305,10 +305,7 @@ class Follower:
         if message.code == OLD_EPOCH:
             self.epoch_seen = max(self.epoch_seen, message.epoch)
         elif message.code == DIVERGED and message.epoch >= self.epoch_seen:
-            theirs = History.from_plain(message.history)
-            fork_lsn = self.log.history.common_lsn(theirs) if theirs.starts else message.lsn
-            if fork_lsn < self.log.head.lsn:
-                self.rewind_to = fork_lsn
+            self.rewind_to = self.log.history.fork_from(History.from_plain(message.history))
         return []
 
     def _receive_resume(self, message: Resume, now_ms: int) -> list[Message]:
@@ -446,8 +443,11 @@ class Follower:
         """The snapshot is whole: from here on it is our state, on disk and in memory."""
         log, storage = self.log, self.storage
         if storage is not None:
-            fork_lsn = log.history.common_lsn(loaded.history)
-            if fork_lsn < log.head.lsn and log.head.lsn > 0:
+            assert self.begun is not None
+            fork_lsn = log.history.fork_from(History.from_plain(self.begun.history))
+            if self.broken:  # where it went wrong is not known: keep all that the snapshot does not cover
+                fork_lsn = loaded.position.lsn
+            if fork_lsn is not None and fork_lsn < log.head.lsn:
                 count, name = storage.set_aside(fork_lsn + 1)
                 self.n_set_aside += count
                 self.set_aside_in = name or self.set_aside_in

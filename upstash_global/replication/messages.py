@@ -83,7 +83,7 @@ class SnapshotBegin(Message):
     epoch: int
     position: Position
     crc: int
-    history: list[Any]
+    history: list[Any]  # the sender's, up to its head: shows where the follower's may have forked off
     size: int
     name: str
     offset: int = 0

@@ -114,6 +114,11 @@ class History:
                 return min(my_end, other_end)
         return 0
 
+    def fork_from(self, other: "History") -> int | None:
+        """The last LSN before the two went different ways; None while one is merely behind the other."""
+        lsn = self.common_lsn(other)
+        return lsn if lsn < min(self.head_lsn, other.head_lsn) else None
+
     def truncate(self, lsn: int, head_bytes: int = 0) -> None:
         """Forget what lies above `lsn`; `head_bytes` is the count up to there."""
         self.starts = [start for start in self.starts if start[1] <= lsn]

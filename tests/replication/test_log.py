@@ -1,0 +1,191 @@
+"""Positions, histories, records, the log and the change index."""
+
+import pytest
+
+from upstash_global.replication.changes import Changes
+from upstash_global.replication.codec import INCOMPLETE, decode_records, encode_record, next_valid_record
+from upstash_global.replication.log import (
+    DATA,
+    EPOCH,
+    START,
+    Divergence,
+    Gap,
+    History,
+    Position,
+    ReplicationLog,
+    epoch_parts,
+    make_epoch,
+)
+
+SET = [[b"SET", b"k", b"v"]]
+
+
+def log_with(*epochs: tuple[int, int], max_entries: int = 1000) -> ReplicationLog:
+    """A log of reigns: (epoch, how many entries after its first)."""
+    log = ReplicationLog(max_entries)
+    for epoch, n in epochs:
+        log.begin_epoch(epoch, 1, "n")
+        for _ in range(n):
+            log.append(1, DATA, SET, {})
+    return log
+
+
+def test_an_epoch_compares_by_term_then_start_then_node() -> None:
+    assert epoch_parts(make_epoch(7, 3, 2)) == (7, 3, 2)
+    assert make_epoch(1, 2, 0) > make_epoch(1, 1, 255) and make_epoch(2, 0, 0) > make_epoch(1, (1 << 24) - 1, 255)
+
+
+def test_positions_have_no_order() -> None:
+    assert Position(1, 2) == Position(1, 2) and hash(Position(1, 2)) == hash(Position(1, 2))
+    assert repr(Position(1, 2)) == "(1, 2)"
+    with pytest.raises(TypeError):
+        assert Position(1, 2) < Position(1, 3)  # type: ignore[operator]
+
+
+def test_a_history_contains_what_it_went_through_up_to_its_head() -> None:
+    history = log_with((10, 4), (20, 2)).history  # LSNs 1-5 of epoch 10, 6-8 of epoch 20
+    for position, inside in [
+        (START, True),
+        (Position(10, 1), True),
+        (Position(10, 5), True),
+        (Position(10, 6), False),
+        (Position(20, 5), False),
+        (Position(20, 8), True),
+        (Position(20, 9), False),
+        (Position(0, 1), False),
+        (Position(15, 3), False),
+    ]:
+        assert history.contains(position) is inside, position
+    assert [history.fork_point(epoch) for epoch in (0, 10, 20, 15)] == [0, 5, 8, None]
+    assert [history.epoch_at(lsn) for lsn in (0, 1, 5, 6, 99)] == [0, 10, 10, 20, 20]
+
+
+def test_two_histories_know_where_they_parted() -> None:
+    base, mine, theirs = (
+        log_with((10, 4)).history,
+        log_with((10, 4), (20, 2)).history,
+        log_with((10, 2), (30, 9)).history,
+    )
+    assert mine.common_lsn(theirs) == theirs.common_lsn(mine) == 3
+    assert mine.fork_from(theirs) == 3
+    assert mine.fork_from(base) is None and base.fork_from(mine) is None, "one is merely behind"
+    assert mine.fork_from(History()) is None
+    copy = History.from_plain(mine.to_plain())
+    assert copy.starts == mine.starts and copy.head_lsn == 8 and copy.head_bytes == mine.head_bytes
+
+
+def test_a_record_comes_back_as_it_was() -> None:
+    attributes = {"o": "sa", "s": 7, "a": b"\x00\xff"}
+    record, crc = encode_record(
+        DATA, 1 << 40, 1 << 50, 1_700_000_000_000, 0xFFFFFFFF, [[b"SET", b"", b"\x00" * 300]], attributes
+    )
+    (entry,), end, problem = decode_records(record)
+    assert end == len(record) and problem is None
+    assert entry.position == Position(1 << 40, 1 << 50) and entry.kind == DATA and entry.time_ms == 1_700_000_000_000
+    assert entry.commands == [[b"SET", b"", b"\x00" * 300]] and entry.attributes == attributes
+    assert entry.record == record and entry.crc == crc and entry.previous_crc == 0xFFFFFFFF
+
+
+def test_every_damaged_byte_and_every_cut_of_a_record_is_noticed() -> None:
+    record, _ = encode_record(DATA, 1, 1, 1, 0, SET, {})
+    for i in range(len(record)):
+        damaged = record[:i] + bytes([record[i] ^ 0x10]) + record[i + 1 :]
+        assert decode_records(damaged)[0] == [] and decode_records(damaged)[2] is not None, i
+        assert decode_records(record + damaged)[1] == len(record)
+        assert next_valid_record(damaged + record, 0) == len(damaged)
+        if i:
+            assert decode_records(record[:i])[2] == INCOMPLETE
+
+
+def test_a_follower_accepts_what_a_leader_appended() -> None:
+    leader = log_with((10, 4), (20, 2))
+    follower = ReplicationLog()
+    entries = leader.entries_after(0, 100, 1 << 20)
+    assert entries is not None and [entry.kind for entry in entries] == [EPOCH, 0, 0, 0, 0, EPOCH, 0, 0]
+    assert entries[5].commands == [[b"_EPOCH", b"10", b"5", b"n"]], "an epoch begins by naming its fork point"
+    for entry in entries:
+        follower.accept(entry)
+    assert follower.head == leader.head and follower.head_crc == leader.head_crc
+    assert follower.history.starts == leader.history.starts and follower.head_bytes == leader.head_bytes
+
+
+def test_gaps_and_other_pasts_are_not_accepted() -> None:
+    entries = log_with((10, 3)).entries_after(0, 9, 1 << 20)
+    others = log_with((10, 0), (20, 3)).entries_after(0, 9, 1 << 20)
+    assert entries is not None and others is not None
+    follower = ReplicationLog()
+    follower.accept(entries[0])
+    for wrong, error in [(entries[0], Gap), (entries[2], Gap), (others[2], Gap)]:
+        with pytest.raises(error):
+            follower.accept(wrong)
+    follower.accept(entries[1])
+    with pytest.raises(Divergence):
+        follower.accept(others[2])
+    assert follower.head == Position(10, 2)
+
+
+def test_the_backlog_is_bounded_by_count_and_by_bytes() -> None:
+    log = log_with((10, 99), max_entries=16)
+    assert 14 <= len(log.backlog) <= 16 and log.first_lsn == 101 - len(log.backlog)
+    assert log.entries_after(log.first_lsn - 2, 9, 9999) is None
+    assert [entry.position.lsn for entry in log.entries_after(98, 9, 9999) or []] == [99, 100]
+    assert log.entries_after(100, 9, 9999) == []
+    assert log.crc_at(log.first_lsn - 1) == log.backlog[0].previous_crc and log.crc_at(log.first_lsn - 2) is None
+    assert log.crc_at(100) == log.head_crc and log.crc_at(101) is None
+    small = ReplicationLog(1000, max_bytes=1000)
+    small.begin_epoch(10, 1, "n")
+    for _ in range(100):
+        small.append(1, DATA, SET, {})
+        assert small.backlog_bytes == sum(len(entry.record) for entry in small.backlog) <= 1000
+
+
+def test_at_least_one_entry_comes_whatever_its_size() -> None:
+    log = log_with((10, 3))
+    assert len(log.entries_after(0, 9, 1) or []) == 1
+    assert len(log.entries_after(0, 2, 1 << 20) or []) == 2
+
+
+def test_a_truncated_log_can_take_another_course() -> None:
+    log, other = log_with((10, 4), (20, 2)), log_with((10, 2), (30, 2))
+    log.truncate_to(3)
+    assert log.head == Position(10, 3) and log.history.starts == [(10, 1)]
+    for entry in other.entries_after(3, 9, 1 << 20) or []:
+        log.accept(entry)
+    assert log.head == other.head and log.head_bytes == other.head_bytes
+
+
+def test_the_change_index_says_what_changed_after_an_lsn() -> None:
+    changes = Changes(max_keys=4, min_age_ms=1000)
+    changes.note([b"a", b"b"], 1, 0)
+    changes.note([b"a"], 5, 10)
+    assert changes.changed_after(b"a", 4) and not changes.changed_after(b"a", 5)
+    assert changes.changed_after(b"b", 0) and not changes.changed_after(b"b", 1)
+    assert not changes.changed_after(b"never", 0)
+
+
+def test_the_change_index_is_bounded_and_below_its_floor_everything_changed() -> None:
+    changes = Changes(max_keys=4, min_age_ms=1000)
+    for lsn in range(1, 50):
+        changes.note([b"%d" % lsn], lsn, 0)
+        assert len(changes) <= 4 and lsn - changes.floor <= 4
+        for asked in range(changes.floor, lsn + 1):
+            for key in range(changes.floor + 1, lsn + 1):
+                assert changes.changed_after(b"%d" % key, asked) is (key > asked)
+        assert changes.floor == 0 or changes.changed_after(b"never", changes.floor - 1)
+
+
+def test_old_changes_are_forgotten_by_age_but_not_within_it() -> None:
+    changes = Changes(max_keys=1000, min_age_ms=1000)
+    for lsn in range(1, 100):
+        changes.note([b"k%d" % lsn], lsn, lsn * 100)
+        assert lsn < 10 or lsn - changes.floor >= 10
+    assert len(changes) <= 21
+
+
+def test_a_flush_changes_every_key() -> None:
+    changes = Changes()
+    changes.note([b"a"], 1, 0)
+    changes.note_flush(7)
+    assert changes.changed_after(b"never", 6) and not changes.changed_after(b"never", 7)
+    changes.note([b"a"], 8, 0)
+    assert changes.changed_after(b"a", 7)
