@@ -9,6 +9,9 @@ from upstash_global.engine.commands import (  # noqa: F401
     objects,
     pubsub,
     scanning,
+    sortedsetalgebra,
+    sortedsetranges,
+    sortedsets,
     sorting,
     strings,
 )
