@@ -139,6 +139,8 @@ class Maker:
         luck = self.random.random()
         if argv[0] == b"ZADD" and argv[1] in LEX_KEYS:
             return argv  # spoilt, its scores would not be equal
+        if argv[0] == b"ZRANGESTORE" and b"LIMIT" in argv:
+            return argv  # spoilt, it may become a LIMIT of ranks, which only ours carries out
         if luck < 0.08:
             self.spoil(argv)
         elif luck < 0.2:

@@ -90,12 +90,13 @@ def zrevrangebyscore(ctx: Context, argv: list[bytes]) -> Reply:
 def zrangestore(ctx: Context, argv: list[bytes]) -> Reply:
     """Store what ZRANGE finds under another key: the number of members."""
     query = Query(argv, 2, stores=True)
-    zset = ctx.find_zset(query.key)
-    pairs: list[tuple[bytes, float]] = []
-    if zset is not None:
-        start, stop = query.ranks(zset)
-        pairs = zset.pairs(start, stop)
-    return store_pairs(ctx, argv[1], pairs, b"zrangestore")
+    source = ctx.find_zset(query.key)
+    found = SortedSet()
+    if source is not None:
+        start, stop = query.ranks(source)
+        for member, score in source.pairs(start, stop):
+            put_member(found, member, score)
+    return store(ctx, argv[1], found, b"zrangestore")
 
 
 @command("ZREMRANGEBYLEX", arity=4, flags=WRITE, keys=FIRST)
@@ -162,9 +163,9 @@ _OVERFLOWING: Final = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+\Z")
 
 
 def read_score_bound(text: bytes) -> ScoreBound:
-    """`1.5`, `(1.5` (without 1.5 itself), `-inf`; as C's strtod reads it, so 1e400 is inf and nothing is 0."""
+    """`1.5`, `(1.5` (without 1.5 itself), `-inf`; as C's strtod reads it: 1e400 is inf, no text is 0."""
     is_exclusive = text[:1] == b"("
-    number = text[1:] if is_exclusive else text
+    number = (text[1:] if is_exclusive else text).partition(b"\0")[0]
     score = parse_sort_weight(number)
     if score is None:
         if _OVERFLOWING.match(number) is None:
@@ -260,18 +261,14 @@ class Query:
         return members
 
 
-def store_pairs(ctx: Context, key: bytes, pairs: list[tuple[bytes, float]], event: bytes) -> int:
-    """Put ascending pairs under a key, whatever was there; without pairs the key vanishes. The number of pairs."""
-    if not pairs:
-        if ctx.remove(key):
-            ctx.notify(EVENT_GENERIC, b"del", key)
-        return 0
-    zset = SortedSet()
-    for member, score in pairs:
-        put_member(zset, member, score)
-    ctx.put(key, zset)
-    ctx.notify(EVENT_ZSET, event, key)
-    return len(pairs)
+def store(ctx: Context, key: bytes, zset: SortedSet, event: bytes) -> int:
+    """Put a new set under a key, whatever was there; an empty one makes the key vanish. The number of members."""
+    if len(zset):
+        ctx.put(key, zset)
+        ctx.notify(EVENT_ZSET, event, key)
+    elif ctx.remove(key):
+        ctx.notify(EVENT_GENERIC, b"del", key)
+    return len(zset)
 
 
 def _clip(start: int, end: int, size: int) -> tuple[int, int]:

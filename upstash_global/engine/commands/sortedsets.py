@@ -206,9 +206,8 @@ def zrem(ctx: Context, argv: list[bytes]) -> Reply:
 def put_member(zset: SortedSet, member: bytes, score: float) -> bool:
     """Set the score of a member; True if it is new. The encoding follows, as in Redis 7.2."""
     if zset.encoding == LISTPACK:
-        if len(member) > LIMITS.zset_max_listpack_value:
-            zset.encoding = SKIPLIST
-        elif len(zset) >= LIMITS.zset_max_listpack_entries and member not in zset.scores:
+        is_full = len(zset) >= LIMITS.zset_max_listpack_entries
+        if len(member) > LIMITS.zset_max_listpack_value or (is_full and member not in zset.scores):
             zset.encoding = SKIPLIST
         elif score == 0.0:
             score = 0.0  # a listpack forgets the sign of -0
