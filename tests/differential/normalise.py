@@ -47,7 +47,8 @@ def same(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
         return True
     rule = RULES.get(name_of(argv))
     if is_error(ours) and is_error(first) and rule is not _range:
-        return ours == first or (ours.content, first.content) in {(new, old) for new, old, _ in ERROR_TEXTS}
+        text = ours.content.partition("\0")[0]  # Redis prints arguments as C strings
+        return text == first.content or (text, first.content) in {(new, old) for new, old, _ in ERROR_TEXTS}
     if rule is not None:
         return rule(argv, ours, theirs)
     return bool(ours == with_float_texts(first))

@@ -7,6 +7,7 @@ string's follows from its type and text (see `string_encoding`).
 The thresholds are CONFIG parameters. They decide a visible state, so CONFIG SET changes them on every node alike.
 """
 
+from collections import deque
 from typing import Any, Final
 
 from upstash_global.engine.numbers import parse_integer
@@ -49,8 +50,23 @@ def encoding_name(value: Any) -> str:
     """The encoding of any value of the keyspace, as OBJECT ENCODING shows it."""
     if isinstance(value, (bytes, bytearray)):
         return string_encoding(value)
+    if type(value) is deque:
+        return list_encoding(value)
     name: str = NAMES[value.encoding]
     return name
+
+
+def list_encoding(value: deque[bytes]) -> str:
+    """`listpack` for a list within `list-max-listpack-size`, else `quicklist`."""
+    limit = LIMITS.list_max_listpack_size
+    if limit >= 0:
+        return NAMES[LISTPACK if len(value) <= limit else QUICKLIST]
+    left_bytes = 4096 << min(-limit - 1, 4)
+    for element in value:
+        left_bytes -= len(element) + 2
+        if left_bytes < 0:
+            return NAMES[QUICKLIST]
+    return NAMES[LISTPACK]
 
 
 def string_encoding(value: bytes | bytearray) -> str:

@@ -54,7 +54,8 @@ def parse_float(text: bytes) -> float | None:
 
 
 def parse_sort_weight(text: bytes) -> float | None:
-    """A double as SORT reads an element: C's strtod, which takes leading spaces and reads no text at all as 0."""
+    """A double as SORT reads an element, a C string for strtod: leading spaces are skipped and no text at all is 0."""
+    text = text.partition(b"\0")[0]
     if not text:
         return 0.0
     stripped = text.lstrip(_SPACES)

@@ -279,17 +279,17 @@ def _subcommand(container: Row, argv: list[bytes]) -> Row:
     if container.handler is not None or container.session_handler is not None:
         if container.arity_fits(len(argv)):
             return container
-    shown = argv[1][:128].decode("utf-8", "replace")
+    shown = argv[1][:128].partition(b"\0")[0].decode("utf-8", "surrogateescape")  # printed as a C string
     raise CommandError("ERR", f"unknown subcommand '{shown}'. Try {container.name} HELP.")
 
 
 def unknown_command(argv: list[bytes]) -> CommandError:
-    shown = argv[0][:128].decode("latin-1")
+    shown = argv[0][:128].decode("utf-8", "surrogateescape")
     arguments = ""
     for argument in argv[1:]:
         if len(arguments) >= 128:
             break
-        arguments += f"'{argument[: 128 - len(arguments)].decode('latin-1')}' "
+        arguments += f"'{argument[: 128 - len(arguments)].decode('utf-8', 'surrogateescape')}' "
     return CommandError("ERR", f"unknown command '{shown}', with args beginning with: {arguments}")
 
 

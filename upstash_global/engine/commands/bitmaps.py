@@ -11,7 +11,7 @@ from upstash_global.engine.arguments import integer_argument
 from upstash_global.engine.commands.strings import check_length
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_STRING, Context
 from upstash_global.engine.encodings import LIMITS
-from upstash_global.engine.numbers import parse_integer
+from upstash_global.engine.numbers import INT64_MAX, parse_integer
 from upstash_global.engine.table import DENYOOM, FAST, FIRST, READONLY, WRITE, Family, Keys
 from upstash_global.errors import CommandError, error, syntax_error
 from upstash_global.reply import Reply
@@ -243,7 +243,9 @@ class _Operation:
         if self.overflow == b"FAIL":
             return None
         if self.overflow == b"SAT":
-            return high if wanted > high else low
+            # As Redis 7.2: what a narrow signed field is set to counts as too high where high - number exceeds 64 bits.
+            is_too_high = wanted > high or (self.name == b"SET" and self.width < 64 and high - wanted > INT64_MAX)
+            return high if is_too_high else low
         return self._wrapped(wanted)
 
     def _wrapped(self, number: int) -> int:

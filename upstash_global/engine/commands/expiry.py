@@ -120,7 +120,8 @@ class _Condition:
             elif flag == b"LT":
                 self.lt = True
             else:
-                raise error(f"Unsupported option {word.decode('utf-8', 'replace')}")
+                shown = word.partition(b"\0")[0].decode("utf-8", "surrogateescape")  # printed as a C string
+                raise error(f"Unsupported option {shown}")
         if self.nx and (self.xx or self.gt or self.lt):
             raise error("NX and XX, GT or LT options at the same time are not compatible")
         if self.gt and self.lt:

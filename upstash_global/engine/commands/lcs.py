@@ -91,7 +91,7 @@ def _places(text: bytes, wanted: bytes) -> list[int]:
     places = [0] * 256
     for value in set(wanted):
         digits = text[::-1].translate(b"0" * value + b"1" + b"0" * (255 - value))
-        places[value] = int(digits, 2)
+        places[value] = int(digits or b"0", 2)
     return places
 
 

@@ -47,7 +47,8 @@ def scan(ctx: Context, argv: list[bytes]) -> Reply:
 
 def scan_cursor(text: bytes) -> int:
     """The cursor of a SCAN-like command, as C's strtoul reads it; raises CommandError if it is none."""
-    cursor = int(text or b"0") if _CURSOR.match(text) is not None else 1 << 64
+    digits = text.partition(b"\0")[0]  # a C string ends there
+    cursor = int(digits or b"0") if _CURSOR.match(digits) is not None else 1 << 64
     if abs(cursor) >= 1 << 64:
         raise error("invalid cursor")
     return cursor % (1 << 64)
