@@ -1,0 +1,93 @@
+# The words of daily work. `make help` lists them.
+#
+# .venv holds the installed package in one of two builds: compiled (a wheel with mypyc modules, rebuilt when a source is
+# newer) or, with UPSTASH_GLOBAL_PURE=1, pure (the working tree itself). The stamps in .venv say which one is current.
+# No compiled file ever lies beside a source, so tests started here always run the sources.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+BUILD := $(if $(filter 1,$(UPSTASH_GLOBAL_PURE)),pure,compiled)
+SOURCES := $(shell find upstash_global -type f -not -path '*/__pycache__/*' 2>/dev/null)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SEEDS ?= 1000
+MINUTES ?= 5
+ARGS ?=
+
+.PHONY: help up venv dev check test test-compiled test-long bench simulate fuzz proto clean
+
+help: ## List what make can do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+up: venv ## Start the whole cluster on this machine [ARGS="--no-wan ..."]
+	@exec $(BIN)/upstash-global up $(ARGS)
+
+venv: .venv/.$(BUILD) ## Create .venv with upstash-global, compiled unless UPSTASH_GLOBAL_PURE=1
+
+check: dev ## Format, lint, types, floors and fast tests: about a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not long and not cluster and not compose and not oracle" tests/repo tests/engine tests/protocol tests/replication tests/node
+
+test: dev ## Every claim once, engine and protocol in both builds
+	$(BIN)/pytest -m "not long"
+	@$(MAKE) --no-print-directory test-compiled
+
+test-compiled: .venv/.compiled dev ## The engine and protocol tests over the compiled build
+	rm -rf build/compiled-tests && mkdir -p build/compiled-tests && cp -R tests pyproject.toml build/compiled-tests/
+	cd build/compiled-tests && ../../$(BIN)/python -P -m pytest --build=compiled -m "not long" tests/engine tests/protocol
+
+test-long: dev ## The volume: more seeds, more fuzz, every client
+	$(BIN)/pytest --long
+
+bench: .venv/.compiled dev ## Measure against redis-server and write bench/RESULTS.md
+	$(BIN)/python -m bench $(ARGS)
+
+simulate: dev ## Simulated clusters [SEEDS=1000]
+	$(BIN)/pytest --seeds=$(SEEDS) tests/simulation
+
+fuzz: dev ## Random commands and bytes against everything that parses [MINUTES=5]
+	$(BIN)/pytest --long --minutes=$(MINUTES) -k "fuzz or differential" tests
+
+proto: dev ## Generate upstash_global/server/pb from protos/
+	$(BIN)/python -m grpc_tools.protoc -Iupstash_global/server/pb=protos --python_out=. --pyi_out=. --grpc_python_out=. upstash_global/server/pb/replication.proto
+
+clean: ## Remove what was built; .venv stays
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv/.compiled
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# -- the stamps
+
+dev: .venv/.dev .venv/.installed
+
+.venv/bin/python:
+	@python=; for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then echo "Python 3.11 or newer is needed" >&2; exit 1; fi; \
+	echo "Creating .venv with $$($$python --version)"; $$python -m venv .venv
+
+# Whichever build there is will do; none yet: the one that was asked for.
+.venv/.installed: | .venv/bin/python
+	@if [ ! -e .venv/.pure ] && [ ! -e .venv/.compiled ]; then $(MAKE) --no-print-directory venv; fi
+	@touch $@
+
+.venv/.pure: pyproject.toml | .venv/bin/python
+	@echo "Installing upstash-global, uncompiled"
+	@$(PIP) --editable .
+	@rm -f .venv/.compiled; touch .venv/.pure
+
+.venv/.compiled: setup.py pyproject.toml $(SOURCES) | .venv/bin/python
+	@echo "Installing upstash-global, compiled"
+	@$(PIP) 'setuptools>=77' wheel 'mypy>=1.13'
+	@rm -rf build/lib* build/bdist* *.egg-info
+	@$(PIP) --no-build-isolation .
+	@if [ -e build/uncompiled.txt ]; then echo "It stays uncompiled, and slower: $$(cat build/uncompiled.txt)"; fi
+	@rm -f .venv/.pure; touch .venv/.compiled
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	@echo "Installing the tools for development"
+	@$(PIP) $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['dev'])")
+	@touch $@
