@@ -1,0 +1,289 @@
+"""HTTP/1.1 on httptools (llhttp, strict): framing, limits and time-outs, for the REST listener and the edge.
+
+One request at a time is handed to the handler; what a client pipelines behind it waits. Whatever could be read in two
+ways (a second length, host or authorization, a fold, a bare line end) is refused with 400 and the connection closed.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import httptools
+
+from upstash_global.protocol.rest import HttpError, Request, Response, render_error, too_large
+
+MAX_QUEUED_REQUESTS: Final = 32  # read behind the running one; beyond it the client is not read from
+
+Header = tuple[bytes, bytes]
+
+_STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
+}
+_ONLY_ONCE: Final = frozenset(
+    [b"host", b"authorization", b"content-length", b"transfer-encoding", b"upstash-sync-token"]
+)
+
+
+class HttpLimits:
+    def __init__(
+        self,
+        body_bytes: int = 16 << 20,
+        header_bytes: int = 32 << 10,
+        headers: int = 100,
+        uri_bytes: int = 16 << 10,
+        header_s: float = 10.0,
+        body_bytes_per_s: int = 1 << 10,
+        idle_s: float = 60.0,
+        output_bytes: int = 64 << 20,
+    ) -> None:
+        self.body_bytes = body_bytes
+        self.header_bytes = header_bytes
+        self.headers = headers
+        self.uri_bytes = uri_bytes
+        self.header_s = header_s
+        self.body_bytes_per_s = body_bytes_per_s
+        self.idle_s = idle_s
+        self.output_bytes = output_bytes
+
+
+class HttpHandler(Protocol):
+    """What a listener does with requests. `begin` may refuse before the body is read."""
+
+    def connected(self, connection: "HttpConnection") -> None: ...
+
+    def disconnected(self, connection: "HttpConnection") -> None: ...
+
+    def begin(self, connection: "HttpConnection", request: Request) -> None: ...
+
+    def request(self, connection: "HttpConnection", request: Request) -> None: ...
+
+    def headers_for(self, request: Request | None) -> Iterable[Header]: ...
+
+
+class HttpConnection(asyncio.Protocol):
+    def __init__(self, handler: HttpHandler, limits: HttpLimits, loop: asyncio.AbstractEventLoop) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.loop = loop
+        self.transport: asyncio.Transport | None = None
+        self.address = ""
+        self.local_address = ""
+        self.parser: Any = httptools.HttpRequestParser(self)
+        self.state: Any = None  # the handler's own
+        self.queue: deque[tuple[Request, bool]] = deque()  # read, not yet handled: (request, keep alive)
+        self.running: Request | None = None  # handed to the handler, not answered
+        self.keep_alive = True  # of the running request
+        self.is_streaming = False  # the answer is open-ended
+        self.is_paused = False
+        self.deadline = loop.time() + limits.header_s  # when the client is given up
+        self.is_broken = False  # refused: nothing more is read
+        # of the request that is being read
+        self.url = b""
+        self.headers: dict[bytes, bytes] = {}
+        self.header_bytes = 0
+        self.n_headers = 0
+        self.body: list[bytes] = []
+        self.body_size = 0
+        self.is_reading_request = False
+
+    # -- the transport ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self.address = f"{peer[0]}:{peer[1]}" if peer else ""
+        self.local_address = f"{local[0]}:{local[1]}" if local else ""
+        self.handler.connected(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.handler.disconnected(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_broken or self.is_streaming:
+            return
+        if not self.is_reading_request and self.running is None and not self.queue:
+            self.deadline = self.loop.time() + self.limits.header_s
+        try:
+            self.parser.feed_data(data)
+        except HttpError as refusal:
+            self.refuse(refusal)
+        except httptools.HttpParserUpgrade:
+            self.refuse(HttpError(400, "ERR upgrades are not spoken here"))
+        except httptools.HttpParserError as mistake:
+            cause = mistake.__context__
+            self.refuse(
+                cause if isinstance(cause, HttpError) else HttpError(400, f"ERR malformed HTTP request: {mistake}")
+            )
+        if len(self.queue) > MAX_QUEUED_REQUESTS and not self.is_paused and self.transport is not None:
+            self.is_paused = True
+            self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        if self.transport is not None and not self.is_paused:
+            self.is_paused = True
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if self.is_paused and self.transport is not None and not self.transport.is_closing():
+            self.is_paused = False
+            self.transport.resume_reading()
+
+    # -- reading: callbacks of httptools ------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = {}
+        self.header_bytes = 0
+        self.n_headers = 0
+        self.body = []
+        self.body_size = 0
+        self.is_reading_request = True
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self.limits.uri_bytes:
+            raise HttpError(414, "ERR the URI is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self.n_headers += 1
+        self.header_bytes += len(name) + len(value)
+        if self.n_headers > self.limits.headers or self.header_bytes > self.limits.header_bytes:
+            raise HttpError(431, "ERR the headers are too large")
+        if name in self.headers:
+            if name in _ONLY_ONCE:
+                raise HttpError(400, f"ERR the header {name.decode('latin-1')} stands twice")
+            value = self.headers[name] + b", " + value
+        self.headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        headers = self.headers
+        length = headers.get(b"content-length")
+        if length is not None:
+            if not length.isdigit():
+                raise HttpError(400, "ERR Content-Length is no number")
+            if int(length) > self.limits.body_bytes:
+                raise too_large(self.limits.body_bytes, int(length))
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and (coding != b"chunked" or length is not None):
+            raise HttpError(400, "ERR Transfer-Encoding is not exactly chunked, or has a Content-Length beside it")
+        if self.parser.get_http_version() == "1.1" and b"host" not in headers:
+            raise HttpError(400, "ERR the header host is missing")
+        self.deadline = self.loop.time() + self.limits.header_s
+        if b"expect" in headers:
+            if headers[b"expect"].lower() != b"100-continue":
+                raise HttpError(417, "ERR only 100-continue can be expected")
+            self.handler.begin(self, Request(self.parser.get_method(), self.url, headers))
+            if self.running is None and not self.queue and self.transport is not None:
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self.body_size += len(body)
+        if self.body_size > self.limits.body_bytes:
+            raise too_large(self.limits.body_bytes, self.body_size)
+        self.body.append(body)
+        self.deadline += len(body) / max(1, self.limits.body_bytes_per_s)
+
+    def on_message_complete(self) -> None:
+        self.is_reading_request = False
+        parts = self.body
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        request = Request(self.parser.get_method(), self.url, self.headers, body)
+        keep_alive = self.parser.should_keep_alive()
+        if self.running is None and not self.queue:
+            self._hand_over(request, keep_alive)
+        else:
+            self.queue.append((request, keep_alive))
+
+    def _hand_over(self, request: Request, keep_alive: bool) -> None:
+        self.running = request
+        self.keep_alive = keep_alive
+        try:
+            self.handler.request(self, request)
+        except HttpError as refusal:
+            self.respond(render_error(refusal))
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def respond(self, response: Response, headers: Iterable[Header] = ()) -> None:
+        """Answer the running request, and turn to the next one."""
+        transport, request = self.transport, self.running
+        if transport is None or request is None:
+            return
+        parts = [
+            _STATUS_LINES[response.status],
+            b"content-type: %s\r\ncontent-length: %d\r\n" % (response.content_type.encode(), len(response.body)),
+        ]
+        for name, value in self.handler.headers_for(request):
+            parts.append(b"%s: %s\r\n" % (name, value))
+        for name, value in headers:
+            parts.append(b"%s: %s\r\n" % (name, value))
+        if response.status == 503:
+            parts.append(b"retry-after: 1\r\n")
+        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        if request.method != b"HEAD":
+            parts.append(response.body)
+        transport.write(b"".join(parts))
+        self.running = None
+        if not self.keep_alive or self.is_broken:
+            transport.close()
+            return
+        if transport.get_write_buffer_size() > self.limits.output_bytes:
+            transport.abort()
+            return
+        self.deadline = self.loop.time() + self.limits.idle_s
+        if self.queue:
+            request, keep_alive = self.queue.popleft()
+            self._hand_over(request, keep_alive)
+            if not self.queue:
+                self._resume_reading()
+
+    def begin_stream(self, content_type: str, headers: Iterable[Header] = ()) -> None:
+        """Answer the running request with a body that goes on until the client or the server closes."""
+        transport = self.transport
+        if transport is None:
+            return
+        self.is_streaming = True
+        parts = [
+            _STATUS_LINES[200],
+            b"content-type: %s\r\ncache-control: no-store\r\ntransfer-encoding: chunked\r\n" % content_type.encode(),
+        ]
+        for name, value in (*self.handler.headers_for(self.running), *headers):
+            parts.append(b"%s: %s\r\n" % (name, value))
+        parts.append(b"\r\n")
+        transport.write(b"".join(parts))
+
+    def stream(self, data: bytes) -> None:
+        """One more piece of an open-ended body; a client that does not read it is cut off."""
+        if self.transport is not None and data:
+            self.transport.write(b"%x\r\n%s\r\n" % (len(data), data))
+            if self.transport.get_write_buffer_size() > self.limits.output_bytes:
+                self.transport.abort()
+
+    def refuse(self, refusal: HttpError) -> None:
+        """Answer what could not be read, behind the running request if there is one, and close."""
+        self.is_broken = True
+        self.queue.clear()
+        if self.transport is None:
+            return
+        if self.running is not None:
+            return  # its answer closes the connection
+        self.running = Request(b"GET", b"/", {})
+        self.keep_alive = False
+        self.respond(render_error(refusal))
+
+    def close_if_late(self, now: float) -> None:
+        """End a connection that idles, or sends too slowly; called about once a second."""
+        if self.transport is None or self.is_streaming or self.running is not None or now < self.deadline:
+            return
+        if self.is_reading_request:
+            self.refuse(HttpError(408, "ERR the request was not sent in time"))
+        else:
+            self.transport.close()

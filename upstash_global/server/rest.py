@@ -1,0 +1,262 @@
+"""REST: Upstash's HTTP API around the node. Framing is http.py's, meaning is protocol.rest's; this joins them.
+
+Each connection has one session, used by one request after the other. Replies leave through the node's release gate: the
+answer is rendered when its last reply is there, and written when the gate lets it out.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from upstash_global.config import Config
+from upstash_global.errors import CommandError
+from upstash_global.node.session import Session
+from upstash_global.node.users import DEFAULT, READ_ONLY
+from upstash_global.protocol.rest import (
+    EVENTS,
+    Call,
+    HttpError,
+    Mode,
+    Request,
+    Response,
+    access_token,
+    cors_headers,
+    event,
+    parse_request,
+    render,
+    render_error,
+    unauthorized,
+)
+from upstash_global.protocol.tokens import AccessTokens, SyncToken, decode_token, encode_token
+from upstash_global.replication.position import START, Position
+from upstash_global.reply import NULL_ARRAY, Push, Reply
+from upstash_global.server.http import Header, HttpConnection, HttpLimits
+
+if TYPE_CHECKING:
+    from upstash_global.server.shell import Shell
+
+KEEPALIVE_S: Final = 15.0  # between comment lines on an open event stream
+UNREACHABLE: Final = Position(
+    (1 << 64) - 1, (1 << 64) - 1
+)  # what an unreadable token stands for: only the leader may answer
+
+
+class RestSession(Session):
+    """Runs one request at a time for an HTTP connection, or is subscribed for as long as it lasts."""
+
+    def __init__(self, session_id: int, created_ms: int, connection: HttpConnection, listener: "RestListener") -> None:
+        super().__init__(session_id, None, connection.address, created_ms)
+        self.local_address = connection.local_address
+        self.connection = connection
+        self.listener = listener
+        self.call: Call | None = None
+        self.expected = 0
+        self.replies: list[Reply] = []
+        self.events = bytearray()
+        self.newest = START  # the newest position this connection's clients have been shown
+
+    def begin(self, call: Call, n_replies: int) -> None:
+        self.call = call
+        self.expected = n_replies
+        self.replies = []
+
+    def write(self, reply: Reply) -> None:
+        if isinstance(reply, Push):
+            self.events += event(reply.items)
+        else:
+            self.replies.append(reply)
+
+    def take_output(self) -> Any:
+        """(response, headers) of a finished request, or the bytes of events."""
+        if self.events:
+            events, self.events = self.events, bytearray()
+            return bytes(events)
+        call = self.call
+        if call is None or len(self.replies) < self.expected:
+            return None
+        self.call = None
+        return self.listener.answer(self, call, self.replies)
+
+    def send(self, output: Any) -> None:
+        connection = self.connection
+        if output is None:
+            if connection.transport is not None:
+                connection.transport.abort()
+        elif isinstance(output, bytes):
+            connection.stream(output)
+        else:
+            connection.respond(*output)
+
+
+class RestListener:
+    def __init__(self, shell: "Shell", config: Config) -> None:
+        self.shell = shell
+        limits = config.limits
+        self.max_clients = limits.max_clients
+        self.limits = HttpLimits(
+            limits.http_body_bytes,
+            limits.http_header_bytes,
+            limits.http_headers,
+            limits.http_uri_bytes,
+            limits.http_header_ms / 1000,
+            limits.http_body_bytes_per_s,
+            limits.http_idle_ms / 1000,
+            limits.output_buffer_bytes,
+        )
+        credentials = config.credentials
+        users = {}
+        if credentials.tokens.standard is not None:
+            users[credentials.tokens.standard] = DEFAULT
+        if credentials.tokens.read_only is not None:
+            users[credentials.tokens.read_only] = READ_ONLY
+        self.tokens = None if credentials.insecure else AccessTokens(users)
+        self.cluster = config.cluster.id
+        self.token_key = sha256(f"sync token {credentials.cluster or config.cluster.id}".encode()).digest()
+        self.connections: set[HttpConnection] = set()
+        self.unapplied: dict[str, Position] = {}  # user → a write answered before this node had applied it
+        self.server: asyncio.Server | None = None
+        self.sweeper: asyncio.TimerHandle | None = None
+        self.beats = 0
+
+    async def listen(self, host: str, port: int) -> int:
+        """Accept connections; the bound port."""
+        loop = self.shell.loop
+        self.server = await loop.create_server(
+            lambda: HttpConnection(self, self.limits, loop), host, port, backlog=1024
+        )
+        self.sweeper = loop.call_later(1.0, self._sweep)
+        bound: int = self.server.sockets[0].getsockname()[1]
+        return bound
+
+    # -- connections --------------------------------------------------------------------------------------------
+
+    def connected(self, connection: HttpConnection) -> None:
+        if len(self.connections) >= self.max_clients:
+            self.shell.node.metrics.n_rejected_connections += 1
+            connection.refuse(HttpError(429, "ERR max number of clients reached"))
+            return
+        self.connections.add(connection)
+        node = self.shell.node
+        session = RestSession(node.next_session_id(), self.shell.clock.now_ms(), connection, self)
+        connection.state = session
+        node.open(session)
+
+    def disconnected(self, connection: HttpConnection) -> None:
+        self.connections.discard(connection)
+        if connection.state is not None:
+            self.shell.node.close(connection.state)
+            connection.state = None
+            self.shell.schedule()
+
+    def headers_for(self, request: Request | None) -> Iterable[Header]:
+        return cors_headers(request) if request is not None else ()
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def begin(self, connection: HttpConnection, request: Request) -> None:
+        """Before a body is invited: whether this client may send one."""
+        self._user(request)
+
+    def request(self, connection: HttpConnection, request: Request) -> None:
+        """Run a request; raises HttpError when it is refused as a whole."""
+        node = self.shell.node
+        node.metrics.n_http_requests += 1
+        session: RestSession = connection.state
+        if request.method == b"OPTIONS":
+            connection.respond(Response(200, b""))
+            return
+        session.user = self._user(request)
+        call = parse_request(request)
+        self._set_position(session, call)
+        if call.mode is Mode.MONITOR:
+            raise HttpError(400, "ERR Command is not available: 'MONITOR'")
+        if call.mode in (Mode.SUBSCRIBE, Mode.PSUBSCRIBE):
+            connection.begin_stream(EVENTS)
+        commands = [command for command in call.commands if not isinstance(command, CommandError)]
+        if call.mode is Mode.TRANSACTION:
+            commands = [[b"MULTI"], *commands, [b"EXEC"]]
+        session.begin(call, len(commands))
+        if commands:
+            node.handle(session, commands, self.shell.clock.now_ms())
+        else:
+            node.mark_dirty(session)
+        self.shell.schedule()
+
+    def _user(self, request: Request) -> str:
+        token = access_token(request)
+        if self.tokens is None:
+            return DEFAULT
+        user = self.tokens.find(token) if token is not None else None
+        if user is None:
+            self.shell.node.metrics.n_failed_logins += 1
+            raise unauthorized()
+        return user
+
+    def _set_position(self, session: RestSession, call: Call) -> None:
+        """What this request's reads must not be older than: its token, and what was answered before it was applied."""
+        node = self.shell.node
+        session.position = START
+        session.fresh_until_leader = False
+        if call.sync_token:
+            token = decode_token(call.sync_token, self.cluster, self.token_key)
+            if token is None:
+                session.position, session.fresh_until_leader = UNREACHABLE, True
+            else:
+                session.position = Position(token.epoch, token.lsn)
+        owed = self.unapplied.get(session.user or "")
+        if owed is not None:
+            if node.covers(owed):
+                del self.unapplied[session.user or ""]
+            elif session.position is START or session.position.lsn < owed.lsn:
+                session.position, session.fresh_until_leader = owed, True
+
+    def answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
+        """The response to a call whose replies are all there, with the position it was served at."""
+        if session.fresh_until_leader and session.position is not UNREACHABLE:
+            self.unapplied[session.user or ""] = session.position
+        served, wanted = session.served, session.position
+        if wanted is not UNREACHABLE and wanted.epoch == served.epoch and wanted.lsn > served.lsn:
+            served = wanted
+        token = encode_token(SyncToken(served.epoch, served.lsn), self.cluster, self.token_key)
+        headers = [(b"upstash-sync-token", token.encode())]
+        if call.mode is Mode.TRANSACTION:
+            return _transaction(call, replies), headers
+        if any(isinstance(command, CommandError) for command in call.commands):
+            ran = iter(replies)
+            replies = [command if isinstance(command, CommandError) else next(ran) for command in call.commands]
+        return render(call, replies), headers
+
+    # -- time and end -------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Once a second: late connections, and a sign of life on event streams."""
+        now = self.shell.loop.time()
+        self.beats += 1
+        for connection in list(self.connections):
+            connection.close_if_late(now)
+            if connection.is_streaming and self.beats % int(KEEPALIVE_S) == 0:
+                connection.stream(b": keepalive\n\n")
+        self.sweeper = self.shell.loop.call_later(1.0, self._sweep)
+
+    def stop_accepting(self) -> None:
+        if self.server is not None:
+            self.server.close()
+
+    def close_all(self) -> None:
+        if self.sweeper is not None:
+            self.sweeper.cancel()
+        for connection in list(self.connections):
+            if connection.transport is not None:
+                connection.transport.close()
+
+
+def _transaction(call: Call, replies: list[Reply]) -> Response:
+    """MULTI, each QUEUED or refused, EXEC: the items of EXEC, or why the whole was discarded."""
+    for queued in replies[1:-1]:
+        if isinstance(queued, CommandError):
+            return render_error(queued)
+    outcome = replies[-1]
+    if isinstance(outcome, CommandError):
+        return render_error(outcome)
+    return render(call, [] if outcome is NULL_ARRAY else outcome)
