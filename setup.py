@@ -28,6 +28,7 @@ COMPILED = [
 NOT_COMPILED = [
     "__init__.py",  # they only import
     "__main__.py",
+    "upstash_global/errors.py",  # a weak reference that outlives a compiled exception ends the process (mypyc 2.4)
     "upstash_global/config.py",  # read once, at start
     "upstash_global/engine/lua.py",  # lupa calls back into closures
     "upstash_global/replication/messages.py",  # dataclasses with slots, which mypyc does not know
