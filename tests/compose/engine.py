@@ -133,12 +133,13 @@ def wait_for(engine: Engine, dockerd: subprocess.Popen[bytes], log: Path) -> Non
 
 
 def remove_leftovers(engine: Engine) -> None:
-    """A run that was killed has left its containers; nobody else uses a private engine."""
+    """Remove what a killed run has left, and layers of yesterday's builds; nobody else uses a private engine."""
     containers = engine.docker("ps", "--all", "--quiet").split()
     if containers:
         engine.docker("rm", "--force", "--volumes", *containers)
     engine.docker("network", "prune", "--force")
     engine.docker("volume", "prune", "--force")
+    engine.docker("image", "prune", "--force", "--filter", "until=24h")
 
 
 def compose_command() -> list[str]:
