@@ -19,7 +19,7 @@ from tests.compose.engine import Engine
 COMPOSE_FILE: Final = Path(__file__).parents[2] / "docker-compose.yml"
 NODES: Final = ("leader", "us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1", "sa-east-1")
 REPLICAS: Final = NODES[1:]
-SECRETS: Final = ("REDIS_PASSWORD", "REST_TOKEN", "REST_READ_ONLY_TOKEN", "CLUSTER_SECRET", "ADMIN_TOKEN")
+SECRETS: Final = ("REDIS_PASSWORD", "REST_TOKEN", "REST_READ_ONLY_TOKEN", "CLUSTER_SECRET", "UPSTASH_GLOBAL_ADMIN_TOKEN")
 HEALTHY_SECONDS: Final = 240
 
 

@@ -105,7 +105,7 @@ def private_engine(images: Path) -> Iterator[Engine]:
             except subprocess.TimeoutExpired:
                 dockerd.kill()
                 dockerd.wait()
-            shutil.rmtree(state, ignore_errors=True)
+            remove(state)
 
 
 @contextmanager
@@ -140,6 +140,15 @@ def remove_leftovers(engine: Engine) -> None:
     engine.docker("network", "prune", "--force")
     engine.docker("volume", "prune", "--force")
     engine.docker("image", "prune", "--force", "--filter", "until=24h")
+
+
+def remove(state: Path) -> None:
+    """Remove a dockerd's directory; it leaves the network namespace of its host mounted there."""
+    for mount in Path("/proc/mounts").read_text().splitlines():
+        place = mount.split()[1]
+        if place.startswith(f"{state}/"):
+            subprocess.run(["umount", place], check=True)
+    shutil.rmtree(state)
 
 
 def compose_command() -> list[str]:
