@@ -1,0 +1,93 @@
+"""One or more examples of every write command, by its name in the table: what test_replay runs.
+
+An example is a list of lines, split as a shell does, run on one bench in order; the last line must be of the command that
+it stands for and must change something. Add one example per form that changes the keyspace in its own way (an option, a
+conversion, a removal). `+N` as a line lets N milliseconds pass; `@N` in a line is the time N milliseconds from the
+bench's first; bytes that are no text are written in single quotes as in C: `'\\xff'`.
+
+A new write command without an example fails test_every_write_command_has_an_example.
+"""
+
+from typing import Final
+
+Example = list[str]
+
+EXAMPLES: Final[dict[str, list[Example]]] = {
+    # -- internal --
+    "_EVICTED": [["SET k v", "_EVICTED k"]],
+    "_EXPIRED": [["SET k v PX 1", "+2", "_EXPIRED k"], ["RPUSH k v", "PEXPIRE k 1", "+2", "_EXPIRED k"]],
+    # -- strings --
+    "APPEND": [["APPEND k 12"], ["SET k 12", "APPEND k 3"], ["SET k 12 PX 1", "+2", "APPEND k 3"]],
+    "DECR": [["DECR k"], ["SET k 10 EX 5", "DECR k"]],
+    "DECRBY": [["SET k 10", "DECRBY k 3"]],
+    "GETDEL": [["SET k v", "GETDEL k"]],
+    "GETEX": [
+        ["SET k v", "GETEX k EX 10"],
+        ["SET k v", "GETEX k PXAT @5000"],
+        ["SET k v", "GETEX k PXAT @-5000"],
+        ["SET k v EX 10", "GETEX k PERSIST"],
+    ],
+    "GETSET": [["SET k v EX 10", "GETSET k w"]],
+    "INCR": [["INCR k"], ["APPEND k 1", "APPEND k 2", "INCR k"]],
+    "INCRBY": [["INCRBY k -7"]],
+    "INCRBYFLOAT": [["SET k 0.1", "INCRBYFLOAT k 0.2"], ["INCRBYFLOAT k 5.0e3"], ["SET k 1 EX 9", "INCRBYFLOAT k 1"]],
+    "MSET": [["SET b old EX 10", "MSET a 1 b 2 a 3"]],
+    "MSETNX": [["MSETNX a 1 b 2"]],
+    "PSETEX": [["PSETEX k 1500 v"]],
+    "SET": [
+        ["SET k v"],
+        ["SET k v EX 10", "+7000", "SET k w KEEPTTL"],
+        ["SET k v EX 10"],
+        ["SET k v PX 10", "+11", "SET k w"],
+        ["SET k v PXAT @60000"],
+        ["SET k v", "SET k w PXAT @-1"],
+        ["SET k v", "SET k w XX GET"],
+        ["SET k v NX"],
+        ["RPUSH k v", "SET k v"],
+    ],
+    "SETEX": [["SETEX k 10 v"]],
+    "SETNX": [["SETNX k v"]],
+    "SETRANGE": [["SETRANGE k 3 abc"], ["SET k abcdef EX 9", "SETRANGE k 1 xx"]],
+    # -- bitmaps --
+    "BITFIELD": [
+        ["BITFIELD k SET u8 #1 200 OVERFLOW SAT INCRBY u8 #1 100 GET u4 0"],
+        ["BITFIELD k OVERFLOW FAIL SET u2 3 9"],
+        ["SET k 123", "BITFIELD k INCRBY i5 100 1"],
+    ],
+    "BITOP": [
+        ["SET a abc", "SET b xy", "BITOP AND t a b"],
+        ["SET a abc", "SET t old EX 10", "BITOP NOT t a"],
+        ["SET t old", "BITOP OR t missing"],
+    ],
+    "SETBIT": [["SETBIT k 7 1"], ["SET k 1", "SETBIT k 0 0"], ["SETBIT k 7 1", "SETBIT k 7 0"]],
+    # -- keys --
+    "COPY": [
+        ["SET a v EX 10", "COPY a b"],
+        ["APPEND a x", "APPEND a y", "SET b old", "COPY a b REPLACE"],
+        ["INCRBYFLOAT a 1", "COPY a b"],
+    ],
+    "DEL": [["SET a 1", "SET b 2", "DEL a missing b"], ["SET a 1", "SET b 2 PX 1", "+2", "DEL b a"]],
+    "EXPIRE": [["SET k v", "EXPIRE k 10"], ["SET k v", "EXPIRE k -1"], ["SET k v EX 5", "+1000", "EXPIRE k 10 GT"]],
+    "EXPIREAT": [["SET k v", "EXPIREAT k 1900000000"], ["SET k v", "EXPIREAT k 1"]],
+    "FLUSHALL": [["SET a 1", "SET b 2 EX 5", "FLUSHALL"], ["SET a 1 PX 1", "+2", "FLUSHALL ASYNC"]],
+    "FLUSHDB": [["SET a 1", "FLUSHDB SYNC"]],
+    "PERSIST": [["SET k v EX 10", "PERSIST k"]],
+    "PEXPIRE": [["SET k v", "PEXPIRE k 1500 NX"], ["SET k v", "PEXPIRE k 0"]],
+    "PEXPIREAT": [["SET k v", "PEXPIREAT k @9000 LT"], ["SET k v", "PEXPIREAT k @0"]],
+    "RENAME": [
+        ["SET a v EX 10", "SET b old", "RENAME a b"],
+        ["SET a v", "SET b old EX 10", "RENAME a b"],
+        ["SET a v", "SET b old PX 1", "+2", "RENAME a b"],
+    ],
+    "RENAMENX": [["SET a v EX 10", "RENAMENX a b"]],
+    "SORT": [
+        ["RPUSH l 3 1 2", "SORT l STORE t"],
+        ["RPUSH l 3 1 2", "SET w1 9", "SET w2 8", "SORT l BY w* GET # GET w* DESC STORE l"],
+        ["SET t old", "SORT missing STORE t"],
+        ["SADD s b a c", "SORT s BY nosort STORE t"],
+    ],
+    "UNLINK": [["SET a 1", "UNLINK a"]],
+}
+
+# Write commands that never change anything here: with one database MOVE can only refuse.
+WITHOUT_EFFECT: Final = {"MOVE"}
