@@ -5,7 +5,7 @@ sends faster than it is answered, or reads slower than it is written to, is no l
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from upstash_global.node.session import Session
 from upstash_global.protocol.resp import Parser, encode
@@ -50,7 +50,7 @@ class RespConnection(asyncio.Protocol):
         self.login_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop has a class of its own for them
         self.transport = transport
         peer = transport.get_extra_info("peername")
         address = f"{peer[0]}:{peer[1]}" if peer else ""
