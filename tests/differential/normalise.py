@@ -212,7 +212,7 @@ def _scan(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
 
 def _sort(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
     """BY leaves the order open: weights may be equal, and a set that is not to be sorted has none."""
-    first = theirs[0] if len(theirs) == 1 else theirs[1]
+    first = theirs[0] if len(theirs) == 1 else theirs[-2]
     options = [word.upper() for word in argv]
     if b"BY" in options and isinstance(ours, list) and isinstance(first, list):
         return len(ours) == len(first) if b"LIMIT" in options else _unordered(argv, ours, [first])
@@ -300,8 +300,17 @@ def _rank_and_score(argv: Argv, ours: Reply) -> list[Argv]:
 
 
 def _sort_a_copy(argv: Argv, ours: Reply) -> list[Argv]:
-    """Redis turns the sorted set that it sorts into a skiplist for good; ours does not change what it only reads."""
-    return [[b"COPY", argv[1], SCRATCH], [argv[0], SCRATCH, *argv[2:]], [b"DEL", SCRATCH]]
+    """Redis turns the sorted set that it sorts into a skiplist for good; ours does not change what it only reads.
+
+    A scan comes before it to clear errno: a score like 1e400, read earlier, leaves it set, and SORT then refuses every
+    weight.
+    """
+    return [
+        [b"COPY", argv[1], SCRATCH],
+        [b"SCAN", b"0"],
+        [argv[0], SCRATCH, *argv[2:]],
+        [b"DEL", SCRATCH],
+    ]
 
 
 QUESTIONS: Final[dict[bytes, Callable[[Argv, Reply], list[Argv]]]] = {
