@@ -25,7 +25,7 @@ class Glob:
 
     def __init__(self, pattern: bytes, ignores_case: bool = False) -> None:
         self.ignores_case = ignores_case
-        pieces = _split(pattern.lower() if ignores_case else pattern)
+        pieces = _pieces(pattern.lower() if ignores_case else pattern)
         self.has_star = len(pieces) > 1
         self.prefix = pieces[0]  # must begin the text
         self.tail = pieces[-1]  # must end it
@@ -77,14 +77,27 @@ class Piece:
         return -1 if found is None else found.start()
 
 
-def _split(pattern: bytes) -> list[Piece]:
+_SPECIAL: Final = re.compile(rb"[*?\[\\]")
+
+
+def _pieces(pattern: bytes) -> list[Piece]:
     """The pieces before, between and after the stars."""
+    ends_open = pattern.endswith(b"*")
+    plain = pattern[:-1] if ends_open else pattern
+    if _SPECIAL.search(plain) is None:
+        piece = Piece(plain, None, len(plain))
+        return [piece, Piece(b"", None, 0)] if ends_open else [piece]
+    if len(pattern) > LONGEST_PATTERN:
+        raise error("pattern is too long")
+    return _split(pattern)
+
+
+def _split(pattern: bytes) -> list[Piece]:
     pieces: list[Piece] = []
     plain = bytearray()
     source = bytearray()  # the same piece as a regular expression
     length = 0
     is_plain = True
-    n_expressions = 0
     at = 0
     while at < len(pattern):
         byte = pattern[at]
@@ -94,9 +107,6 @@ def _split(pattern: bytes) -> list[Piece]:
             plain, source, length, is_plain = bytearray(), bytearray(), 0, True
             continue
         length += 1
-        n_expressions += not is_plain
-        if n_expressions > LONGEST_EXPRESSIONS:
-            raise error("pattern is too long")
         if byte == _QUESTION_MARK:
             source += b"."
             is_plain = False
