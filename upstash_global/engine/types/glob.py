@@ -13,9 +13,7 @@ from typing import Final
 
 from upstash_global.errors import error
 
-LONGEST_EXPRESSIONS: Final = (
-    1024  # bytes that all pieces with ? or [ ] may match together: they are searched byte by byte
-)
+LONGEST_PATTERN: Final = 1024  # in bytes; plain names and `prefix*` may have any length
 
 
 class Glob:
