@@ -198,6 +198,7 @@ class Node:
 
     def retry(self, session: Session, argv: list[bytes]) -> Reply:
         """Dispatch a parked command once more: its reply, or PENDING when it was forwarded or parked again."""
+        self.parking.release(session)
         reply = dispatch(self, session, argv)
         if reply is FORWARD:
             self.forwarding.start(session, [argv])

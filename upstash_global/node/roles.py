@@ -227,9 +227,12 @@ class Roles:
         self.node.storage.save_state({"cluster": self.node.settings.cluster_id, "epoch": epoch, "leader": leader})
 
     def note_epoch(self, epoch: int) -> None:
-        """An applied entry opened `epoch`."""
+        """An applied entry opened `epoch`; one from this node's own disk is known to its durable state already."""
         if epoch > self.epoch:
-            self._remember(epoch, self.leader_name)
+            if self.node.is_replaying:
+                self.epoch = epoch
+            else:
+                self._remember(epoch, self.leader_name)
 
     # -- switchover ---------------------------------------------------------------------------------------------
 

@@ -65,7 +65,6 @@ class Session:
         self.is_dirty = False  # listed in the node's dirty sessions
         self.is_monitor = False
         self.is_remote = False
-        self.bytes_in = 0
         self.n_commands = 0
 
     @property

@@ -78,7 +78,6 @@ class DiskStorage(Storage):
         self.segment_bytes = segment_bytes
         self.crashpoint: Callable[[str], None] = crashpoint or _no_crash
         self.failed = ""  # why nothing is written any more
-        self.problems: list[str] = []  # what recovery had to work around
         self.torn_bytes = 0
         with disk_errors(f"cannot use {directory}"):
             for part in (directory / "log", directory / "snapshots", directory / "divergent"):
@@ -98,8 +97,9 @@ class DiskStorage(Storage):
         with disk_errors(f"cannot read {directory}"):
             for leftover in directory.glob("*/*.part"):
                 leftover.unlink()
+            self.bad_snapshots: list[str] = []
+            self.generation = 0
             self.infos = self._find_snapshots()  # oldest first
-            self.generation = max([generation_of(info.name) for info in self.infos], default=0)
             self.segments = [
                 Segment(path, generation_of(path.name), int(path.stem.split("-")[1]))
                 for path in sorted((directory / "log").glob("*.log"))
@@ -124,6 +124,8 @@ class DiskStorage(Storage):
     def append(self, records: list[bytes]) -> None:
         if self.failed:
             raise StorageError(self.failed)
+        if not records:
+            return
         position, previous_crc = record_position(records[0])
         if position.lsn != self.head_lsn + 1:
             raise StorageError(f"LSN {position.lsn} cannot be written behind LSN {self.head_lsn}")
@@ -221,10 +223,11 @@ class DiskStorage(Storage):
             snapshot = self._load_newest(limit_lsn)
             live = [segment for segment in self.segments if segment.generation == self.generation]
             start_lsn = snapshot.position.lsn if snapshot is not None else 0
-            if live and live[0].first_lsn > start_lsn + 1:
-                raise Corruption(
-                    f"no good snapshot below LSN {live[0].first_lsn}, where the log begins: {'; '.join(self.problems)}"
-                )
+            begins_lsn = live[0].first_lsn if live else 0
+            is_lost = snapshot is None and not live and (self.bad_snapshots or self.generation > 0)
+            if is_lost or begins_lsn > start_lsn + 1:
+                problems = "; ".join(self.bad_snapshots) or "none is there"
+                raise Corruption(f"no good snapshot to start from, and the log begins at LSN {begins_lsn}: {problems}")
             self._delete_older_generations()
             if self.segments and self.head_lsn < start_lsn:  # the snapshot covers all of it
                 self._delete_segments(0)
@@ -238,20 +241,20 @@ class DiskStorage(Storage):
             return Recovered(snapshot, entries, torn)
 
     def _load_newest(self, limit_lsn: int | None) -> Loaded | None:
+        """The newest snapshot of this generation that is good; damaged ones stay where they are, but count no more."""
         for info in reversed(self.infos.copy()):
-            if limit_lsn is not None and info.position.lsn > limit_lsn:
+            is_above = limit_lsn is not None and info.position.lsn > limit_lsn
+            if is_above or generation_of(info.name) != self.generation:
                 continue
-            path = self.directory / "snapshots" / info.name
             loader = SnapshotLoader()
             try:
-                with open(path, "rb") as file:
+                with open(self.directory / "snapshots" / info.name, "rb") as file:
                     while data := file.read(READ_BYTES):
                         loader.feed(data)
                 return loader.finish()
             except SnapshotError as problem:
-                self.problems.append(f"snapshot {info.name}: {problem}")
+                self.bad_snapshots.append(f"snapshot {info.name}: {problem}")
                 self.infos.remove(info)
-                path.rename(path.with_suffix(".bad"))
         return None
 
     def _cut_torn_tail(self) -> int:
@@ -376,13 +379,12 @@ class DiskStorage(Storage):
             write_all(self.part_fd, data)
 
     def finish_snapshot(self) -> str:
-        with self.sync_lock, disk_errors("finishing a snapshot"):
-            self._sync()  # or a crash might leave a log that ends below the snapshot
+        self.sync()  # or a crash might leave a log that ends below the snapshot
+        with disk_errors("finishing a snapshot"):
             fd, self.part_fd = self.part_fd, -1
             info = self._finish(fd, self._part("own"), self.generation)
-            with self.lock:
-                self.infos.append(info)
-                self._drop_unneeded()
+            with self.sync_lock:
+                self._take_in(info)
             self.crashpoint("snapshot_after_cleanup")
             return info.name
 
@@ -458,16 +460,22 @@ class DiskStorage(Storage):
         self.crashpoint("snapshot_after_rename")
         return SnapshotInfo(path.name, position, header.crc, header.history, header.time_ms, size)
 
-    def _drop_unneeded(self) -> None:
-        """Keep the newest snapshots, pinned ones, and the log behind the oldest of those."""
-        for info in self.infos[:-KEPT_SNAPSHOTS]:
-            if info.name not in self.pins:
-                self._delete_snapshot(info)
-        if len(self.infos) < KEPT_SNAPSHOTS:
-            return
-        needed_lsn = self.infos[0].position.lsn + 1
-        while len(self.segments) > 1 and self.segments[1].first_lsn <= needed_lsn:
-            self.segments.pop(0).delete()
+    def _take_in(self, info: SnapshotInfo) -> None:
+        """Let a new snapshot count. The newest ones are kept, pinned ones, and the log behind the oldest of those."""
+        with self.lock:
+            self.infos.append(info)
+            dropped = [each for each in self.infos[:-KEPT_SNAPSHOTS] if each.name not in self.pins]
+            self.infos = [each for each in self.infos if each not in dropped]
+            needed_lsn = self.infos[0].position.lsn + 1 if len(self.infos) >= KEPT_SNAPSHOTS else 0
+            n_unneeded = 0
+            while n_unneeded + 1 < len(self.segments) and self.segments[n_unneeded + 1].first_lsn <= needed_lsn:
+                n_unneeded += 1
+            unneeded, self.segments = self.segments[:n_unneeded], self.segments[n_unneeded:]
+            self.dirty = [segment for segment in self.dirty if segment not in unneeded]
+        for each in dropped:
+            (self.directory / "snapshots" / each.name).unlink(missing_ok=True)
+        for segment in unneeded:
+            segment.delete()
 
     def _delete_snapshot(self, info: SnapshotInfo) -> None:
         (self.directory / "snapshots" / info.name).unlink(missing_ok=True)
@@ -476,13 +484,13 @@ class DiskStorage(Storage):
     def _find_snapshots(self) -> list[SnapshotInfo]:
         infos: list[SnapshotInfo] = []
         for path in sorted((self.directory / "snapshots").glob("*.snapshot")):
+            self.generation = max(self.generation, generation_of(path.name))
             with open(path, "rb") as file:
                 data = file.read(READ_BYTES)
             try:
                 header = read_header(data)
             except SnapshotError as problem:
-                self.problems.append(f"snapshot {path.name}: {problem}")
-                path.rename(path.with_suffix(".bad"))
+                self.bad_snapshots.append(f"snapshot {path.name}: {problem}")
                 continue
             size = path.stat().st_size
             infos.append(SnapshotInfo(path.name, header.position, header.crc, header.history, header.time_ms, size))

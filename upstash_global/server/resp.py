@@ -76,13 +76,11 @@ class RespConnection(asyncio.Protocol):
             return
         parser = self.parser
         commands = parser.feed(data)
-        session.bytes_in += len(data)
+        self.shell.node.metrics.bytes_in += len(data)
         if commands:
             self.shell.node.handle(session, commands, self.shell.clock.now_ms())
             if not parser.authenticated and session.user is not None:
-                parser.authenticated = True
-                if self.login_timer is not None:
-                    self.login_timer.cancel()
+                self._logged_in(session)
             if len(session.input) > MAX_WAITING_COMMANDS:
                 self._pause()
         if parser.error is not None:
@@ -91,6 +89,15 @@ class RespConnection(asyncio.Protocol):
             session.closing = True
             self.shell.node.mark_dirty(session)
         self.shell.schedule()
+
+    def _logged_in(self, session: RespSession) -> None:
+        """The limits of a stranger no longer hold, also for what came in the same packet."""
+        self.parser.authenticated = True
+        if self.login_timer is not None:
+            self.login_timer.cancel()
+        while self.parser.paused:
+            commands = self.parser.feed(b"")
+            self.shell.node.handle(session, commands, self.shell.clock.now_ms())
 
     def send(self, output: bytearray | None) -> None:
         """Write what the gate released; None closes at once."""

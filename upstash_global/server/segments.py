@@ -66,7 +66,7 @@ class Segment:
         self.ends = {}
 
     def read(self, wanted: int, max_bytes: int) -> list[Entry]:
-        """Entries from LSN `wanted` on, at least one if there is any, up to the end of the self."""
+        """Entries from LSN `wanted` on, at least one if there is any, up to the end of the segment."""
         offset = self.offset_before(wanted)
         size = min(max_bytes, READ_BYTES) + MARK_BYTES
         found: list[Entry] = []
@@ -94,6 +94,7 @@ class Segment:
         return found
 
     def offset_of(self, lsn: int) -> int:
+        """Where the record of `lsn` begins; it must be in this segment."""
         if lsn == self.first_lsn:
             return HEADER_BYTES
         last = self.offset_before(lsn)

@@ -1,0 +1,199 @@
+"""Named stories of a simulated cluster: each says what happened to it and what must be true afterwards."""
+
+from tests.simulation.simcluster import SimCluster, WorstCase
+from upstash_global.errors import CommandError
+from upstash_global.reply import NULL_ARRAY, OK, Push
+
+
+def test_a_write_at_the_leader_is_read_in_every_region() -> None:
+    cluster = SimCluster(seed=1)
+    cluster.settle()
+    assert cluster.leader.run("SET greeting hello") is OK
+    cluster.settle()
+    for each in cluster.nodes.values():
+        assert each.run("GET greeting") == b"hello"
+
+
+def test_a_client_that_stays_in_its_region_reads_its_own_write() -> None:
+    """The answer of a forwarded write comes once this replica has applied it, so the next read is right without a token."""
+    cluster = SimCluster(seed=2)
+    cluster.settle()
+    tokyo = cluster["ap-southeast-1"]
+    for n in range(20):
+        assert tokyo.run(f"SET k {n}") is OK
+        assert tokyo.up().engine.keyspace.values[b"k"] == str(n).encode()
+        assert tokyo.run("GET k") == str(n).encode()
+
+
+def test_a_pipeline_at_a_replica_keeps_its_order() -> None:
+    cluster = SimCluster(seed=3)
+    cluster.settle()
+    paulo = cluster["sa-east-1"]
+    client = paulo.client()
+    paulo.send(client, "SET k 1", "INCR k", "GET k", "PING", "DEL k", "EXISTS k")
+    cluster.run_for(2_000)
+    assert [getattr(reply, "text", reply) for reply in client.replies] == ["OK", 2, b"2", "PONG", 1, 0]
+
+
+def test_replica_that_missed_the_backlog_gets_a_snapshot() -> None:
+    """Cut one region, write more than backlog and log keep, heal; it must catch up by snapshot, not by entries."""
+    cluster = SimCluster(seed=7, backlog_entries=10, snapshot_bytes=2_000)
+    cluster.settle()
+    tokyo = cluster["ap-southeast-1"]
+    cluster.cut("ap-southeast-1")
+    for _ in range(5):
+        for _ in range(40):
+            cluster.leader.run("INCR counter")
+        cluster.run_for(500)
+    cluster.heal("ap-southeast-1")
+    cluster.settle()
+    assert tokyo.run("GET counter") == b"200"
+    assert tokyo.snapshots_loaded == 1
+
+
+def test_a_short_cut_ends_in_a_partial_resync() -> None:
+    cluster = SimCluster(seed=8)
+    cluster.settle()
+    cluster.cut("eu-central-1")
+    for _ in range(20):
+        cluster.leader.run("INCR counter")
+    cluster.heal("eu-central-1")
+    cluster.settle()
+    assert cluster["eu-central-1"].run("GET counter") == b"20"
+    roles = cluster.leader.up().roles
+    assert [feed.n_partial for stream, feed in roles.feeds.items() if roles.names[stream] == "eu-central-1"] == [1]
+    assert cluster["eu-central-1"].snapshots_loaded == 0
+
+
+def test_a_restarted_replica_resumes_from_its_own_disk() -> None:
+    cluster = SimCluster(seed=9)
+    cluster.settle()
+    for _ in range(10):
+        cluster.leader.run("INCR counter")
+    cluster.settle()
+    cluster.run_for(2_000)
+    cluster["us-west-2"].crash()
+    cluster.leader.run("INCR counter")
+    cluster.restart("us-west-2")
+    cluster.settle()
+    assert cluster["us-west-2"].run("GET counter") == b"11"
+    assert cluster["us-west-2"].snapshots_loaded == 0
+
+
+def test_kill_of_the_leader_loses_no_acked_write_with_fsync_always() -> None:
+    cluster = SimCluster(seed=10, fsync="always")
+    cluster.settle()
+    for n in range(1, 30):
+        assert cluster.leader.run("INCR counter") == n
+    cluster["leader"].crash()
+    cluster.restart("leader")
+    cluster.settle()
+    assert cluster.leader.run("GET counter") == b"29"
+
+
+def test_a_leader_that_lost_its_unsynced_tail_takes_it_back_from_a_replica() -> None:
+    """everysec: the replicas have what the leader's disk lost; it asks them before it opens its next epoch."""
+    cluster = SimCluster(seed=11)
+    cluster.settle()
+    cluster.run_for(1_100)
+    for n in range(1, 11):
+        assert cluster.leader.run("INCR counter") == n
+    cluster.run_for(80)
+    cluster["leader"].crash(WorstCase())
+    assert cluster["leader"].storage.n_lost == 10
+    cluster.restart("leader")
+    cluster.settle()
+    assert cluster.leader.run("GET counter") == b"10"
+
+
+def test_switchover_loses_nothing_and_writes_go_on_at_the_new_leader() -> None:
+    cluster = SimCluster(seed=12)
+    cluster.settle()
+    for _ in range(10):
+        cluster.leader.run("INCR counter")
+    cluster["leader"].up().roles.switch("eu-central-1")
+    client = cluster["leader"].client()
+    cluster["leader"].send(client, "INCR counter")
+    cluster.run_for(3_000)
+    assert cluster.leader.name == "eu-central-1"
+    assert client.replies == [11]
+    cluster.settle()
+    assert cluster["sa-east-1"].run("INCR counter") == 12
+
+
+def test_promotion_by_force_puts_the_old_leaders_tail_aside() -> None:
+    """The old leader is cut off and takes writes that nobody sees; when it returns they are put aside and reported."""
+    cluster = SimCluster(seed=13)
+    cluster.settle()
+    cluster.leader.run("SET k before")
+    cluster.settle()
+    old = cluster["leader"]
+    cluster.cut("leader")
+    assert old.run("SET k lost") is OK
+    cluster["us-west-2"].up().roles.promote(True)
+    cluster["us-west-2"].turn()
+    cluster.run_for(5_000)
+    assert cluster["us-west-2"].run("SET k after") is OK
+    cluster.heal("leader")
+    cluster.settle()
+    assert old.run("GET k") == b"after"
+    assert not old.up().is_leader
+    assert old.up().metrics.n_divergent_entries == 1
+
+
+def test_without_a_leader_writes_are_refused_and_reads_go_on() -> None:
+    cluster = SimCluster(seed=14)
+    cluster.settle()
+    cluster.leader.run("SET k v")
+    cluster.settle()
+    cluster["leader"].crash()
+    cluster.run_for(1_000)
+    refused = cluster["sa-east-1"].run("SET k w")
+    assert isinstance(refused, CommandError) and refused.code == "NOLEADER"
+    assert cluster["sa-east-1"].run("GET k") == b"v"
+
+
+def test_watch_at_a_replica_sees_a_write_from_another_region() -> None:
+    cluster = SimCluster(seed=15)
+    cluster.settle()
+    cluster.leader.run("SET balance 10")
+    cluster.settle()
+    tokyo = cluster["ap-southeast-1"]
+    client = tokyo.client()
+    tokyo.send(client, "WATCH balance", "GET balance", "MULTI", "SET balance 11", "EXEC")
+    cluster.run_for(1_000)
+    assert client.replies[-1] == [OK]
+    tokyo.send(client, "WATCH balance", "GET balance", "MULTI", "SET balance 12")
+    assert cluster["sa-east-1"].run("SET balance 99") is OK
+    tokyo.send(client, "EXEC")
+    cluster.run_for(1_000)
+    assert client.replies[-1] is NULL_ARRAY
+    cluster.settle()
+    assert tokyo.run("GET balance") == b"99"
+
+
+def test_publish_is_heard_in_every_region_once_and_counts_local_listeners() -> None:
+    cluster = SimCluster(seed=16)
+    cluster.settle()
+    listeners = {}
+    for name in ("us-west-2", "sa-east-1"):
+        listeners[name] = cluster[name].client()
+        cluster[name].send(listeners[name], "SUBSCRIBE news")
+    assert cluster["sa-east-1"].run("PUBLISH news hi") == 1
+    cluster.settle()
+    for session in listeners.values():
+        assert session.replies.count(Push([b"message", b"news", b"hi"])) == 1
+
+
+def test_a_key_past_its_deadline_is_hidden_everywhere_and_then_removed_everywhere() -> None:
+    cluster = SimCluster(seed=17)
+    cluster.settle()
+    cluster.leader.run("SET k v PX 500")
+    cluster.settle()
+    assert cluster["eu-central-1"].run("GET k") == b"v"
+    cluster.run_for(1_000)
+    for each in cluster.nodes.values():
+        assert each.run("GET k") is None
+    cluster.settle()
+    for each in cluster.nodes.values():
+        assert b"k" not in each.up().engine.keyspace.values
