@@ -87,6 +87,37 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["SADD s b a c", "SORT s BY nosort STORE t"],
     ],
     "UNLINK": [["SET a 1", "UNLINK a"]],
+    # -- sorted sets --
+    "ZADD": [
+        ["ZADD z 1 a 2 b"],
+        ["ZADD z 1 a", "ZADD z NX 1 a 8 h"],
+        ["ZADD z 1 a 2 b", "ZADD z XX GT CH 9 a 0 b"],
+        ["ZADD z 0.1 a", "ZADD z INCR 0.2 a"],
+        ["ZADD z 1 a", "PEXPIRE z 1", "+2", "ZADD z -inf b inf c -0 d"],
+    ],
+    "ZDIFFSTORE": [["ZADD z 1 a 2 b", "SADD s b", "ZDIFFSTORE d 2 z s"]],
+    "ZINCRBY": [["ZINCRBY z 1.5 a"], ["ZADD z 0.1 a", "EXPIRE z 9", "ZINCRBY z 0.2 a"]],
+    "ZINTERSTORE": [["ZADD z 1 a 2 b", "ZADD y 0.1 b", "ZINTERSTORE i 2 z y WEIGHTS 3 1"]],
+    "ZMPOP": [["ZADD z 1 a 2 b", "ZMPOP 2 none z MAX COUNT 1"], ["ZADD z 1 a", "ZMPOP 1 z MIN COUNT 5"]],
+    "ZPOPMAX": [["ZADD z 1 a 2 b", "ZPOPMAX z"]],
+    "ZPOPMIN": [["ZADD z 1 a 2 b 3 c", "ZPOPMIN z 2"]],
+    "ZRANGESTORE": [
+        ["ZADD z 1 a 2 b 3 c", "ZRANGESTORE r z 0 -1 REV LIMIT 1 2"],
+        ["ZADD z 1 a 2 b 3 c", "ZRANGESTORE z z (1 +inf BYSCORE"],
+        ["SET r old", "ZRANGESTORE r none 0 -1"],
+    ],
+    "ZREM": [["ZADD z 1 a 2 b", "ZREM z a missing"], ["ZADD z 1 a", "ZREM z a"]],
+    "ZREMRANGEBYLEX": [
+        ["ZADD z 0 a 0 b 0 c", "ZREMRANGEBYLEX z [b +"],
+        ["ZADD z 3 a 1 b 2 c", "ZREMRANGEBYLEX z [a [b"],
+    ],
+    "ZREMRANGEBYRANK": [["ZADD z 1 a 2 b", "ZREMRANGEBYRANK z 0 0"], ["ZADD z 1 a", "ZREMRANGEBYRANK z 0 -1"]],
+    "ZREMRANGEBYSCORE": [["ZADD z 1 a 2 b", "ZREMRANGEBYSCORE z -inf (2"]],
+    "ZUNIONSTORE": [
+        ["ZADD z 1 a 2 b", "SADD s b c", "ZUNIONSTORE u 2 z s WEIGHTS 2 3 AGGREGATE MAX"],
+        ["ZADD z 1 a", "SET u old EX 10", "ZUNIONSTORE u 1 z"],
+        ["SET u old", "ZUNIONSTORE u 1 none"],
+    ],
 }
 
 # Write commands that never change anything here: with one database MOVE can only refuse.
