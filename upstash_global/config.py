@@ -407,7 +407,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 def with_overrides(config: Config, environ: Mapping[str, str]) -> Config:
     """The same configuration with what the environment says instead."""
-    return parse(_tree(config, reveal_secrets=True), environ)
+    return parse(to_tree(config, reveal_secrets=True), environ)
 
 
 def parse(tree: object, environ: Mapping[str, str]) -> Config:
@@ -635,12 +635,12 @@ def default_config(base_port: int, credentials: Credentials, *, wan: bool = True
 
 def to_yaml(config: Config, reveal_secrets: bool = False) -> str:
     """The whole configuration, defaults included. With its secrets it can be loaded again and gives the same."""
-    return yaml.safe_dump(_tree(config, reveal_secrets), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(to_tree(config, reveal_secrets), sort_keys=False, allow_unicode=True, width=120)
 
 
-def to_tree(config: Config) -> dict[str, Any]:
-    """The same as plain values, for other formats; secrets are masked."""
-    tree: dict[str, Any] = _tree(config, reveal_secrets=False)
+def to_tree(config: Config, reveal_secrets: bool = False) -> dict[str, Any]:
+    """The same as plain values, for other formats."""
+    tree: dict[str, Any] = _tree(config, reveal_secrets)
     return tree
 
 

@@ -1,0 +1,280 @@
+"""Commands about a running cluster: how it is, how far its replicas lag, who leads it."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from upstash_global.cli.client import Cluster, Member, Status, cluster_options
+from upstash_global.cli.failures import Failed, Unhealthy
+from upstash_global.cli.output import bytes_text, console, duration_text, epoch_text, output_option, show, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.tree import Tree
+
+UNREACHABLE: Final = "unreachable"
+
+# -- status and topology ----------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("node", required=False)
+@output_option
+@cluster_options
+def status(cluster: Cluster, node: str | None, output: str) -> None:
+    """Show every node, or one. Exit code 4 if something is wrong, 6 if nothing answers."""
+    if node is not None:
+        member = cluster.member(node)
+        statuses = [cluster.get(member, "/v1/status")]
+        is_whole = False
+    else:
+        statuses = _answers(cluster)
+        is_whole = cluster.is_whole
+    show(output, statuses, lambda: _status_table(statuses))
+    wrong = _what_is_wrong(statuses, is_whole)
+    if wrong:
+        raise Unhealthy("; ".join(wrong))
+
+
+def _answers(cluster: Cluster) -> list[Status]:
+    """Each node's status; one that did not answer has the state "unreachable". Raises what failed if all did."""
+    answers = cluster.statuses()
+    failures = [answer for _, answer in answers if isinstance(answer, Failed)]
+    if len(failures) == len(answers):
+        raise failures[0]
+    return [_absent(member, answer) if isinstance(answer, Failed) else answer for member, answer in answers]
+
+
+def _absent(member: Member, failure: Failed) -> Status:
+    return {
+        "node": member.name,
+        "region": member.region,
+        "role": None,
+        "state": UNREACHABLE,
+        "error": failure.message,
+    }
+
+
+def _what_is_wrong(statuses: list[Status], is_whole: bool) -> list[str]:
+    wrong = [
+        f"{each['node']} is {each['state']}"
+        for each in statuses
+        if each["role"] != "leader" and each["state"] != "streaming"
+    ]
+    leaders = [each["node"] for each in statuses if each["role"] == "leader"]
+    if is_whole and not leaders:
+        wrong.append("no node leads")
+    if len(leaders) > 1:
+        wrong.append(f"{' and '.join(leaders)} lead at the same time")
+    return wrong
+
+
+def _status_table(statuses: list[Status]) -> "Table":
+    headings = [
+        "node",
+        "region",
+        "role",
+        "state",
+        "epoch",
+        ">LSN",
+        ">durable",
+        ">lag",
+        ">lag time",
+        ">staleness",
+        ">keys",
+        ">clients",
+        ">up",
+    ]
+    return table(
+        headings,
+        (
+            (
+                each["node"],
+                each["region"],
+                each["role"],
+                each["state"],
+                epoch_text(each.get("epoch")),
+                each.get("position", {}).get("lsn"),
+                each.get("durable_lsn"),
+                each.get("lag_entries"),
+                duration_text(each.get("lag_ms")),
+                duration_text(each.get("staleness_ms")),
+                each.get("keys"),
+                each.get("clients"),
+                duration_text(each.get("uptime_ms")),
+            )
+            for each in statuses
+        ),
+    )
+
+
+@click.command()
+@output_option
+@cluster_options
+def topology(cluster: Cluster, output: str) -> None:
+    """Show who follows whom."""
+    statuses = _answers(cluster)
+    leaders = [each for each in statuses if each["role"] == "leader"]
+    data = {
+        "cluster": next((each["cluster"] for each in statuses if "cluster" in each), None),
+        "leaders": [
+            {key: each[key] for key in ("node", "region", "epoch", "followers")}
+            for each in sorted(leaders, key=lambda each: -int(each["epoch"]))
+        ],
+        "without_leader": [
+            {key: each[key] for key in ("node", "region", "state")}
+            for each in statuses
+            if each["role"] != "leader" and each["state"] != "streaming"
+        ],
+    }
+    show(output, data, lambda: _tree(data))
+
+
+def _tree(data: dict[str, Any]) -> "Tree":
+    from rich.tree import Tree
+
+    root = Tree(f"cluster {data['cluster']}")
+    for leader in data["leaders"]:
+        branch = root.add(f"{leader['node']} ({leader['region']}) leads, epoch {epoch_text(leader['epoch'])}")
+        for each in leader["followers"]:
+            lag = f"{each['lag_entries']} entries behind, round trip {duration_text(each['rtt_ms']) or 'unknown'}"
+            branch.add(f"{each['name']} ({each['region']}) {each['state']}, {lag}")
+    for each in data["without_leader"]:
+        root.add(f"{each['node']} ({each['region']}) {each['state']}")
+    return root
+
+
+# -- lag --------------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--interval", "interval_s", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Seconds between."
+)
+@click.option("--count", type=click.IntRange(min=1), help="Stop watching after so many rounds.")
+@click.option(
+    "--budget-ms", type=click.FloatRange(min=0), help="Exit with 4 if a replica lags more, or does not stream."
+)
+@output_option
+@cluster_options
+def lag(
+    cluster: Cluster, watch: bool, interval_s: float, count: int | None, budget_ms: float | None, output: str
+) -> None:
+    """Show how far every replica is behind the leader.
+
+    Lag is in entries and bytes of the log, and in milliseconds of leader time (the largest of the last second);
+    staleness is the age of the newest state that a replica is known to hold completely.
+    """
+    rows: list[dict[str, Any]] = []
+    if not watch:
+        rows = _lags(cluster)
+        show(output, rows, lambda: _lag_table(rows))
+    else:
+        try:
+            for rows in _rounds(cluster, interval_s, count):
+                if output == "table":
+                    screen = console()
+                    screen.clear()
+                    screen.print(_lag_table(rows))
+                else:  # one line per round, so that a program can read it as it comes
+                    click.echo(json.dumps(rows))
+        except KeyboardInterrupt:
+            pass
+    if budget_ms is not None:
+        _check_budget(rows, budget_ms)
+
+
+def _rounds(cluster: Cluster, interval_s: float, count: int | None) -> Iterator[list[dict[str, Any]]]:
+    n_done = 0
+    while True:
+        yield _lags(cluster)
+        n_done += 1
+        if n_done == count:
+            return
+        time.sleep(interval_s)
+
+
+def _lags(cluster: Cluster) -> list[dict[str, Any]]:
+    """One row per replica; null where it did not answer."""
+    keys = ("node", "region", "state", "lag_entries", "lag_bytes", "lag_ms", "staleness_ms")
+    return [{key: each.get(key) for key in keys} for each in _answers(cluster) if each["role"] != "leader"]
+
+
+def _lag_table(rows: list[dict[str, Any]]) -> "Table":
+    return table(
+        ["node", "region", "state", ">entries", ">bytes", ">lag", ">staleness"],
+        (
+            (
+                row["node"],
+                row["region"],
+                row["state"],
+                row["lag_entries"],
+                bytes_text(row["lag_bytes"]),
+                duration_text(row["lag_ms"]),
+                duration_text(row["staleness_ms"]),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _check_budget(rows: list[dict[str, Any]], budget_ms: float) -> None:
+    over = []
+    for row in rows:
+        if row["state"] != "streaming":
+            over.append(f"{row['node']} is {row['state']}")
+        elif row["lag_ms"] > budget_ms:
+            over.append(f"{row['node']} lags {duration_text(row['lag_ms'])}")
+    if over:
+        raise Unhealthy(f"over the budget of {budget_ms:g} ms: {'; '.join(over)}")
+
+
+# -- changes ----------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--to", "node", required=True, metavar="NODE", help="The node that shall lead.")
+@output_option
+@cluster_options
+def switchover(cluster: Cluster, node: str, output: str) -> None:
+    """Hand leadership over to a replica, losing nothing.
+
+    The leader stops taking writes, the replica catches up and takes over; if that takes too long, all stays as it was.
+    """
+    if cluster.is_whole:
+        cluster.member(node)
+    answer = cluster.post(cluster.leader(), "/v1/switchover", {"to": node})
+    show(output, answer, lambda: f"{node} leads now")
+
+
+@click.command()
+@click.argument("node")
+@click.option("--force", is_flag=True, help="Also if the old leader cannot be asked to step down.")
+@output_option
+@cluster_options
+def promote(cluster: Cluster, node: str, force: bool, output: str) -> None:
+    """Make a node the leader when the old one is lost.
+
+    With --force you vouch that the old leader is gone or cut off: acknowledged writes that NODE has not received are
+    put aside when the old leader returns, and until then it may acknowledge more of them. Prefer `switchover`.
+    """
+    member = cluster.member(node) if cluster.is_whole else cluster.members[0]
+    if force:
+        click.echo("Forced: that only one node acknowledges writes now rests on you, not on the cluster.", err=True)
+    answer = cluster.post(member, "/v1/promote", {"force": force})
+    show(output, answer, lambda: f"{node} leads now")
+
+
+@click.command()
+@click.argument("node", required=False)
+@output_option
+@cluster_options
+def snapshot(cluster: Cluster, node: str | None, output: str) -> None:
+    """Write a snapshot on a node; on the leader, if none is named."""
+    member = cluster.member(node) if node is not None else cluster.leader()
+    answer = cluster.post(member, "/v1/snapshot", {})
+    show(output, answer, lambda: f"{member.name or member.admin} is writing a snapshot")

@@ -1,0 +1,111 @@
+"""The node processes that `up` starts: one Child per node, with its log, its readiness and its end."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from upstash_global.cli import files
+from upstash_global.cli.client import Cluster, Member
+from upstash_global.cli.failures import Failed
+from upstash_global.config import LISTENERS, Config, NodeConfig
+
+NODE_COMMAND: Final = (sys.executable, "-m", "upstash_global", "node", "--end-with-parent")
+POLL_S: Final = 0.1
+LOG_LINES: Final = 20
+LOG_BYTES: Final = 64 << 10
+
+
+class Child:
+    """One node as a process of its own session, so that Ctrl-C reaches `up` alone, which then ends it in order."""
+
+    def __init__(self, node: NodeConfig, directory: Path) -> None:
+        self.node = node
+        self.name = node.name
+        self.directory = directory / node.name
+        self.log = self.directory / files.NODE_LOG
+        self.log_start = 0  # where this run begins in the log
+        self.process: asyncio.subprocess.Process | None = None
+        self.is_ready = False
+        self.was_asked_to_stop = False
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    async def start(self, cluster_file: Path) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.log_start = log.tell()
+            self.process = await asyncio.create_subprocess_exec(
+                *NODE_COMMAND,
+                *("--config", str(cluster_file), "--name", self.name, "--data-dir", str(self.directory)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def ended(self) -> str:
+        """Wait for the process to end; how it did, in words."""
+        assert self.process is not None
+        code = await self.process.wait()
+        if code >= 0:
+            return f"ended with exit code {code}"
+        return f"was ended by {signal.Signals(-code).name}"
+
+    async def ready(self, cluster: Cluster) -> None:
+        """Wait until the node says that it is ready."""
+        member = Member(self.name, self.node.region, f"http://{self.node.admin}")
+        while not await asyncio.to_thread(cluster.is_ready, member):
+            await asyncio.sleep(POLL_S)
+        self.is_ready = True
+
+    async def stop(self, grace_s: float, hurry: asyncio.Event) -> None:
+        """Ask it to end, and make it end when the time is over or there is no time."""
+        self.was_asked_to_stop = True
+        if self.process is None:
+            return
+        if self.process.returncode is None:
+            self.process.terminate()
+        waiting = [asyncio.create_task(self.process.wait()), asyncio.create_task(hurry.wait())]
+        await asyncio.wait(waiting, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    def last_lines(self) -> str:
+        """The end of what this run has logged, indented."""
+        with self.log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self.log_start, size - LOG_BYTES))
+            lines = log.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]
+        return "\n".join(f"    {line}" for line in lines) or "    (nothing was logged)"
+
+
+def check_ports(config: Config) -> None:
+    """Raises Failed with every address that is taken, by another program or twice in the configuration."""
+    taken = []
+    held: list[socket.socket] = []
+    try:
+        for node in config.nodes:
+            for listener in LISTENERS:
+                place = getattr(node, listener)
+                probe = socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET, socket.SOCK_STREAM)
+                held.append(probe)
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((place.host, place.port))
+                except OSError as failure:
+                    taken.append(f"  {place} ({listener} of {node.name}): {failure.strerror or failure}")
+    finally:
+        for probe in held:
+            probe.close()
+    if taken:
+        raise Failed("cannot listen at\n" + "\n".join(taken) + "\nAnother --base-port may be free.")

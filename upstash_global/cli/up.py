@@ -1,0 +1,278 @@
+"""`upstash-global up`: a whole cluster as processes of this machine, with simulated distances between its regions.
+
+    lock the directory → read or make the configuration → check the ports → open the delay proxies
+    → write cluster.yaml → start a process per node → wait until all are ready → tell where they are
+    → wait for Ctrl-C → end them
+
+Whatever fails on the way, everything that was started is ended.
+"""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import click
+
+from upstash_global.cli import files
+from upstash_global.cli.client import DATA_DIR_VARIABLE, Cluster, Member
+from upstash_global.cli.failures import Failed, reporting_mistakes
+from upstash_global.cli.output import console, table
+from upstash_global.cli.processes import Child, check_ports
+from upstash_global.cli.wan import Controlled, run_loop
+from upstash_global.config import Config, Credentials, Tokens, default_config, load, to_yaml, with_overrides
+
+STOP_GRACE_S: Final = 15.0  # a node gives running commands and its replicas at most 10 s
+SECRET_BYTES: Final = 32
+LAST_BASE_PORT: Final = 63_000
+
+
+@click.command()
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Cluster to start instead of the five regions.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    envvar=DATA_DIR_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="Where the data, secrets and logs of all nodes are kept.",
+)
+@click.option(
+    "--base-port",
+    type=click.IntRange(1024, LAST_BASE_PORT),
+    help="RESP ports begin here, REST 1000, gRPC 2000 and admin 2100 above.  [default: 7000]",
+)
+@click.option(
+    "--wan/--no-wan", default=None, help="Simulate the distances between regions.  [default: --wan, or as in FILE]"
+)
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=1), default=180.0, show_default=True, help="To be ready, in s."
+)
+@reporting_mistakes
+def up(file: Path | None, data_dir: Path, base_port: int | None, wan: bool | None, timeout_s: float) -> None:
+    """Start a cluster on this machine and run it until Ctrl-C.
+
+    Without a configuration: a leader in us-east-1 and a read replica in each of five regions.
+    """
+    if file is not None and base_port is not None:
+        raise click.UsageError("--base-port is for the cluster without --config; the file has its own ports")
+    directory = data_dir.resolve()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone_in(directory):
+        if file is not None:
+            config = load(file, os.environ)
+        else:
+            config = with_overrides(default_config(base_port or 7000, _kept_credentials(directory)), os.environ)
+        is_wan = config.wan.enabled if wan is None else wan
+        sys.exit(run_loop(_Up(config, directory, is_wan, timeout_s).run()))
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock, which ends with this process however it ends."""
+    with (directory / files.LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise Failed(
+                f"a cluster runs in {directory} already (process {lock.read().strip() or 'unknown'})"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _kept_credentials(directory: Path) -> Credentials:
+    """The secrets that the first start generated, so that clients need no change after a restart."""
+    kept = files.read_json(directory / files.SECRETS)
+    names = ("password", "standard", "read_only", "cluster", "admin")
+    if kept is None:
+        kept = {name: secrets.token_urlsafe(SECRET_BYTES) for name in names}
+        files.write_json(directory / files.SECRETS, kept)
+    if not all(isinstance(kept.get(name), str) for name in names):
+        raise Failed(f"{directory / files.SECRETS} is damaged; remove it, and clients need new secrets")
+    return Credentials(kept["password"], Tokens(kept["standard"], kept["read_only"]), kept["cluster"], kept["admin"])
+
+
+class _Up:
+    """One run of a cluster."""
+
+    def __init__(self, config: Config, directory: Path, is_wan: bool, timeout_s: float) -> None:
+        self.config = config
+        self.directory = directory
+        self.is_wan = is_wan
+        self.timeout_s = timeout_s
+        self.children = [Child(node, directory) for node in config.nodes]
+        members = [Member(node.name, node.region, f"http://{node.admin}") for node in config.nodes]
+        self.cluster = Cluster(members, config.credentials.admin)
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()  # a second Ctrl-C: do not wait for anybody
+        self.watchers: list[asyncio.Task[None]] = []
+        self.n_lost = 0  # children that ended though nobody had asked them to
+
+    async def run(self) -> int:
+        """The exit code: 0, or 1 if a node was lost. Raises Failed if the cluster cannot be started."""
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signum, self._ask_to_stop)
+        for warning in self.config.warnings:
+            click.echo(f"Warning: {warning}", err=True)
+        if self.config.edges:
+            click.echo("Warning: edges of the configuration are not started by `up`", err=True)
+        endpoints = self.directory / files.ENDPOINTS
+        endpoints.unlink(missing_ok=True)  # of a run that could not clean up
+        check_ports(self.config)
+        async with AsyncExitStack() as stack:
+            config = await self._open_network(stack)
+            stack.push_async_callback(self._end_children)
+            await self._start(config)
+            if not self.stop.is_set():
+                stack.callback(endpoints.unlink, missing_ok=True)
+                roles = await asyncio.to_thread(self._roles)
+                files.write_json(endpoints, self._endpoints(roles))
+                self._announce(roles)
+                self.watchers = [asyncio.create_task(self._watch(child)) for child in self.children]
+                await self.stop.wait()
+                click.echo("stopping")
+        return 1 if self.n_lost else 0
+
+    def _ask_to_stop(self) -> None:
+        if self.stop.is_set():
+            self.hurry.set()
+        self.stop.set()
+
+    async def _open_network(self, stack: AsyncExitStack) -> Config:
+        """Open the delay proxies, if wished; the configuration that leads through them."""
+        if not self.is_wan:
+            return self.config
+        from upstash_global.server.wan import Network
+
+        network = Network(self.config, Random())
+        config = network.add_missing(self.config)
+        await stack.enter_async_context(Controlled(network, self.directory))
+        return config
+
+    # -- starting ---------------------------------------------------------------------------------------------------
+
+    async def _start(self, config: Config) -> None:
+        """Start every node and wait until all are ready, or until somebody asks to stop."""
+        cluster_file = self.directory / files.CLUSTER
+        files.write_private(cluster_file, to_yaml(config, reveal_secrets=True))
+        if config.credentials.admin is not None:
+            files.write_private(self.directory / files.ADMIN_TOKEN, config.credentials.admin + "\n")
+        else:
+            (self.directory / files.ADMIN_TOKEN).unlink(missing_ok=True)
+        started = time.monotonic()
+        for child in self.children:
+            await child.start(cluster_file)
+        with console().status(f"starting {len(self.children)} nodes"):
+            waiting = {asyncio.create_task(self._ready(child, started)) for child in self.children}
+            stopped = asyncio.create_task(self.stop.wait())
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    while waiting and not self.stop.is_set():
+                        done, _ = await asyncio.wait({*waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                        for task in done & waiting:
+                            waiting.discard(task)
+                            task.result()
+            except TimeoutError:
+                late = [child for child in self.children if not child.is_ready]
+                told = "\n".join(f"  {child.name}:\n{child.last_lines()}" for child in late)
+                raise Failed(f"not ready after {self.timeout_s:g} s:\n{told}") from None
+            finally:
+                for task in (*waiting, stopped):
+                    task.cancel()
+
+    async def _ready(self, child: Child, started: float) -> None:
+        """Wait for one node. Raises Failed if it ends instead."""
+        ready = asyncio.create_task(child.ready(self.cluster))
+        ended = asyncio.create_task(child.ended())
+        try:
+            await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done() and not self.stop.is_set():
+                raise Failed(f"{child.name} {ended.result()}; its last lines in {child.log}:\n{child.last_lines()}")
+            click.echo(f"{child.name} is ready after {time.monotonic() - started:.1f} s")
+        finally:
+            ready.cancel()
+            ended.cancel()
+
+    # -- running and ending -------------------------------------------------------------------------------------------
+
+    async def _watch(self, child: Child) -> None:
+        how = await child.ended()
+        if child.was_asked_to_stop:
+            return
+        self.n_lost += 1
+        click.echo(
+            f"{child.name} {how}; the others go on. Its last lines in {child.log}:\n{child.last_lines()}", err=True
+        )
+        if self.n_lost == len(self.children):
+            click.echo("no node is left", err=True)
+            self.stop.set()
+
+    async def _end_children(self) -> None:
+        await asyncio.gather(*(child.stop(STOP_GRACE_S, self.hurry) for child in self.children))
+        for watcher in self.watchers:
+            watcher.cancel()
+
+    # -- telling ------------------------------------------------------------------------------------------------------
+
+    def _roles(self) -> dict[str, str]:
+        """Who leads, as the nodes themselves say; after a promotion that is not who leads in the file."""
+        return {
+            member.name: "unknown" if isinstance(status, Failed) else str(status["role"])
+            for member, status in self.cluster.statuses()
+        }
+
+    def _endpoints(self, roles: dict[str, str]) -> dict[str, Any]:
+        credentials = self.config.credentials
+        return {
+            "password": credentials.password,
+            "tokens": {"standard": credentials.tokens.standard, "read_only": credentials.tokens.read_only},
+            "nodes": [
+                {
+                    "name": child.name,
+                    "region": child.node.region,
+                    "role": roles[child.name],
+                    "resp": str(child.node.resp),
+                    "rest": f"http://{child.node.rest}",
+                    "admin": f"http://{child.node.admin}",
+                    "pid": child.pid,
+                }
+                for child in self.children
+            ],
+            "edges": [],
+        }
+
+    def _announce(self, roles: dict[str, str]) -> None:
+        """Print where everything is, and the environment for the clients of each region."""
+        credentials = self.config.credentials
+        nodes = [child.node for child in self.children]
+        rows = (
+            (each.name, each.region, roles[each.name], each.resp, f"http://{each.rest}", f"http://{each.admin}")
+            for each in nodes
+        )
+        click.echo()
+        console().print(table(["node", "region", "role", "RESP", "REST", "admin"], rows))
+        click.echo("\n# .env: take the block of the region nearest to your application")
+        by_region = {each.region: each for each in reversed(nodes)}
+        for region in self.config.regions:
+            if region in by_region:
+                click.echo(f"\n# {region}")
+                click.echo(f'UPSTASH_REDIS_REST_URL="http://{by_region[region].rest}"')
+                click.echo(f'UPSTASH_REDIS_REST_TOKEN="{credentials.tokens.standard or ""}"')
+        last = nodes[-1]
+        asks = f" -a {credentials.password}" if credentials.password else ""
+        click.echo(f"\nredis-cli -h {last.resp.host} -p {last.resp.port}{asks}")
+        click.echo("\nReady. Ctrl-C stops everything; the data stays.")
+        sys.stdout.flush()
