@@ -55,6 +55,8 @@ LOADING: Final = CommandError("LOADING", "the node has no complete data yet; it 
 STALE: Final = CommandError("STALE", "this replica is further behind than max-staleness allows")
 MISCONF: Final = CommandError("MISCONF", "the log cannot be written; writes are refused until that is repaired")
 
+DISK_FULL: Final = CommandError("MISCONF", "the disk is nearly full; writes are refused until there is room again")
+
 
 class Outbox:
     """What one turn produced. Persist `records`, then send `messages` and `asks`, then write `released`."""
@@ -505,6 +507,15 @@ class Node:
         self.write_refusal = MISCONF
         self.gate.clear()
         self.events.note(self.now_ms, "storage-failed", reason, "error")
+
+    def note_free_disk(self, is_enough: bool) -> None:
+        """Refuse writes while the disk is nearly full, and take them again by itself."""
+        if not is_enough and self.write_refusal is None:
+            self.write_refusal = DISK_FULL
+            self.events.note(self.now_ms, "disk-full", "writes are refused until there is room again", "error")
+        elif is_enough and self.write_refusal is DISK_FULL:
+            self.write_refusal = None
+            self.events.note(self.now_ms, "disk-free", "writes are accepted again")
 
     def _release(self, outbox: Outbox) -> None:
         gate = self.gate

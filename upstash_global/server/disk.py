@@ -89,35 +89,46 @@ class DiskStorage(Storage):
             os.close(self.lock_fd)
             raise StorageError(f"{directory} is in use by another process") from None
 
+        try:
+            self._open()
+        except StorageError:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        """Find what there is."""
         self.lock = Lock()  # guards the fields below; held shortly
         self.sync_lock = Lock()  # one sync or rearrangement of files at a time
         self.pins: dict[str, int] = {}
         self.part_fd = -1  # of the snapshot being written
         self.received_fd = -1  # of the snapshot being received
-        with disk_errors(f"cannot read {directory}"):
-            for leftover in directory.glob("*/*.part"):
+        self.dirty: list[Segment] = []  # written since their last fsync
+        self.segments: list[Segment] = []
+        self.head_lsn = -1  # -1: `recover` comes first
+        self.durable_lsn = 0
+        self.start_is_lost = False  # `set_aside` went below everything that could be started from
+        with disk_errors(f"cannot read {self.directory}"):
+            for leftover in self.directory.glob("*/*.part"):
                 leftover.unlink()
             self.bad_snapshots: list[str] = []
             self.generation = 0
             self.infos = self._find_snapshots()  # oldest first
-            self.segments = [
-                Segment(path, generation_of(path.name), int(path.stem.split("-")[1]))
-                for path in sorted((directory / "log").glob("*.log"))
-            ]
+            for path in sorted((self.directory / "log").glob("*.log")):
+                self.segments.append(Segment(path, generation_of(path.name), first_lsn_of(path)))
         for segment in self.segments:
             self.generation = max(self.generation, segment.generation)
             check_header(segment.path, os.pread(segment.fd, HEADER_BYTES, 0), self.cluster)
-        self.dirty: list[Segment] = []  # written since their last fsync
-        self.head_lsn = -1  # -1: `recover` comes first
-        self.durable_lsn = 0
 
     def close(self) -> None:
+        """Let go of the directory; nothing is synced."""
         for segment in self.segments:
             os.close(segment.fd)
         self.segments = []
         self.abort_snapshot()
         self.receive_snapshot_abort()
-        os.close(self.lock_fd)
+        if self.lock_fd >= 0:
+            os.close(self.lock_fd)
+            self.lock_fd = -1
 
     # -- writing the log ----------------------------------------------------------------------------------------
 
@@ -225,7 +236,7 @@ class DiskStorage(Storage):
             start_lsn = snapshot.position.lsn if snapshot is not None else 0
             begins_lsn = live[0].first_lsn if live else 0
             is_lost = snapshot is None and not live and (self.bad_snapshots or self.generation > 0)
-            if is_lost or begins_lsn > start_lsn + 1:
+            if is_lost or self.start_is_lost or begins_lsn > start_lsn + 1:
                 problems = "; ".join(self.bad_snapshots) or "none is there"
                 raise Corruption(f"no good snapshot to start from, and the log begins at LSN {begins_lsn}: {problems}")
             self._delete_older_generations()
@@ -233,6 +244,8 @@ class DiskStorage(Storage):
                 self._delete_segments(0)
             if not self.segments:
                 self.head_lsn = start_lsn
+            if self.head_lsn < self._read_durable():
+                raise Corruption(f"the log ends at LSN {self.head_lsn}, but was durable up to {self._read_durable()}")
             self._write_durable(self.head_lsn)
             self.durable_lsn = self.head_lsn
             crc = snapshot.crc if snapshot is not None else 0
@@ -303,15 +316,25 @@ class DiskStorage(Storage):
             self.crashpoint("after_set_aside_before_cut")
             for info in [each for each in self.infos if each.position.lsn >= from_lsn]:
                 self._delete_snapshot(info)
-            if not count:
-                return 0, ""
             self._write_durable(min(self.durable_lsn, from_lsn - 1))
-            at = max(0, bisect_right(self.segments, from_lsn, key=_first_lsn) - 1)
+            self._cut(from_lsn)
+            base_lsn = self.infos[0].position.lsn if self.infos else 0
+            begins_lsn = self.segments[0].first_lsn if self.segments else from_lsn
+            if begins_lsn > base_lsn + 1 and not (self.infos and self.infos[-1].position.lsn >= begins_lsn - 1):
+                self.start_is_lost = True  # what is left is no state: after a restart, an empty node
+                self._delete_segments(0)
+                self._write_durable(0)
+            return count, name
+
+    def _cut(self, from_lsn: int) -> None:
+        """End the log below `from_lsn`."""
+        at = bisect_right(self.segments, from_lsn, key=_first_lsn) - 1
+        if at < 0 or self.segments[at].first_lsn == from_lsn:
+            self._delete_segments(max(0, at))
+        else:
             self._delete_segments(at + 1)
             segment = self.segments[at]
-            if segment.first_lsn >= from_lsn:
-                self._delete_segments(at)
-            else:
+            if from_lsn <= self.head_lsn:
                 end = segment.offset_of(from_lsn)
                 with self.lock:
                     os.ftruncate(segment.fd, end)
@@ -319,9 +342,8 @@ class DiskStorage(Storage):
                     os.lseek(segment.fd, end, os.SEEK_SET)
                     segment.size = end
                     segment.forget_from(from_lsn)
-            self.head_lsn = from_lsn - 1
-            self.durable_lsn = min(self.durable_lsn, self.head_lsn)
-            return count, name
+        self.head_lsn = min(self.head_lsn, from_lsn - 1)
+        self.durable_lsn = min(self.durable_lsn, self.head_lsn)
 
     def _copy_aside(self, from_lsn: int) -> tuple[int, str]:
         """Write the entries from `from_lsn` on to a file of their own, itself a segment."""
@@ -353,6 +375,7 @@ class DiskStorage(Storage):
             with self.lock:
                 self._delete_older_generations()
                 self._delete_segments(0)
+            self.start_is_lost = False
             self.head_lsn = position.lsn
             self._write_durable(position.lsn)
             self.durable_lsn = position.lsn

@@ -20,6 +20,7 @@ from upstash_global.node.node import Node
 from upstash_global.node.settings import Peer, Settings
 from upstash_global.replication.feed import FeedState
 from upstash_global.replication.messages import Message, StatusReply, StatusRequest
+from upstash_global.replication.storage import StorageError
 from upstash_global.server.admin import AdminListener
 from upstash_global.server.clock import Clock, microseconds
 from upstash_global.server.disk import DiskStorage
@@ -45,7 +46,8 @@ def run_node(config: Config, name: str, data_dir: Path) -> int:
         import uvloop
     except ImportError:  # not on this platform; the loop of the standard library does the same, slower
         return asyncio.run(_run(config, name, data_dir))
-    return uvloop.run(_run(config, name, data_dir))
+    code: int = uvloop.run(_run(config, name, data_dir))
+    return code
 
 
 def settings_of(config: Config, name: str) -> Settings:
@@ -78,14 +80,19 @@ def settings_of(config: Config, name: str) -> Settings:
 
 
 async def _run(config: Config, name: str, data_dir: Path) -> int:
-    running = RunningNode(config, name, data_dir)
+    try:
+        running = RunningNode(config, name, data_dir)
+    except StorageError as failure:
+        log.error("%s cannot start: %s", name, failure)
+        return 1
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, running.ask_to_stop)
     try:
         await running.start()
-    except OSError as failure:
+    except (OSError, StorageError) as failure:
         log.error("%s cannot start: %s", name, failure)
+        await running.give_up()
         return 1
     await running.wait()
     return await running.stop()
@@ -97,14 +104,12 @@ class RunningNode:
     def __init__(self, config: Config, name: str, data_dir: Path) -> None:
         self.config = config
         self.me = config.node(name)
-        self.storage = DiskStorage(
-            data_dir, config.cluster.id, config.durability.segment_bytes, config.durability.min_free_bytes
-        )
         self.clock = Clock()
+        self.storage = DiskStorage(data_dir, config.cluster.id, self.clock.now_ms, config.durability.segment_bytes)
         self.node = Node(settings_of(config, name), self.storage, random.Random(), uuid.uuid4().hex, microseconds)
         self.node.resident_bytes = _resident_bytes
         self.node.cpu_seconds = _cpu_seconds
-        self.shell = Shell(self.node, self.storage, self.clock)
+        self.shell = Shell(self.node, self.storage, self.clock, config.durability.min_free_bytes)
         self.shell.addresses = {
             peer.name: str(config.address_of(peer.name, name)) for peer in config.nodes if peer.name != name
         }
@@ -125,7 +130,7 @@ class RunningNode:
         self.ticks: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Recover, take a role, listen. Raises OSError (also StorageError) when something of that cannot be had."""
+        """Recover, take a role, listen. Raises OSError or StorageError when something of that cannot be had."""
         node = self.node
         node.set_clock(self.clock.now_ms())
         await self.admin.listen(self.me.admin.host, self.me.admin.port)
@@ -189,9 +194,15 @@ class RunningNode:
         code = 0
         try:
             self.storage.sync()
-        except OSError as failure:
+        except StorageError as failure:
             log.error("the last fsync failed: %s", failure)
             code = 1
+        await self.give_up()
+        log.info("%s stopped at %s", self.me.name, node.log.head)
+        return code if node.write_refusal is None else 1
+
+    async def give_up(self) -> None:
+        """Close whatever is open."""
         self.resp.close_all()
         self.rest.close_all()
         if self.ticks is not None:
@@ -200,8 +211,6 @@ class RunningNode:
         await self.admin.stop()
         self.shell.disk.shutdown()
         self.storage.close()
-        log.info("%s stopped at %s", self.me.name, node.log.head)
-        return code if node.write_refusal is None else 1
 
     async def _let_replicas_catch_up(self) -> None:
         """Until every streaming replica has everything, at most CATCH_UP_S, or until somebody is in a hurry."""

@@ -7,7 +7,7 @@ then send, then let the answers out. An fsync runs in a thread of its own; what 
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from upstash_global.errors import ClusterError
 from upstash_global.node.node import Node, Outbox
@@ -23,14 +23,9 @@ ASK_TIMEOUT_S: Final = 3.0
 log = logging.getLogger("upstash_global")
 
 
-class Sender(Protocol):
-    """What a session of this shell can do with the output that the node released."""
-
-    def send(self, output: Any) -> None: ...
-
-
 class Shell:
-    def __init__(self, node: Node, storage: Storage, clock: Clock) -> None:
+    def __init__(self, node: Node, storage: Storage, clock: Clock, min_free_bytes: int) -> None:
+        self.min_free_bytes = min_free_bytes  # with less disk left, writes are refused
         self.node = node
         self.storage = storage
         self.clock = clock
@@ -124,6 +119,7 @@ class Shell:
                 next_second = self.loop.time() + SYNC_EVERY_S
                 if self.node.settings.fsync != "no" and self.storage.durable_lsn < self.node.log.head.lsn:
                     self.sync()
+                self.node.note_free_disk(self.storage.free_bytes() >= self.min_free_bytes)
                 off_ms = self.clock.follow_wall()
                 if abs(off_ms) > STEP_MS:
                     self.node.events.note(
