@@ -38,7 +38,7 @@ def test_ranges_compare_signed_bytes() -> None:
     assert not Glob(b"[\xff-a]").matches(b"b")
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_random_patterns_match_as_a_naive_matcher_says(seed: int) -> None:
     random = Random(seed)
     for _ in range(300):

@@ -3,7 +3,7 @@
 Keys whose deadline has passed are hidden from every answer here, counts included.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from upstash_global.engine.arguments import Arguments, integer_argument
 from upstash_global.engine.context import EVENT_GENERIC, Context
@@ -66,7 +66,7 @@ def randomkey(ctx: Context, argv: list[bytes]) -> Reply:
     return ctx.random.choice([key for key in keyspace.values if key not in hidden])
 
 
-_RANDOM_TRIES = 100  # then nearly all keys are hidden, and the few others are listed
+_RANDOM_TRIES: Final = 100  # then nearly all keys are hidden, and the few others are listed
 
 
 @command("TOUCH", arity=-2, flags=READONLY | FAST | VOLATILE, keys=ALL)
