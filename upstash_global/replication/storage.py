@@ -65,7 +65,11 @@ class Storage:
         raise NotImplementedError
 
     def set_aside(self, from_lsn: int) -> tuple[int, str]:
-        """Move the entries from `from_lsn` on out of the log: (how many, where to). Snapshots of them are dropped."""
+        """Move the entries from `from_lsn` on out of the log: (how many, where to). Snapshots of them are dropped.
+
+        If no snapshot is left to start from, `recover` raises Corruption until `reset_log`; after a restart the node is
+        then an empty one.
+        """
         raise NotImplementedError
 
     def reset_log(self, position: Position) -> None:
@@ -148,6 +152,7 @@ class MemoryStorage(Storage):
         self.log: list[bytes] = []  # records, without a gap
         self.first_lsn = 1
         self.tail = b""  # what a crash left of the record after the last
+        self.start_is_lost = False  # `set_aside` went below everything that could be started from
         self.set_aside_logs: dict[str, list[bytes]] = {}
         self.files: dict[str, bytes] = {}  # finished snapshots, oldest first
         self.infos: list[SnapshotInfo] = []
@@ -196,12 +201,14 @@ class MemoryStorage(Storage):
         self.durable_lsn = min(self.durable_lsn, from_lsn - 1)
         for info in [each for each in self.infos if each.position.lsn >= from_lsn]:
             self._drop(info)
+        self.start_is_lost = not self.infos and self.first_lsn > 1
         return len(tail), name
 
     def reset_log(self, position: Position) -> None:
         self.log = []
         self.first_lsn = position.lsn + 1
         self.durable_lsn = position.lsn
+        self.start_is_lost = False
         for info in self.infos[:-1]:
             self._drop(info)
 
@@ -217,7 +224,7 @@ class MemoryStorage(Storage):
                 loaded = loader.finish()
                 wanted = [entry for entry in entries if info.position.lsn < entry.position.lsn <= limit]
                 return Recovered(loaded, wanted, torn)
-        if self.first_lsn > 1:
+        if self.start_is_lost:
             raise Corruption(f"no snapshot at or below LSN {limit}, and the log begins at {self.first_lsn}")
         return Recovered(None, [entry for entry in entries if entry.position.lsn <= limit], torn)
 
@@ -296,6 +303,8 @@ class MemoryStorage(Storage):
         self.writing = None
         self.receiving = None
         self.pins = {}
+        if self.start_is_lost:
+            self.log, self.first_lsn, self.durable_lsn, self.start_is_lost = [], 1, 0, False
         return lost
 
     def _finish(self, data: bytes) -> str:

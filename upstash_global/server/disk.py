@@ -49,6 +49,7 @@ from upstash_global.server.segments import (
     corrupt,
     disk_errors,
     entries_of,
+    first_lsn_of,
     generation_of,
     segment_header,
     sync_directory,
@@ -318,9 +319,8 @@ class DiskStorage(Storage):
                 self._delete_snapshot(info)
             self._write_durable(min(self.durable_lsn, from_lsn - 1))
             self._cut(from_lsn)
-            base_lsn = self.infos[0].position.lsn if self.infos else 0
             begins_lsn = self.segments[0].first_lsn if self.segments else from_lsn
-            if begins_lsn > base_lsn + 1 and not (self.infos and self.infos[-1].position.lsn >= begins_lsn - 1):
+            if begins_lsn > 1 and not any(begins_lsn <= info.position.lsn + 1 for info in self.infos):
                 self.start_is_lost = True  # what is left is no state: after a restart, an empty node
                 self._delete_segments(0)
                 self._write_durable(0)
