@@ -100,7 +100,9 @@ class _Options:
         elif args.left() > 1 and may_store and args.flag(b"STORE"):
             self.store = args.next()
         elif args.left() > 1 and args.flag(b"BY"):
-            self.by = args.next()
+            pattern = args.next()
+            if self.by is None or b"*" in self.by:  # as Redis: once told not to sort, no later BY changes it
+                self.by = pattern
         elif args.left() > 1 and args.flag(b"GET"):
             self.gets.append(args.next())
         else:
