@@ -31,6 +31,14 @@ class IndexedSet:
         self.members.append(member)
         return True
 
+    def extend(self, members: list[bytes]) -> None:
+        """Add many; those that are there already stay where they are."""
+        slots = self.slots
+        for member in members:
+            if member not in slots:
+                slots[member] = len(self.members)
+                self.members.append(member)
+
     def remove(self, member: bytes) -> bool:
         """True if the member was there."""
         slot = self.slots.pop(member, -1)
@@ -44,7 +52,18 @@ class IndexedSet:
 
     def random(self, random: "Random") -> bytes:
         """One member; the set must not be empty."""
-        return self.members[random.randrange(len(self.members))]
+        return self.members[int(random.random() * len(self.members))]
+
+    def pick(self, random: "Random", count: int) -> list[bytes]:
+        """Up to `count` distinct members, or with a negative count that many, repeats allowed; [] of an empty set."""
+        members = self.members
+        n = len(members)
+        if count >= n:
+            return list(members)
+        if count >= 0:
+            picked: list[bytes] = random.sample(members, count)
+            return picked
+        return [members[int(random.random() * n)] for _ in range(-count)]
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """Up to `count` members below `cursor` (0 starts at the top) and the next cursor, 0 at the end."""
