@@ -91,14 +91,14 @@ def pexpireat(ctx: Context, argv: list[bytes]) -> Reply:
 
 def _set_deadline(ctx: Context, argv: list[bytes], base_ms: int, unit_ms: int, name: str) -> int:
     key = argv[1]
-    condition = _Condition(argv[3:])
+    condition = _Condition(argv[3:]) if len(argv) > 3 else None
     time = integer_argument(argv[2])
     at_ms = time * unit_ms
     if not INT64_MIN <= at_ms <= INT64_MAX - base_ms:
         raise invalid_time(name)
     at_ms += base_ms
     old_ms = ctx.deadline(key)
-    if old_ms == -2 or not condition.holds(old_ms, at_ms):
+    if old_ms == -2 or (condition is not None and not condition.holds(old_ms, at_ms)):
         return 0
     expire(ctx, key, at_ms)
     return 1
