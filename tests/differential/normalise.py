@@ -151,13 +151,18 @@ def _shape(reply: Reply) -> Reply:
     return type(reply)
 
 
+def _with_score_texts(argv: Argv, reply: Reply) -> Reply:
+    """The float texts of sorted sets are scores; what a hash holds is only text."""
+    return with_float_texts(reply) if name_of(argv).startswith(b"Z") else reply
+
+
 def _random_pick(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
     """The shape of the oracle's pick, and members out of all that the oracle has."""
     if is_error(ours) or ours in (None, []):
         return bool(ours == theirs[0])
     if _shape(ours) != _shape(theirs[0]):
         return False
-    everything = with_float_texts(theirs[1])
+    everything = _with_score_texts(argv, theirs[1])
     picked = ours if isinstance(ours, list) else [ours]
     with_values = len(argv) > 3
     if with_values:
@@ -200,7 +205,7 @@ def _encoding(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
 
 def _scan(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
     """Driven to their end, both saw everything, however often; from a cursor in the middle, anything may come."""
-    ours, first = ours, with_float_texts(theirs[0])
+    first = _with_score_texts(argv, theirs[0])
     if not isinstance(ours, Tagged) or not isinstance(first, Tagged):
         return bool(_shape(ours) == _shape(first))
     if ours.shape != "scan" or first.shape != "scan":
