@@ -345,3 +345,14 @@ def test_memory_usage_grows_with_the_value() -> None:
 def test_object_help_lists_every_subcommand() -> None:
     lines = [line.text.split()[0] for line in Bench().run("OBJECT HELP")]
     assert {name.decode() for name in TABLE[b"OBJECT"].subcommands} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("elements", "encoding"),
+    [([b"x" * 4000, b"y" * 4000], "listpack"), ([b"x" * 4000, b"y" * 4200], "quicklist"), ([b"1"] * 2700, "listpack"),
+     ([b"x" * 9000], "quicklist")],
+)  # fmt: skip
+def test_a_list_is_a_listpack_up_to_8_kib(elements: list[bytes], encoding: str) -> None:
+    bench = Bench()
+    bench.run("RPUSH", "l", *elements)
+    assert bench.run("OBJECT ENCODING l") == encoding

@@ -1,8 +1,8 @@
 """Encodings: what OBJECT ENCODING answers, and the thresholds where a value changes its encoding.
 
 Our values have one form each; an encoding is only a name that clients can see, and it moves one way, as in Redis 7.2:
-a collection starts compact and never shrinks back by losing members. A collection carries its code in `encoding`; a
-string's follows from its type and text (see `string_encoding`).
+a hash, set or sorted set starts compact and never shrinks back by losing members; it carries its code in `encoding`.
+Those of strings and lists follow from what they hold.
 
 The thresholds are CONFIG parameters. They decide a visible state, so CONFIG SET changes them on every node alike.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from upstash_global.engine.numbers import parse_integer
 
-LISTPACK: Final = 0  # hashes, sets, sorted sets and lists that are small
+LISTPACK: Final = 0  # small collections
 HASHTABLE: Final = 1  # hashes and sets
 INTSET: Final = 2  # sets of integers
 SKIPLIST: Final = 3  # sorted sets
@@ -57,16 +57,38 @@ def encoding_name(value: Any) -> str:
 
 
 def list_encoding(value: deque[bytes]) -> str:
-    """`listpack` for a list within `list-max-listpack-size`, else `quicklist`."""
+    """`listpack` for a list that fits into one of `list-max-listpack-size`, else `quicklist`.
+
+    Follows from what the list holds now. Redis 7.2 differs while a list shrinks: it waits until half the size is free.
+    """
     limit = LIMITS.list_max_listpack_size
     if limit >= 0:
         return NAMES[LISTPACK if len(value) <= limit else QUICKLIST]
-    left_bytes = 4096 << min(-limit - 1, 4)
+    left_bytes = (4096 << min(-limit - 1, 4)) - _LISTPACK_FRAME_BYTES
     for element in value:
-        left_bytes -= len(element) + 2
+        left_bytes -= _entry_bytes(element)
         if left_bytes < 0:
             return NAMES[QUICKLIST]
     return NAMES[LISTPACK]
+
+
+_LISTPACK_FRAME_BYTES: Final = 7
+
+
+def _entry_bytes(element: bytes) -> int:
+    """What an element takes in a listpack: a header, the bytes or the integer, and its length for walking back."""
+    n = len(element)
+    integer = parse_integer(element) if n <= 20 else None
+    if integer is not None:
+        n_bits = (integer if integer >= 0 else ~integer).bit_length() + 1
+        if 0 <= integer < 128:
+            return 2
+        for width, n_bytes in ((13, 2), (16, 3), (24, 4), (32, 5)):
+            if n_bits <= width:
+                return n_bytes + 1
+        return 10
+    n += 1 if n < 64 else 2 if n < 4096 else 5
+    return n + (1 if n < 128 else 2 if n < 16384 else 3)
 
 
 def string_encoding(value: bytes | bytearray) -> str:
