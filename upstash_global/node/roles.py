@@ -183,10 +183,14 @@ class Roles:
         node = self.node
         if epoch > self.epoch or leader != self.leader_name:
             self._remember(max(epoch, self.epoch), leader)
+        is_same = (
+            leader == self.leader_name
+        )  # in a new reign: the links to it stay, and so does what was asked through them
         self.leader_name = leader
-        self.forward_is_open = False
         self.follower.epoch_seen = max(self.follower.epoch_seen, self.epoch)
-        self.follower.disconnected(node.local_ms)
+        if not is_same:
+            self.forward_is_open = False
+            self.follower.disconnected(node.local_ms)
         node.events.note(node.now_ms, "followed", f"follows {leader}")
 
     def step_down(self, leader: str, epoch: int) -> None:
