@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from tests.ports import free_port
 from upstash_global.config import Address, Config, Credentials, default_config
 from upstash_global.errors import ClusterError
 from upstash_global.server import wan
@@ -345,6 +346,21 @@ def test_configured_dial_addresses_become_links() -> None:
         second.add_configured(config, "127.0.0.1")
         assert {link.listen for link in second.links} == {link.listen for link in first.links}
         await second.close()
+
+    run(story)
+
+
+def test_one_port_cannot_be_two_ways() -> None:
+    async def story() -> None:
+        nodes = list(cluster().nodes)
+        shared = Address(f"127.0.0.1:{free_port()}")
+        for index in (4, 5):  # of two regions
+            nodes[index] = replace(nodes[index], dial={"leader": shared})
+        config = replace(cluster(), nodes=tuple(nodes))
+        made = Network(config, Random(1))
+        with pytest.raises(ClusterError, match="ap-southeast-1 to leader and from sa-east-1 to leader"):
+            made.add_configured(config, "127.0.0.1")
+        await made.close()
 
     run(story)
 

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -67,9 +66,15 @@ def tail(cluster: Cluster, node: str | None, n_entries: int, follow: bool, outpu
 @lines_option
 @reporting_mistakes
 def dump(directory: Path, output: str) -> None:
-    """Print every entry in a node's data directory, such as data/leader, from its files."""
-    for entry in _entries(directory):
-        _print(_plain(entry), output)
+    """Print every entry in a node's data directory, such as data/leader, or in one file of its log."""
+    from upstash_global.replication.storage import StorageError
+    from upstash_global.server import disk
+
+    try:
+        for entry in disk.read(_existing(directory)):
+            _print(_plain(entry), output)
+    except StorageError as damage:
+        raise Failed(str(damage)) from None
 
 
 @log.command()
@@ -77,7 +82,7 @@ def dump(directory: Path, output: str) -> None:
 @output_option
 @reporting_mistakes
 def verify(directory: Path, output: str) -> None:
-    """Check every checksum and the chain of a node's data directory. Exit code 1 if something is damaged."""
+    """Check every checksum and the chain of a node's data directory. Exit code 1 if something is not whole."""
     from upstash_global.server import disk
 
     problems = [str(problem) for problem in disk.verify(_existing(directory))]
@@ -86,15 +91,9 @@ def verify(directory: Path, output: str) -> None:
         raise Failed(f"{len(problems)} problems in {directory}")
 
 
-def _entries(directory: Path) -> "Iterator[Entry]":
-    from upstash_global.server import disk
-
-    yield from disk.read(_existing(directory))
-
-
 def _existing(directory: Path) -> Path:
-    if not directory.is_dir():
-        raise NotFound(f"there is no directory {directory}")
+    if not directory.exists():
+        raise NotFound(f"there is no {directory}")
     return directory
 
 

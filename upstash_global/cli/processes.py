@@ -13,7 +13,7 @@ from upstash_global.cli.client import Cluster, Member
 from upstash_global.cli.failures import Failed
 from upstash_global.config import LISTENERS, Config, NodeConfig
 
-NODE_COMMAND: Final = (sys.executable, "-m", "upstash_global", "node", "--end-with-parent")
+NODE_COMMAND: tuple[str, ...] = (sys.executable, "-m", "upstash_global", "node", "--end-with-parent")
 POLL_S: Final = 0.1
 LOG_LINES: Final = 20
 LOG_BYTES: Final = 64 << 10

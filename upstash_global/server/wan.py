@@ -397,12 +397,16 @@ class Network:
         return replace(config, nodes=tuple(nodes))
 
     def add_configured(self, config: Config, listen_host: str) -> None:
-        """Make a link for each `dial` address that nodes have, at its port."""
-        ports = set()
+        """Make a link for each `dial` address that nodes have, at its port. Nodes of one region may share one."""
+        made: dict[int, tuple[str, str]] = {}
         for node in config.nodes:
             for peer, place in node.dial.items():
-                if place.port not in ports:
-                    ports.add(place.port)
+                way = (node.region, peer)
+                if made.setdefault(place.port, way) != way:
+                    raise ClusterError(
+                        f"port {place.port} cannot lead both from {' to '.join(made[place.port])} and from {' to '.join(way)}"
+                    )
+                if not any(link.listen.port == place.port for link in self.links):
                     self._add(node.region, peer, config, Address(f"{listen_host}:{place.port}"))
 
     def _add(self, region: str, peer: str, config: Config, listen: Address) -> Link:
