@@ -4,6 +4,7 @@ import json
 import secrets
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,10 +17,19 @@ import redis
 
 from tests.compose.engine import Engine
 
-COMPOSE_FILE: Final = Path(__file__).parents[2] / "docker-compose.yml"
+ROOT: Final = Path(__file__).parents[2]
+COMPOSE_FILE: Final = ROOT / "docker-compose.yml"
+CLUSTER_FILE: Final = ROOT / "deploy" / "compose.yaml"
 NODES: Final = ("leader", "us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1", "sa-east-1")
 REPLICAS: Final = NODES[1:]
-SECRETS: Final = ("REDIS_PASSWORD", "REST_TOKEN", "REST_READ_ONLY_TOKEN", "CLUSTER_SECRET", "UPSTASH_GLOBAL_ADMIN_TOKEN")
+SERVICES: Final = (*NODES, "wan")
+SECRETS: Final = (
+    "REDIS_PASSWORD",
+    "REST_TOKEN",
+    "REST_READ_ONLY_TOKEN",
+    "CLUSTER_SECRET",
+    "UPSTASH_GLOBAL_ADMIN_TOKEN",
+)
 HEALTHY_SECONDS: Final = 240
 
 
@@ -50,6 +60,11 @@ class Cluster:
         """Run a program inside a service's container and return what it printed."""
         return self.engine.docker("exec", self.container(service), *argv)
 
+    def command(self, *arguments: str) -> Any:
+        """What `upstash-global` of this machine answers about the cluster, as JSON."""
+        argv = [sys.executable, "-m", "upstash_global", *arguments, "--config", str(CLUSTER_FILE), "--output", "json"]
+        return json.loads(self.engine.run(argv, variables=self.variables, timeout=60))
+
     def redis(self, node: str) -> redis.Redis:
         port = 7000 + NODES.index(node)
         return redis.Redis(self.host, port, password=self.variables["REDIS_PASSWORD"], decode_responses=True)
@@ -65,27 +80,36 @@ class Cluster:
             return json.load(response)["result"]
 
     def wait_until_healthy(self, since: float) -> None:
-        """Return when the engine has told of every node that it is healthy. AssertionError with the logs if it never does."""
-        waiting = set(NODES)
-        with subprocess.Popen(
-            [
-                *("docker", "events", "--since", f"{int(since)}", "--until", f"{int(since) + HEALTHY_SECONDS}"),
-                *("--filter", "event=health_status", "--filter", f"label=com.docker.compose.project={self.project}"),
-                *("--format", '{{index .Actor.Attributes "com.docker.compose.service"}} {{.Action}}'),
-            ],
-            env=self.engine.environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as events:
-            assert events.stdout is not None
-            for line in events.stdout:
-                service, _, action = line.strip().partition(" ")
-                if action == "health_status: healthy":
-                    waiting.discard(service)
-                    if not waiting:
-                        events.terminate()
-                        return
+        """Return when the engine has told of every service that it is healthy.
+
+        AssertionError with the logs when one ends instead, or when it takes too long.
+        """
+        waiting = set(SERVICES)
+        for service, action in self.events(since, since + HEALTHY_SECONDS):
+            if action == "die":
+                break
+            if action == "health_status: healthy":
+                waiting.discard(service)
+            if not waiting:
+                return
         raise AssertionError(f"{sorted(waiting)} did not become healthy\n{self.compose('logs', '--tail=50')}")
+
+    def events(self, since: float, until: float) -> Iterator[tuple[str, str]]:
+        """(service, what happened to it) as the engine tells it, from one time to another."""
+        argv = [
+            *("docker", "events", "--since", f"{since:.6f}", "--until", f"{until:.6f}"),
+            *("--filter", f"label=com.docker.compose.project={self.project}"),
+            *("--filter", "event=health_status", "--filter", "event=die"),
+            *("--format", '{{index .Actor.Attributes "com.docker.compose.service"}} {{.Action}}'),
+        ]
+        with subprocess.Popen(argv, env=self.engine.environment, stdout=subprocess.PIPE, text=True) as events:
+            assert events.stdout is not None
+            try:
+                for line in events.stdout:
+                    service, _, action = line.strip().partition(" ")
+                    yield service, action
+            finally:
+                events.terminate()
 
 
 @contextmanager

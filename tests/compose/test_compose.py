@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.compose.cluster import NODES, REPLICAS, Cluster, running_cluster
+from tests.compose.cluster import NODES, REPLICAS, SERVICES, Cluster, running_cluster
 from tests.compose.engine import NoEngine, docker_engine
 from tests.compose.images import build_product
 
@@ -58,19 +58,23 @@ def test_a_write_in_singapore_takes_the_round_trip_to_the_leader_and_a_read_does
 
 
 def test_lag_shows_the_distance_while_writes_flow(cluster: Cluster) -> None:
+    """Asked as a user does, by the command line of the machine that the containers run on."""
     with steady_writes(cluster):
         wait_for_replicas(cluster)
-        assert cluster.redis("ap-southeast-1").info("replication")["lag_ms"] >= SINGAPORE_RTT_MS / 2
+        lags = {row["node"]: row["lag_ms"] for row in cluster.command("lag")}
+    assert set(lags) == set(REPLICAS)
+    assert lags["ap-southeast-1"] >= SINGAPORE_RTT_MS / 2
+    assert lags["ap-southeast-1"] > lags["us-east-1"]
 
 
 def test_every_container_runs_as_a_plain_user(cluster: Cluster) -> None:
-    assert {cluster.run(service, "id", "-u").strip() for service in (*NODES, "wan")} == {USER}
+    assert {cluster.run(service, "id", "-u").strip() for service in SERVICES} == {USER}
 
 
 def test_data_outlives_the_containers_and_these_end_cleanly(cluster: Cluster) -> None:
     """Write, stop everything by SIGTERM, remove the containers, start new ones on the same volumes, read everywhere."""
     cluster.redis("us-west-2").set("kept", "yes")
-    containers = [cluster.container(service) for service in (*NODES, "wan")]
+    containers = [cluster.container(service) for service in SERVICES]
     cluster.compose("stop")
     exits = cluster.engine.docker("inspect", "--format", "{{.State.ExitCode}}", *containers).split()
     assert exits == ["0"] * len(containers)
