@@ -154,15 +154,15 @@ class Row:
         return self.name.lower().replace(" ", "|")
 
     def categories(self) -> list[str]:
-        """ACL categories without the @, as Redis derives them from flags and group."""
+        """ACL categories without the @, as Redis derives them from flags and group; a mere container has none."""
+        if self.subcommands and self.handler is None and self.session_handler is None:
+            return ["slow"]
         named: list[str] = []
         if self.flags & WRITE:
             named.append("write")
         if self.flags & READONLY and self.group != "scripting":
             named.append("read")
-        category = _CATEGORY_OF_GROUP.get(self.group)
-        if category is not None:
-            named.append(category)
+        named.extend(_CATEGORIES_OF_COMMAND.get(self.name, _CATEGORIES_OF_GROUP.get(self.group, [])))
         if self.flags & ADMIN:
             named.append("admin")
         if self.flags & (ADMIN | DANGEROUS):
@@ -175,21 +175,29 @@ class Row:
         return named
 
 
-_CATEGORY_OF_GROUP: Final[dict[str, str]] = {
-    "generic": "keyspace",
-    "string": "string",
-    "bitmap": "bitmap",
-    "hash": "hash",
-    "list": "list",
-    "set": "set",
-    "sorted-set": "sortedset",
-    "stream": "stream",
-    "geo": "geo",
-    "hyperloglog": "hyperloglog",
-    "json": "json",
-    "connection": "connection",
-    "transactions": "transaction",
-    "scripting": "scripting",
+_CATEGORIES_OF_GROUP: Final[dict[str, list[str]]] = {
+    "generic": ["keyspace"],
+    "string": ["string"],
+    "bitmap": ["bitmap"],
+    "hash": ["hash"],
+    "list": ["list"],
+    "set": ["set"],
+    "sorted-set": ["sortedset"],
+    "stream": ["stream"],
+    "geo": ["geo"],
+    "hyperloglog": ["hyperloglog"],
+    "json": ["json"],
+    "connection": ["connection"],
+    "transactions": ["transaction"],
+    "scripting": ["scripting"],
+}
+
+_CATEGORIES_OF_COMMAND: Final[dict[str, list[str]]] = {  # where Redis does not follow the group
+    "DBSIZE": ["keyspace"],
+    "FLUSHALL": ["keyspace"],
+    "FLUSHDB": ["keyspace"],
+    "SORT": ["set", "sortedset", "list"],
+    "SORT_RO": ["set", "sortedset", "list"],
 }
 
 
