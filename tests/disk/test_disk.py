@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -471,3 +472,29 @@ def test_a_simulated_crash_keeps_a_prefix_and_all_that_was_synced(seed: int) -> 
         node.recover()
         assert durable <= node.log.head.lsn == head - lost
         node.begin_epoch(node.log.epoch + 1)
+
+
+def test_syncs_and_snapshots_on_a_thread_do_not_disturb_appends(tmp_path: Path) -> None:
+    """The shell syncs on a worker thread while the loop appends, reads, and begins new segments."""
+    node = new(tmp_path, segment_bytes=2000).begin_epoch(10)
+    is_over = Event()
+    durable: list[int] = []
+
+    def work() -> None:
+        while not is_over.is_set():
+            durable.append(node.storage.sync())
+
+    worker = Thread(target=work)
+    worker.start()
+    try:
+        for n in range(400):
+            node.write(1)
+            assert lsns(node.storage.read_log(n + 1, 1)) == [n + 2]
+            if n % 100 == 50:
+                node.snapshot()
+    finally:
+        is_over.set()
+        worker.join()
+    assert durable == sorted(durable)
+    node.sync()
+    assert again(node).log.head.lsn == node.log.head.lsn

@@ -31,6 +31,7 @@ MAX_PAYLOAD_BYTES: Final = 1 << 30  # a unit's argv is checked against max-entry
 RECORD_MAGIC: Final = b"UGLR"
 _RECORD_MAGIC_NUMBER: Final = 0x55474C52
 _HEADER: Final = Struct(">IBBHIQQQI")
+_CRC: Final = Struct(">I")
 HEADER_BYTES: Final = 40
 RECORD_OVERHEAD: Final = 44  # header and CRC
 
@@ -116,16 +117,15 @@ def decode_records(data: bytes, at: int = 0, max_records: int = -1) -> tuple[lis
         end = at + RECORD_OVERHEAD + length
         if end > size:
             return entries, at, INCOMPLETE
-        record = bytes(data[at:end])
-        crc = crc32(memoryview(record)[:-4])
-        if crc != int.from_bytes(record[-4:], "big"):
+        body = data[at : end - 4]
+        crc = crc32(body)
+        if crc != _CRC.unpack_from(data, end - 4)[0]:
             return entries, at, BAD_CRC
         try:
-            commands, attributes = msgpack.unpackb(
-                memoryview(record)[HEADER_BYTES:-4], raw=False, strict_map_key=False, use_list=True
-            )
+            commands, attributes = msgpack.unpackb(body[HEADER_BYTES:], strict_map_key=False)
         except ValueError:
             return entries, at, BAD_PAYLOAD
+        record = data[at:end]
         entries.append(Entry(Position(epoch, lsn), time_ms, kind, commands, attributes, record, crc, previous_crc))
         at = end
     return entries, at, None
@@ -175,7 +175,7 @@ def decode_block(data: bytes, at: int = 0) -> tuple[int, bytes, int, str | None]
     end = at + BLOCK_OVERHEAD + length
     if end > len(data):
         return 0, b"", at, INCOMPLETE
-    body = bytes(data[at : end - 4])
-    if crc32(body) != int.from_bytes(data[end - 4 : end], "big"):
+    body = data[at : end - 4]
+    if crc32(body) != _CRC.unpack_from(data, end - 4)[0]:
         return 0, b"", at, BAD_CRC
     return kind, body[BLOCK_OVERHEAD - 4 :], end, None
