@@ -20,6 +20,8 @@ from upstash_global.cli.main import cli
 from upstash_global.cli.processes import check_ports
 from upstash_global.config import Credentials, default_config, load
 
+pytestmark = pytest.mark.cluster
+
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60.0
 
@@ -285,8 +287,9 @@ def test_a_node_that_ignores_sigterm_is_killed_by_the_second_one(start: Callable
     (node,) = up.endpoints()["nodes"]
     up.process.send_signal(signal.SIGTERM)
     wait_for(lambda: not (up.directory / "endpoints.json").exists() or up.process.poll() is not None)
-    exit_code, _ = up.stop()
+    exit_code, output = up.stop()
     assert exit_code == 0
+    assert "stubborn did not end when asked to, and was killed" in output
     assert not is_alive(node["pid"])
 
 
@@ -296,3 +299,23 @@ def test_nodes_end_with_an_up_that_was_killed(start: Callable[..., Up], tmp_path
     pids = [node["pid"] for node in up.endpoints()["nodes"]]
     up.process.kill()
     wait_for(lambda: not any(is_alive(pid) for pid in pids))
+
+
+def test_the_network_runs_alone_for_nodes_that_something_else_starts(tmp_path: Path) -> None:
+    port = free_port()
+    file = Path(cluster_file(tmp_path, "a", "b"))
+    raw = yaml.safe_load(file.read_text())
+    raw["nodes"][1]["dial"] = {"a": f"wan.example:{port}"}
+    file.write_text(yaml.safe_dump(raw))
+    command = [sys.executable, "-m", "upstash_global", "wan", "run", "--config", str(file), "--data-dir", str(tmp_path)]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    try:
+        wait_for(lambda: (tmp_path / "wan.json").exists() or process.poll() is not None)
+        result = CliRunner().invoke(cli, ["wan", "show", "--data-dir", str(tmp_path), "-o", "json"])
+        (link,) = json.loads(result.stdout)
+        assert (link["from"], link["to"], link["listen"]) == ("sa-east-1", "a", f"127.0.0.1:{port}")
+        process.terminate()
+        assert process.wait(LIMIT_S) == 0
+    finally:
+        process.kill()
+        process.wait(LIMIT_S)

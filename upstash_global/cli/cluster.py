@@ -180,8 +180,11 @@ def lag(
                     screen = console()
                     screen.clear()
                     screen.print(_lag_table(rows))
-                else:  # one line per round, so that a program can read it as it comes
+                elif output == "json":  # one line per round, so that a program can read it as it comes
                     click.echo(json.dumps(rows))
+                else:
+                    click.echo("---")
+                    show(output, rows, str)
         except KeyboardInterrupt:
             pass
     if budget_ms is not None:

@@ -65,20 +65,22 @@ class Child:
             await asyncio.sleep(POLL_S)
         self.is_ready = True
 
-    async def stop(self, grace_s: float, hurry: asyncio.Event) -> None:
-        """Ask it to end, and make it end when the time is over or there is no time."""
+    async def stop(self, grace_s: float, hurry: asyncio.Event) -> bool:
+        """Ask it to end, and make it end when the time is over or there is no time. Whether asking was enough."""
         self.was_asked_to_stop = True
         if self.process is None:
-            return
+            return True
         if self.process.returncode is None:
             self.process.terminate()
         waiting = [asyncio.create_task(self.process.wait()), asyncio.create_task(hurry.wait())]
         await asyncio.wait(waiting, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
-        if self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
+        if self.process.returncode is not None:
+            return True
+        self.process.kill()
+        await self.process.wait()
+        return False
 
     def last_lines(self) -> str:
         """The end of what this run has logged, indented."""

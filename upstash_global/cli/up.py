@@ -221,7 +221,10 @@ class _Up:
             self.stop.set()
 
     async def _end_children(self) -> None:
-        await asyncio.gather(*(child.stop(STOP_GRACE_S, self.hurry) for child in self.children))
+        ends = await asyncio.gather(*(child.stop(STOP_GRACE_S, self.hurry) for child in self.children))
+        for child, is_clean in zip(self.children, ends, strict=True):
+            if not is_clean:
+                click.echo(f"{child.name} did not end when asked to, and was killed", err=True)
         for watcher in self.watchers:
             watcher.cancel()
 
@@ -244,8 +247,8 @@ class _Up:
                     "name": child.name,
                     "region": child.node.region,
                     "role": roles[child.name],
-                    "resp": str(child.node.resp),
-                    "rest": f"http://{child.node.rest}",
+                    "resp": str(child.node.advertised("resp")),
+                    "rest": f"http://{child.node.advertised('rest')}",
                     "admin": f"http://{child.node.admin}",
                     "pid": child.pid,
                 }
@@ -257,22 +260,19 @@ class _Up:
     def _announce(self, roles: dict[str, str]) -> None:
         """Print where everything is, and the environment for the clients of each region."""
         credentials = self.config.credentials
-        nodes = [child.node for child in self.children]
-        rows = (
-            (each.name, each.region, roles[each.name], each.resp, f"http://{each.rest}", f"http://{each.admin}")
-            for each in nodes
-        )
+        nodes = self._endpoints(roles)["nodes"]
+        keys = ("name", "region", "role", "resp", "rest", "admin")
+        rows = ([node[key] for key in keys] for node in nodes)
         click.echo()
         console().print(table(["node", "region", "role", "RESP", "REST", "admin"], rows))
         click.echo("\n# .env: take the block of the region nearest to your application")
-        by_region = {each.region: each for each in reversed(nodes)}
-        for region in self.config.regions:
-            if region in by_region:
-                click.echo(f"\n# {region}")
-                click.echo(f'UPSTASH_REDIS_REST_URL="http://{by_region[region].rest}"')
-                click.echo(f'UPSTASH_REDIS_REST_TOKEN="{credentials.tokens.standard or ""}"')
-        last = nodes[-1]
+        first_of = {node["region"]: node for node in reversed(nodes)}
+        for region, node in sorted(first_of.items(), key=lambda each: nodes.index(each[1])):
+            click.echo(f"\n# {region}")
+            click.echo(f'UPSTASH_REDIS_REST_URL="{node["rest"]}"')
+            click.echo(f'UPSTASH_REDIS_REST_TOKEN="{credentials.tokens.standard or ""}"')
+        host, _, port = nodes[-1]["resp"].rpartition(":")
         asks = f" -a {credentials.password}" if credentials.password else ""
-        click.echo(f"\nredis-cli -h {last.resp.host} -p {last.resp.port}{asks}")
+        click.echo(f"\nredis-cli -h {host} -p {port}{asks}")
         click.echo("\nReady. Ctrl-C stops everything; the data stays.")
         sys.stdout.flush()
