@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # rich takes a node's whole start-up time to import
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-WIDTH_OF_A_PIPE = 240
+WIDTH = 240  # nothing is cut, since an address without its port is of no use; a narrow terminal wraps the line
 
 output_option = click.option(
     "-o",

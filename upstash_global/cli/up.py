@@ -21,6 +21,7 @@ from random import Random
 from typing import Any, Final
 
 import click
+from rich.console import Console
 
 from upstash_global.cli import files
 from upstash_global.cli.client import DATA_DIR_VARIABLE, Cluster, Member
@@ -175,7 +176,7 @@ class _Up:
         started = time.monotonic()
         for child in self.children:
             await child.start(cluster_file)
-        with console().status(f"starting {len(self.children)} nodes"):
+        with Console().status(f"starting {len(self.children)} nodes"):
             waiting = {asyncio.create_task(self._ready(child, started)) for child in self.children}
             stopped = asyncio.create_task(self.stop.wait())
             try:
