@@ -36,12 +36,10 @@ def show(output: str, data: Any, render: Callable[[], "RenderableType"]) -> None
 
 
 def console() -> "Console":
-    """Standard output; where it is no terminal nothing is cut to a width."""
+    """Standard output for tables."""
     from rich.console import Console
 
-    return Console(
-        file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False, markup=False
-    )
+    return Console(file=sys.stdout, width=WIDTH, highlight=False, markup=False)
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> "Table":
