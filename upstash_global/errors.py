@@ -1,7 +1,8 @@
 """The errors of the system: three kinds, three answers.
 
 A CommandError tells the client; a ProtocolError cuts the peer off; a ConfigError stops the start. A ClusterError says
-why a peer's request cannot be served. Anything else that is raised is a bug of ours.
+why a peer's request cannot be served; Gap and SnapshotError say what is wrong with what a peer or the disk gave. Anything
+else that is raised is a bug of ours.
 """
 
 from typing import Final
@@ -36,6 +37,14 @@ class ProtocolError(Exception):
 
 class ClusterError(Exception):
     """A peer's request cannot be served: another cluster, an old epoch, an unknown node."""
+
+
+class Gap(Exception):
+    """An entry does not follow the log's head: something between was missed, or its epoch has not begun here."""
+
+
+class SnapshotError(Exception):
+    """The bytes are no whole, undamaged snapshot."""
 
 
 class ConfigError(Exception):

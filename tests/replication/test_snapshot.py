@@ -10,11 +10,11 @@ from upstash_global.engine.dump import digest
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.sortedset import SortedSet
+from upstash_global.errors import SnapshotError
 from upstash_global.replication.position import History, Position
 from upstash_global.replication.snapshot import (
     SLICE,
     Loaded,
-    SnapshotError,
     SnapshotLoader,
     SnapshotWriter,
     read_header,

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from upstash_global.errors import Gap, SnapshotError
 from upstash_global.replication.codec import STREAM, Entry, decode_records
 from upstash_global.replication.lag import DISCONNECTED, STREAMING, SYNCING, Lag, staleness_ms
-from upstash_global.replication.log import Divergence, Gap, ReplicationLog
+from upstash_global.replication.log import Divergence, ReplicationLog
 from upstash_global.replication.messages import (
     DIVERGED,
     OLD_EPOCH,
@@ -35,7 +36,7 @@ from upstash_global.replication.messages import (
     Subscribe,
 )
 from upstash_global.replication.position import START, History, Position
-from upstash_global.replication.snapshot import Loaded, SnapshotError, SnapshotLoader
+from upstash_global.replication.snapshot import Loaded, SnapshotLoader
 from upstash_global.replication.storage import Storage
 
 if TYPE_CHECKING:

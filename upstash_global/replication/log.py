@@ -7,6 +7,7 @@ entries, bounded by count and bytes, for the feeds; what has left it is read fro
 from typing import Any, Final
 
 from upstash_global.engine.engine import Divergence
+from upstash_global.errors import Gap
 from upstash_global.replication.codec import DATA, EPOCH, SYSTEM, Entry, encode_record
 from upstash_global.replication.position import START, History, Position, epoch_parts, make_epoch
 
@@ -26,10 +27,6 @@ __all__ = [
 ]
 
 EPOCH_ROW: Final = b"_EPOCH"  # _EPOCH <previous epoch> <its last LSN> <leader>: how an epoch's first entry reads
-
-
-class Gap(Exception):
-    """An entry does not follow the head: something between was missed, or it is of an epoch that has not begun here."""
 
 
 class ReplicationLog:

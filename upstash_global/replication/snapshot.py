@@ -28,6 +28,7 @@ from upstash_global.engine.keyspace import Keyspace, Observer
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.sortedset import SortedSet
+from upstash_global.errors import SnapshotError
 from upstash_global.replication.codec import INCOMPLETE, decode_block, encode_block
 from upstash_global.replication.position import History, Position
 
@@ -42,10 +43,6 @@ BLOCK_BYTES: Final = 1 << 20
 _ELEMENTS_AT: Final = {kinds.LIST: 1, kinds.SET: 2, kinds.ZSET: 2, kinds.HASH: 2}
 
 _packer: Final = msgpack.Packer(use_bin_type=True)
-
-
-class SnapshotError(Exception):
-    """The bytes are no whole, undamaged snapshot."""
 
 
 class SnapshotHeader:

@@ -30,9 +30,10 @@ from threading import Lock
 from typing import Any, Final
 from zlib import crc32
 
+from upstash_global.errors import SnapshotError
 from upstash_global.replication.codec import Entry, decode_records, next_valid_record, record_position
 from upstash_global.replication.position import Position
-from upstash_global.replication.snapshot import BlockReader, Loaded, SnapshotError, SnapshotLoader, read_header
+from upstash_global.replication.snapshot import BlockReader, Loaded, SnapshotLoader, read_header
 from upstash_global.replication.storage import (
     Corruption,
     Recovered,
