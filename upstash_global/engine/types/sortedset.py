@@ -272,16 +272,16 @@ class SortedSet:
         """The first chunk that does not end before this pair; the number of chunks if all do."""
         last_scores = self.last_scores
         low = bisect_left(last_scores, score)
-        if low < len(last_scores) and last_scores[low] == score:
-            if self.last_members[low] >= member:
-                return low
-            return bisect_left(self.last_members, member, low, bisect_right(last_scores, score, low))
-        return low
+        n_chunks = len(last_scores)
+        if low == n_chunks or last_scores[low] != score or self.last_members[low] >= member:
+            return low
+        high = n_chunks if last_scores[-1] == score else bisect_right(last_scores, score, low)
+        return bisect_left(self.last_members, member, low, high)
 
     def _place_in(self, chunk: int, member: bytes, score: Any) -> int:
         """Where in its chunk this pair is, or belongs."""
         scores = self.score_chunks[chunk]
-        low = bisect_left(scores, score)
+        low = 0 if scores[0] == score else bisect_left(scores, score)
         if low == len(scores) or scores[low] != score:
             return low
         high = len(scores) if scores[-1] == score else bisect_right(scores, score, low)
