@@ -54,7 +54,9 @@ class Cluster:
         self.wait_until_healthy(since)
 
     def container(self, service: str) -> str:
-        return self.compose("ps", "--quiet", service).strip()
+        labels = {"project": self.project, "service": service}
+        chosen = [f"--filter=label=com.docker.compose.{key}={value}" for key, value in labels.items()]
+        return self.engine.docker("ps", "--quiet", *chosen).strip()
 
     def run(self, service: str, *argv: str) -> str:
         """Run a program inside a service's container and return what it printed."""
