@@ -118,6 +118,80 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["ZADD z 1 a", "SET u old EX 10", "ZUNIONSTORE u 1 z"],
         ["SET u old", "ZUNIONSTORE u 1 none"],
     ],
+    # -- hashes --
+    "HDEL": [["HSET h a 1 b 2", "HDEL h a missing"], ["HSET h a 1", "HDEL h a"]],
+    "HINCRBY": [
+        ["HINCRBY h n 5"],
+        ["HSET h n 7", "HINCRBY h n -9"],
+        ["HSET h n 7", "PEXPIRE h 1", "+2", "HINCRBY h n 1"],
+    ],
+    "HINCRBYFLOAT": [["HINCRBYFLOAT h f 0.1"], ["HSET h f 0.1", "HINCRBYFLOAT h f 0.2"]],
+    "HMSET": [["HMSET h a 1 b 2 a 3"]],
+    "HSET": [
+        ["HSET h a 1"],
+        ["HSET h a 1", "EXPIRE h 9", "HSET h a 1 b 2"],
+        [f"HSET h f {'x' * 65}"],
+        ["HSET h " + " ".join(["f v"] * 129)],
+    ],
+    "HSETNX": [["HSETNX h a 1"], ["HSET h a 1", f"HSETNX h {'x' * 65} 1"]],
+    # -- lists --
+    "LINSERT": [["RPUSH l a b a", "LINSERT l BEFORE b x"], ["RPUSH l a b", "LINSERT l AFTER b x"]],
+    "LMOVE": [
+        ["RPUSH l a b", "LMOVE l t LEFT RIGHT"],
+        ["RPUSH l a b c", "LMOVE l l LEFT RIGHT"],
+        ["RPUSH l a", "LMOVE l l RIGHT LEFT"],
+        ["RPUSH l a", "RPUSH t b", "EXPIRE t 9", "LMOVE l t RIGHT LEFT"],
+    ],
+    "LMPOP": [["RPUSH l a b c", "LMPOP 2 none l RIGHT COUNT 2"], ["RPUSH l a b", "LMPOP 1 l LEFT COUNT 9"]],
+    "LPOP": [
+        ["RPUSH l a b", "LPOP l"],
+        ["RPUSH l a", "LPOP l"],
+        ["RPUSH l a b c", "LPOP l 2"],
+        ["RPUSH l a", "LPOP l 9"],
+    ],
+    "LPUSH": [["LPUSH l a b"], ["RPUSH l a", "PEXPIRE l 1", "+2", "LPUSH l b"]],
+    "LPUSHX": [["RPUSH l a", "LPUSHX l b c"]],
+    "LREM": [
+        ["RPUSH l a b a c a", "LREM l 2 a"],
+        ["RPUSH l a b a c a", "LREM l -2 a"],
+        ["RPUSH l a b a", "LREM l 0 a"],
+        ["RPUSH l a a", "LREM l 0 a"],
+    ],
+    "LSET": [["RPUSH l a b", "LSET l -1 c"]],
+    "LTRIM": [["RPUSH l a b c d", "LTRIM l 1 -2"], ["RPUSH l a b c d", "LTRIM l 1 1"], ["RPUSH l a", "LTRIM l 5 9"]],
+    "RPOP": [["RPUSH l a b", "RPOP l"], ["RPUSH l a b c", "RPOP l 2"]],
+    "RPOPLPUSH": [["RPUSH l a b", "RPOPLPUSH l t"], ["RPUSH l a b", "RPOPLPUSH l l"]],
+    "RPUSH": [["RPUSH l a b"]],
+    "RPUSHX": [["RPUSH l a", "RPUSHX l b c"]],
+    # -- sets --
+    "SADD": [
+        ["SADD s 1 2 3"],
+        ["SADD s 1 2 3", "SADD s a"],
+        [f"SADD s 1 {'x' * 65}"],
+        ["SADD s " + " ".join(map(str, range(600)))],
+        ["SADD s " + "a " * 129],
+    ],
+    "SDIFFSTORE": [
+        ["SADD a 1 2 3", "SADD b 2", "SDIFFSTORE t a b"],
+        ["SADD a 1 2", "SDIFFSTORE a a none"],
+        ["SADD t x", "SDIFFSTORE t none"],
+    ],
+    "SINTERSTORE": [
+        ["SADD a x 2 3", "SADD b 3 2", "SET t old EX 9", "SINTERSTORE t a b"],
+        ["SADD t 1", "SINTERSTORE t none t"],
+    ],
+    "SMOVE": [["SADD a x y", "SMOVE a b x"], ["SADD a x", "SADD b x", "SMOVE a b x"]],
+    "SPOP": [
+        ["SADD s a b c d e f", "SPOP s"],
+        ["SADD s a", "SPOP s"],
+        ["SADD s a b c d e f", "SPOP s 3"],
+        ["SADD s a b c", "SPOP s 3"],
+    ],
+    "SREM": [["SADD s a b c d", "SREM s b missing a"], ["SADD s a", "SREM s a"]],
+    "SUNIONSTORE": [
+        ["SADD a x 2 3", "SADD b 3 4", "SREM a x", "SUNIONSTORE t a b"],
+        ["SADD t x", "SUNIONSTORE t none"],
+    ],
 }
 
 # Write commands that never change anything here: with one database MOVE can only refuse.
