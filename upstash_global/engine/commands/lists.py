@@ -5,6 +5,7 @@ A list is a deque. What lies far from both ends is reached by a walk from the ne
 
 from collections import deque
 from itertools import islice
+from typing import Final
 
 from upstash_global.engine.arguments import Arguments, integer_argument
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_LIST, Context
@@ -123,8 +124,13 @@ def _bounds(start: int, end: int, n: int) -> tuple[int, int]:
 
 
 def _slice(values: deque[bytes], start: int, stop: int) -> list[bytes]:
-    """The elements of start to stop - 1, reached from the nearer end."""
+    """The elements of start to stop - 1, reached from the nearer end.
+
+    A deque finds one element in strides of 64, but is walked one by one: a few elements are fetched by their indices.
+    """
     n = len(values)
+    if stop - start <= _FEW:
+        return [values[at] for at in range(start, stop)]
     if stop - start == n:
         return list(values)
     if stop <= n - start:
@@ -132,6 +138,9 @@ def _slice(values: deque[bytes], start: int, stop: int) -> list[bytes]:
     found = list(islice(reversed(values), n - stop, n - start))
     found.reverse()
     return found
+
+
+_FEW: Final = 16
 
 
 # -- writes ---------------------------------------------------------------------------------------------------------
