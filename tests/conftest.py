@@ -8,6 +8,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=1, help="seed of the randomised tests")
     parser.addoption("--commands", type=int, default=20_000, help="random commands per family in tests/differential")
+    parser.addoption("--node", help="host:port[:password] of a running node for tests/differential; it is flushed")
     parser.addoption("--seeds", type=int, default=200, help="simulated clusters")
     parser.addoption("--minutes", type=float, default=1.0, help="how long each fuzz test goes on, with --long")
     parser.addoption("--long", action="store_true", help="also run the tests marked long")
@@ -43,6 +44,12 @@ def seed(request: pytest.FixtureRequest) -> int:
 def commands_per_family(request: pytest.FixtureRequest) -> int:
     chosen: int = request.config.getoption("--commands")
     return chosen
+
+
+@pytest.fixture
+def node_address(request: pytest.FixtureRequest) -> str | None:
+    address: str | None = request.config.getoption("--node")
+    return address
 
 
 @pytest.fixture

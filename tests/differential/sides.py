@@ -33,9 +33,17 @@ class Side:
         """Begin with an empty keyspace."""
         raise NotImplementedError
 
+    def set_limit(self, name: str, value: int) -> None:
+        """CONFIG SET of a threshold, named as in encodings.Limits."""
+        reply = self.run([[b"CONFIG", b"SET", name.replace("_", "-").encode(), b"%d" % value]])[0]
+        assert reply == Tagged("simple", b"OK"), reply
+
     def has(self, command: list[str]) -> bool:
         """Whether this side knows `["OBJECT", "ENCODING"]`."""
         return True
+
+    def close(self) -> None:
+        """Let go of what the side holds."""
 
     def scan(self, argv: Argv) -> Reply:
         """All items of a SCAN that is driven to its end, or its first reply if that is no cursor and items."""
@@ -68,6 +76,12 @@ class ServerSide(Side):
         self.connection.close()
 
 
+def server_side(address: str, version: int) -> ServerSide:
+    """A connection to `host:port` or `host:port:password`."""
+    host, port, *password = address.split(":", 2)
+    return ServerSide(host, int(port), version, *password)
+
+
 class EngineSide(Side):
     """Our engine and its RESP encoder, without a node; a second engine replays every entry.
 
@@ -83,6 +97,9 @@ class EngineSide(Side):
     def reset(self) -> None:
         self.engine = Engine(random.Random(1))
         self.replica = Engine(random.Random(2))
+
+    def set_limit(self, name: str, value: int) -> None:
+        setattr(LIMITS, name, value)
 
     def has(self, command: list[str]) -> bool:
         row = TABLE.get(command[0].encode())
@@ -163,8 +180,8 @@ class SmallLimits:
         "zset_max_listpack_value": 20,
     }
 
-    def __init__(self, oracle: ServerSide) -> None:
-        self.oracle = oracle
+    def __init__(self, *sides: Side) -> None:
+        self.sides = sides
 
     def __enter__(self) -> None:
         self._set(self.VALUES)
@@ -174,7 +191,6 @@ class SmallLimits:
         self._set({name: getattr(defaults, name) for name in self.VALUES})
 
     def _set(self, values: dict[str, int]) -> None:
-        for name, value in values.items():
-            setattr(LIMITS, name, value)
-            reply = self.oracle.run([[b"CONFIG", b"SET", name.replace("_", "-").encode(), b"%d" % value]])[0]
-            assert reply == Tagged("simple", b"OK"), reply
+        for side in self.sides:
+            for name, value in values.items():
+                side.set_limit(name, value)

@@ -4,6 +4,8 @@ Goal: whatever a client can see of a data command is Redis's: reply, shape, erro
 Method: both sides run the same lines (grammar.py, families.py) in pipelines; normalise.py is the one table of allowed
 differences; every 500 lines the whole keyspace is compared by commands too. Ours is also replayed, entry by entry, on a
 second engine. A failure prints the shortest story found and the seed: `pytest tests/differential --seed N` replays it.
+
+`--node HOST:PORT[:PASSWORD]` compares a node that is running instead of an engine in this process; its data is flushed.
 """
 
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import pytest
 from tests.differential.duel import duel
 from tests.differential.families import FAMILIES, command_of, lines_of
 from tests.differential.normalise import float_text
-from tests.differential.sides import EngineSide, Oracle, SmallLimits
+from tests.differential.sides import EngineSide, Oracle, SmallLimits, server_side
 from upstash_global.engine.table import FLAG_NAMES, all_rows
 
 pytestmark = [
@@ -41,18 +43,19 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_replies_are_those_of_redis(
-    oracle: Oracle, family: str, version: int, seed: int, commands_per_family: int
+    oracle: Oracle, node_address: str | None, family: str, version: int, seed: int, commands_per_family: int
 ) -> None:
-    ours = EngineSide(version)
+    ours = server_side(node_address, version) if node_address else EngineSide(version)
     if not any(ours.has(command_of(line)) for line in lines_of(FAMILIES[family])):
         pytest.skip("not built")
     theirs = oracle.connect(version)
     try:
         difference = duel(ours, theirs, family, seed, version, commands_per_family // 2)
         if difference is None:
-            with SmallLimits(theirs):
+            with SmallLimits(ours, theirs):
                 difference = duel(ours, theirs, family, seed + 1_000_000, version, commands_per_family // 2)
     finally:
+        ours.close()
         theirs.close()
     assert difference is None, difference
 
