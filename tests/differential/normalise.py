@@ -216,10 +216,14 @@ def _scan(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
 
 
 def _sort(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
-    """BY leaves the order open: weights may be equal, and a set that is not to be sorted has none."""
+    """BY leaves the order open: weights may be equal, and a set that is not to be sorted has none.
+
+    So does ALPHA where texts hold a zero byte: Redis compares what stands before it, ours the whole.
+    """
     first = theirs[0] if len(theirs) == 1 else theirs[-2]
     options = [word.upper() for word in argv]
-    if b"BY" in options and isinstance(ours, list) and isinstance(first, list):
+    has_zero = b"ALPHA" in options and isinstance(ours, list) and any(b"\0" in (text or b"") for text in ours)
+    if (b"BY" in options or has_zero) and isinstance(ours, list) and isinstance(first, list):
         return len(ours) == len(first) if b"LIMIT" in options else _unordered(argv, ours, [first])
     return bool(ours == first)
 
