@@ -267,6 +267,11 @@ class HttpConnection(asyncio.Protocol):
             if self.transport.get_write_buffer_size() > self.limits.output_bytes:
                 self.transport.abort()
 
+    def cut(self) -> None:
+        """End the connection at once; what was not written is lost."""
+        if self.transport is not None:
+            self.transport.abort()
+
     def refuse(self, refusal: HttpError) -> None:
         """Answer what could not be read, behind the running request if there is one, and close."""
         self.is_broken = True

@@ -5,38 +5,15 @@ sends faster than it is answered, or reads slower than it is written to, is no l
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from upstash_global.node.session import Session
-from upstash_global.protocol.resp import Parser, encode
-from upstash_global.reply import Reply
+from upstash_global.node.clients import RespSession
+from upstash_global.protocol.resp import Parser
 
 if TYPE_CHECKING:
     from upstash_global.server.shell import Shell
 
 MAX_WAITING_COMMANDS: Final = 10_000  # read and not yet run; beyond it the client is not read from
-
-
-class RespSession(Session):
-    def __init__(
-        self, session_id: int, user: str | None, address: str, created_ms: int, connection: "RespConnection"
-    ) -> None:
-        super().__init__(session_id, user, address, created_ms)
-        self.connection = connection
-        self.out = bytearray()
-
-    def write(self, reply: Reply) -> None:
-        encode(self.out, reply, self.protocol)
-
-    def take_output(self) -> Any:
-        if not self.out and not self.closing:
-            return None
-        output = self.out
-        self.out = bytearray()
-        return output
-
-    def send(self, output: bytearray | None) -> None:
-        self.connection.send(output)
 
 
 class RespConnection(asyncio.Protocol):
@@ -59,7 +36,7 @@ class RespConnection(asyncio.Protocol):
             transport.close()
             return
         node = self.shell.node
-        self.session = RespSession(node.next_session_id(), None, address, self.shell.clock.now_ms(), self)
+        self.session = RespSession(node.next_session_id(), address, self.shell.clock.now_ms(), self)
         local = transport.get_extra_info("sockname")
         self.session.local_address = f"{local[0]}:{local[1]}" if local else ""
         node.open(self.session)

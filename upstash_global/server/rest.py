@@ -7,11 +7,11 @@ answer is rendered when its last reply is there, and written when the gate lets 
 import asyncio
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.config import Config
 from upstash_global.errors import CommandError
-from upstash_global.node.session import Session
+from upstash_global.node.clients import RestSession
 from upstash_global.node.users import DEFAULT, READ_ONLY
 from upstash_global.protocol.rest import (
     EVENTS,
@@ -22,7 +22,6 @@ from upstash_global.protocol.rest import (
     Response,
     access_token,
     cors_headers,
-    event,
     parse_request,
     render,
     render_error,
@@ -30,7 +29,7 @@ from upstash_global.protocol.rest import (
 )
 from upstash_global.protocol.tokens import AccessTokens, SyncToken, decode_token, encode_token
 from upstash_global.replication.position import START, Position
-from upstash_global.reply import NULL_ARRAY, Push, Reply
+from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
 
 if TYPE_CHECKING:
@@ -40,53 +39,6 @@ KEEPALIVE_S: Final = 15.0  # between comment lines on an open event stream
 UNREACHABLE: Final = Position(
     (1 << 64) - 1, (1 << 64) - 1
 )  # what an unreadable token stands for: only the leader may answer
-
-
-class RestSession(Session):
-    """Runs one request at a time for an HTTP connection, or is subscribed for as long as it lasts."""
-
-    def __init__(self, session_id: int, created_ms: int, connection: HttpConnection, listener: "RestListener") -> None:
-        super().__init__(session_id, None, connection.address, created_ms)
-        self.local_address = connection.local_address
-        self.connection = connection
-        self.listener = listener
-        self.call: Call | None = None
-        self.expected = 0
-        self.replies: list[Reply] = []
-        self.events = bytearray()
-        self.newest = START  # the newest position this connection's clients have been shown
-
-    def begin(self, call: Call, n_replies: int) -> None:
-        self.call = call
-        self.expected = n_replies
-        self.replies = []
-
-    def write(self, reply: Reply) -> None:
-        if isinstance(reply, Push):
-            self.events += event(reply.items)
-        else:
-            self.replies.append(reply)
-
-    def take_output(self) -> Any:
-        """(response, headers) of a finished request, or the bytes of events."""
-        if self.events:
-            events, self.events = self.events, bytearray()
-            return bytes(events)
-        call = self.call
-        if call is None or len(self.replies) < self.expected:
-            return None
-        self.call = None
-        return self.listener.answer(self, call, self.replies)
-
-    def send(self, output: Any) -> None:
-        connection = self.connection
-        if output is None:
-            if connection.transport is not None:
-                connection.transport.abort()
-        elif isinstance(output, bytes):
-            connection.stream(output)
-        else:
-            connection.respond(*output)
 
 
 class RestListener:
@@ -138,7 +90,8 @@ class RestListener:
             return
         self.connections.add(connection)
         node = self.shell.node
-        session = RestSession(node.next_session_id(), self.shell.clock.now_ms(), connection, self)
+        session = RestSession(node.next_session_id(), connection.address, self.shell.clock.now_ms(), connection, self)
+        session.local_address = connection.local_address
         connection.state = session
         node.open(session)
 

@@ -1,0 +1,77 @@
+"""Sessions of real clients: what each gathers until the node's gate lets it out.
+
+They stand here, not beside the sockets, because they are on the hot path and compiled with the node. `connection` is the
+shell's: something with `send(output)` for RESP, `respond`, `stream` and `cut` for HTTP.
+"""
+
+from typing import Any
+
+from upstash_global.node.session import Session
+from upstash_global.protocol.resp import encode
+from upstash_global.protocol.rest import Call, event
+from upstash_global.reply import Push, Reply
+
+
+class RespSession(Session):
+    """Encodes as it goes; its output is the bytes since the last turn."""
+
+    def __init__(self, session_id: int, address: str, created_ms: int, connection: Any) -> None:
+        super().__init__(session_id, None, address, created_ms)
+        self.connection = connection
+        self.out = bytearray()
+
+    def write(self, reply: Reply) -> None:
+        encode(self.out, reply, self.protocol)
+
+    def take_output(self) -> Any:
+        out = self.out
+        if not out and not self.closing:
+            return None
+        self.out = bytearray()
+        return out
+
+    def send(self, output: Any) -> None:
+        self.connection.send(output)
+
+
+class RestSession(Session):
+    """Runs one request at a time for an HTTP connection, or is subscribed for as long as it lasts."""
+
+    def __init__(self, session_id: int, address: str, created_ms: int, connection: Any, listener: Any) -> None:
+        super().__init__(session_id, None, address, created_ms)
+        self.connection = connection
+        self.listener = listener  # renders the answer
+        self.call: Call | None = None  # under way
+        self.expected = 0  # replies until it is done
+        self.replies: list[Reply] = []
+        self.events = bytearray()  # server-sent, not yet taken
+
+    def begin(self, call: Call, n_replies: int) -> None:
+        self.call = call
+        self.expected = n_replies
+        self.replies = []
+
+    def write(self, reply: Reply) -> None:
+        if isinstance(reply, Push):
+            self.events += event(reply.items)
+        else:
+            self.replies.append(reply)
+
+    def take_output(self) -> Any:
+        """(response, headers) of a finished request, or the bytes of events."""
+        if self.events:
+            events, self.events = self.events, bytearray()
+            return bytes(events)
+        call = self.call
+        if call is None or len(self.replies) < self.expected:
+            return None
+        self.call = None
+        return self.listener.answer(self, call, self.replies)
+
+    def send(self, output: Any) -> None:
+        if output is None:
+            self.connection.cut()
+        elif isinstance(output, bytes):
+            self.connection.stream(output)
+        else:
+            self.connection.respond(output[0], output[1])
