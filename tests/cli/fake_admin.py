@@ -20,6 +20,7 @@ def status(node: str, region: str, role: str = "replica", **changes: Any) -> dic
         "state": "streaming",
         "epoch": 0x1_0000_0200,
         "leader": "leader",
+        "reaches_leader": True,
         "position": {"epoch": 0x1_0000_0200, "lsn": 12},
         "durable_lsn": 12,
         "lag_entries": 0,

@@ -102,6 +102,13 @@ def test_a_replica_that_does_not_stream_exits_with_4(running: Running) -> None:
     assert "sa-east-1 is syncing" in result.stderr
 
 
+def test_a_replica_that_cannot_forward_a_write_exits_with_4(running: Running) -> None:
+    running.replica.status["reaches_leader"] = False
+    result = running.run("status")
+    assert result.exit_code == 4
+    assert "sa-east-1 streams, but has no way to forward a write" in result.stderr
+
+
 def test_a_cluster_without_leader_exits_with_4(running: Running) -> None:
     running.leader.status["role"] = "replica"
     assert running.run("status").exit_code == 4

@@ -64,6 +64,11 @@ def _what_is_wrong(statuses: list[Status], is_whole: bool) -> list[str]:
         for each in statuses
         if each["role"] != "leader" and each["state"] != "streaming"
     ]
+    wrong += [
+        f"{each['node']} streams, but has no way to forward a write"
+        for each in statuses
+        if each["state"] == "streaming" and not each.get("reaches_leader", True)
+    ]
     leaders = [each["node"] for each in statuses if each["role"] == "leader"]
     if is_whole and not leaders:
         wrong.append("no node leads")
