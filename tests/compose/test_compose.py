@@ -64,7 +64,6 @@ def test_lag_shows_the_distance_while_writes_flow(cluster: Cluster) -> None:
         lags = {row["node"]: row["lag_ms"] for row in cluster.command("lag")}
     assert set(lags) == set(REPLICAS)
     assert lags["ap-southeast-1"] >= SINGAPORE_RTT_MS / 2
-    assert lags["ap-southeast-1"] > lags["us-east-1"]
 
 
 def test_every_container_runs_as_a_plain_user(cluster: Cluster) -> None:
