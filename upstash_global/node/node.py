@@ -25,7 +25,7 @@ from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
 from upstash_global.node.dispatch import FORWARD, dispatch
 from upstash_global.node.events import Events
-from upstash_global.node.forwarding import Forwarding
+from upstash_global.node.forwarding import NOLEADER, Forwarding
 from upstash_global.node.metrics import Metrics
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
@@ -67,6 +67,7 @@ class Outbox:
         self.messages: list[tuple[str, Message]] = []  # (stream, message)
         self.asks: list[tuple[str, Message]] = []  # (node, message): sent once, on a stream of its own
         self.hang_ups: list[str] = []  # streams to end
+        self.finish_snapshot = False  # call storage.finish_snapshot off the loop, then node.snapshots.finished
         self.has_more = False  # another turn would send more at once
         self.released: list[tuple[Session, Any]] = []  # (session, what its take_output gave)
 
@@ -115,6 +116,7 @@ class Node:
         self.messages: list[tuple[str, Message]] = []
         self.asks: list[tuple[str, Message]] = []
         self.hang_ups: list[str] = []
+        self.wants_snapshot_finished = False
         self.dirty: list[Session] = []
         self.woken = False  # an entry touched keys somebody is parked for
         self.touched: list[bytes] = []
@@ -167,6 +169,8 @@ class Node:
                 break
             reply = dispatch(self, session, commands[i])
             i += 1
+            if reply is FORWARD and not self.can_forward:
+                reply = NOLEADER
             if reply is FORWARD:
                 end = self.forwarding.run_end(commands, i - 1)
                 if end < n:
@@ -203,6 +207,8 @@ class Node:
         self.parking.release(session)
         reply = dispatch(self, session, argv)
         if reply is FORWARD:
+            if not self.can_forward:
+                return NOLEADER
             self.forwarding.start(session, [argv])
             return PENDING
         return reply
@@ -489,6 +495,9 @@ class Node:
         if self.hang_ups:
             outbox.hang_ups = self.hang_ups
             self.hang_ups = []
+        if self.wants_snapshot_finished:
+            outbox.finish_snapshot = True
+            self.wants_snapshot_finished = False
         outbox.has_more = self.roles.have_more()
         wanted = head_lsn if always else required
         if wanted > self.durable_lsn and wanted > self.sync_wanted:

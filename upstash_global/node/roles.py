@@ -25,6 +25,7 @@ from upstash_global.replication.messages import (
     Handover,
     Message,
     Refused,
+    SnapshotChunk,
     StatusReply,
     StatusRequest,
     Subscribe,
@@ -326,6 +327,8 @@ class Roles:
             self._send_all(peer, feed.receive(message, node.now_ms))
             self._check_epoch(feed)
         elif peer == self.leader_name and not node.is_leader:
+            if isinstance(message, SnapshotChunk):
+                node.snapshots.flush_records()  # installing it puts aside what the log holds
             self._send_all(peer, self.follower.receive(message, node.local_ms))
             if self.follower.epoch_seen > self.epoch:
                 self._remember(self.follower.epoch_seen, self.leader_name)

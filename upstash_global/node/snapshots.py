@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.replication.snapshot import Loaded, SnapshotWriter
-from upstash_global.replication.storage import Recovered
+from upstash_global.replication.storage import Corruption, Recovered
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -17,8 +17,10 @@ class Snapshots:
     def __init__(self, node: "Node") -> None:
         self.node = node
         self.writer: SnapshotWriter | None = None
+        self.is_finishing = False  # the shell makes the file durable, off the loop
         self.is_wanted = False  # an operator asked for one
         self.begun_bytes = 0  # History.head_bytes when the last one began
+        self.written_lsn = 0  # the position of the one being finished
         self.last_lsn = 0
         self.last_ms = 0
         self.n_written = 0
@@ -26,11 +28,11 @@ class Snapshots:
     def begin(self) -> None:
         """Start to write a snapshot of this moment, unless one is being written."""
         node = self.node
-        if self.writer is not None or not node.log.head.lsn:
+        if self.writer is not None or self.is_finishing or not node.log.head.lsn:
             return
         self.is_wanted = False
         head = node.log.head
-        self._flush_records()
+        self.flush_records()
         node.storage.begin_snapshot(head)
         self.writer = SnapshotWriter(
             node.engine.keyspace, node.system_tables(), head, node.log.head_crc, node.log.history.copy(), node.now_ms
@@ -49,21 +51,23 @@ class Snapshots:
         for _ in range(MAX_STEPS):
             data = self.writer.step(STEP_KEYS)
             if data is None:
-                self._finish()
+                self.written_lsn = self.writer.position.lsn
+                self.writer = None
+                self.is_finishing = True
+                node.wants_snapshot_finished = True
                 return
             node.storage.write_snapshot(data)
             if node.clock_us() - begun_us >= BUDGET_US:
                 return
 
-    def _finish(self) -> None:
-        node, writer = self.node, self.writer
-        assert writer is not None
-        self.writer = None
-        name = node.storage.finish_snapshot()
-        self.last_lsn = writer.position.lsn
+    def finished(self, name: str) -> None:
+        """The shell has called `finish_snapshot`; the snapshot of this name counts."""
+        node = self.node
+        self.is_finishing = False
+        self.last_lsn = self.written_lsn
         self.last_ms = node.now_ms
         self.n_written += 1
-        node.events.note(node.now_ms, "snapshot-written", f"{name} at {writer.position}")
+        node.events.note(node.now_ms, "snapshot-written", name)
 
     def _abort(self) -> None:
         if self.writer is not None:
@@ -119,7 +123,7 @@ class Snapshots:
     def rewind(self, fork_lsn: int) -> None:
         """Put aside what lies above the fork point and go back to it: by an own snapshot and log, else to nothing."""
         node = self.node
-        self._flush_records()
+        self.flush_records()
         self._abort()
         count, name = node.storage.set_aside(fork_lsn + 1)
         node.metrics.n_divergent_entries += count
@@ -129,7 +133,7 @@ class Snapshots:
         node.reset()
         self.restore(node.storage.recover(fork_lsn))
 
-    def _flush_records(self) -> None:
+    def flush_records(self) -> None:
         """What this turn has logged goes to the log first."""
         node = self.node
         if node.records:

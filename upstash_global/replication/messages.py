@@ -202,41 +202,6 @@ class Announce(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Seal(Message):
-    """Stop accepting writes: `by` is about to be promoted. An unsealed leader goes on when `until_ms` has passed."""
-
-    epoch: int  # the reign that ends
-    by: str
-    until_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed(Message):
-    """The old leader's answer: no write is accepted after `head`."""
-
-    epoch: int
-    head: Position
-    crc: int = 0
-    refused: str = ""  # the reason, if it does not seal
-
-
-@dataclass(frozen=True, slots=True)
-class PromoteRequest(Message):
-    target: str
-    force: bool = False  # also when the old leader does not answer
-    epoch: int = 0  # the highest one the asker has seen
-    user: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PromoteReply(Message):
-    accepted: bool
-    epoch: int = 0
-    head: Position = START
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class FetchRequest(Message):
     """Entries for a leader that restarts behind its peers, or for a tool."""
 
@@ -279,10 +244,6 @@ _TYPES: Final[list[type[Message]]] = [
     StatusRequest,
     StatusReply,
     Announce,
-    Seal,
-    Sealed,
-    PromoteRequest,
-    PromoteReply,
     FetchRequest,
     FetchReply,
     Handover,

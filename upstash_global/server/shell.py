@@ -68,6 +68,10 @@ class Shell:
                 self.links.close_peer(stream)
         if outbox.must_sync:
             self.sync()
+        if outbox.finish_snapshot:
+            self.loop.run_in_executor(self.disk, self.storage.finish_snapshot).add_done_callback(
+                self._snapshot_finished
+            )
         if outbox.has_more:
             self.schedule()
         if self.node.leader_name != self.following:
@@ -106,6 +110,15 @@ class Shell:
         if self.node.sync_wanted > self.node.durable_lsn:
             self.sync()
         self.schedule()
+
+    def _snapshot_finished(self, future: "asyncio.Future[str]") -> None:
+        if future.cancelled():
+            return
+        failure = future.exception()
+        if failure is not None:
+            self._storage_failed(StorageError(str(failure)), Outbox())
+        else:
+            self.node.snapshots.finished(future.result())
 
     # -- time ---------------------------------------------------------------------------------------------------
 
