@@ -55,7 +55,7 @@ class IndexedSet:
         return self.members[int(random.random() * len(self.members))]
 
     def pick(self, random: "Random", count: int) -> list[bytes]:
-        """Up to `count` distinct members, or with a negative count that many, repeats allowed; [] of an empty set."""
+        """Up to `count` distinct members, or with a negative count that many, repeats allowed. The set must not be empty."""
         members = self.members
         n = len(members)
         if count >= n:
