@@ -5,6 +5,7 @@ without what the others need. Exit codes are in `cli/failures.py`.
 """
 
 import ctypes
+import logging
 import os
 import platform
 import signal
@@ -76,7 +77,10 @@ def node(file: Path, name: str, data_dir: Path | None, end_with_parent: bool) ->
     config.node(name)
     from upstash_global.server.run import run_node
 
-    sys.exit(run_node(config, name, data_dir or Path("data") / name))
+    code = run_node(config, name, data_dir or Path("data") / name)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)  # all is closed and on disk; threads of gRPC have been seen to keep an interpreter from ending
 
 
 def _end_with_parent() -> None:
