@@ -76,7 +76,8 @@ dev: .venv/.dev .venv/.installed
 
 .venv/.pure: pyproject.toml | .venv/bin/python
 	@echo "Installing upstash-global, uncompiled"
-	@$(PIP) --editable .
+	@$(PIP) 'setuptools>=77' wheel
+	@$(PIP) --no-build-isolation --editable .
 	@rm -f .venv/.compiled; touch .venv/.pure
 
 .venv/.compiled: setup.py pyproject.toml $(SOURCES) | .venv/bin/python

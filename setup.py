@@ -59,13 +59,13 @@ def extensions() -> list[Extension]:
         return uncompiled("mypyc is not installed")
     options = ["--config-file=pyproject.toml", "--cache-dir=build/mypy_cache"]
     try:
-        made: list[Extension] = mypycify(
+        made = mypycify(
             [*options, *modules()], opt_level="2", debug_level="0", multi_file=True, group_name="upstash_global"
         )
     except (Exception, SystemExit) as problem:  # mypyc exits on what it cannot compile, having printed why
         return uncompiled(f"mypyc does not accept the sources: {problem}")
     REASON.unlink(missing_ok=True)
-    return made
+    return [extension for extension in made if isinstance(extension, Extension)]
 
 
 def uncompiled(reason: str) -> list[Extension]:
