@@ -7,38 +7,38 @@
     cluster.heal("ap-southeast-1")
     cluster.settle()
 
-The nodes are the real ones; only sockets, disk and time are played. Messages of an open stream may be delayed, lost,
-repeated and reordered, which is worse than what gRPC does; streams break when a node crashes or is cut off. A crash loses
-what the disk had not synced. Checkers always run: one total order, replay is a fixed point, equal position means equal
-digest, positions only grow except through a rewind, at most one leader per epoch.
+The nodes are the real ones; only sockets (see network), disk and time are played. A crash loses what the disk had not
+synced. The checks of `ledger` always run.
 """
 
 import random
 import shlex
+from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
+from tests.simulation.ledger import Ledger
+from tests.simulation.network import Connection, Network
 from upstash_global.engine.engine import Effects
-from upstash_global.errors import ClusterError
 from upstash_global.node.node import Node
 from upstash_global.node.session import Session
 from upstash_global.node.settings import Peer, Settings
-from upstash_global.replication.messages import Cancel, Forward, Forwarded, Message, decode, encode
+from upstash_global.replication.codec import Entry
+from upstash_global.replication.messages import Cancel, Forward, Message
+from upstash_global.replication.position import Position
 from upstash_global.replication.storage import MemoryStorage
 from upstash_global.reply import Reply
 
 START_MS = 1_700_000_000_000
-TICK_MS = 20
-SYNC_MS = 3  # how long an fsync takes
 RECONNECT_MS = 150
-ASK_TIMEOUT_MS = 3_000
+N_RECENT = 60  # notable events that a failure shows
 
 REGIONS = ["us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1", "sa-east-1"]
 
 
 class Broken(AssertionError):
-    """A checker found what must never be; its text names the seed."""
+    """A check found what must never be; its text names the seed."""
 
 
 class WorstCase(random.Random):
@@ -51,6 +51,41 @@ class WorstCase(random.Random):
         return 0
 
 
+class BestCase(random.Random):
+    """The chance that a crash keeps everything: the process was killed, the machine goes on."""
+
+    def randint(self, a: int, b: int) -> int:
+        return b
+
+
+class SimDisk(MemoryStorage):
+    """A disk whose sync takes time and covers what was appended before it began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.syncing_lsn = 0  # a sync up to here runs; 0 for none
+
+    def begin_sync(self) -> int:
+        self.syncing_lsn = self.head_lsn
+        return self.head_lsn
+
+    def end_sync(self) -> None:
+        self.durable_lsn = max(self.durable_lsn, self.syncing_lsn)
+        self.syncing_lsn = 0
+
+    def set_aside(self, from_lsn: int) -> tuple[int, str]:
+        self.end_sync()  # whoever cuts the log waits for it
+        return super().set_aside(from_lsn)
+
+    def reset_log(self, position: Position) -> None:
+        self.end_sync()
+        super().reset_log(position)
+
+    def crash(self, random: random.Random) -> int:
+        self.syncing_lsn = 0
+        return super().crash(random)
+
+
 class SimSession(Session):
     """A client's connection; what it was answered stands in `replies`, pushes included."""
 
@@ -60,6 +95,7 @@ class SimSession(Session):
         self.pending: list[Reply] = []
         self.replies: list[Reply] = []
         self.is_cut = False  # the connection was dropped
+        self.heard: Callable[[], None] | None = None  # told when there is something new, or the end
 
     def write(self, reply: Reply) -> None:
         self.pending.append(reply)
@@ -73,37 +109,30 @@ class SimSession(Session):
             self.is_cut = True
         else:
             self.replies.extend(output)
+        if self.heard is not None:
+            self.heard()
 
 
 class CheckedNode(Node):
     """A node that checks, with every entry it makes or applies, what must hold."""
 
     cluster: "SimCluster"
+    owner: "SimNode"
+
+    def commit(self, session: Session | None, effects: Effects, reply: Reply) -> None:
+        super().commit(session, effects, reply)
+        self.cluster.ledger.logged(self.owner, self.log.backlog[-1])
+
+    def apply(self, entry: Entry) -> None:
+        super().apply(entry)
+        if not self.is_replaying:
+            self.cluster.ledger.applied(self.owner, entry)
 
     def _after(self, lsn: int, effects: Effects) -> None:
         super()._after(lsn, effects)
         entry = self.log.backlog[-1]
         if entry.commands != effects.commands:
             self.cluster.broken(f"{self.settings.name}: replaying {entry.commands} gave {effects.commands}")
-
-    def take_outbox(self) -> Any:
-        self.cluster.check(self)
-        return super().take_outbox()
-
-
-class Connection:
-    """One open stream from `source` to `target`; messages go both ways."""
-
-    def __init__(self, number: int, kind: str, source: "SimNode", target: "SimNode") -> None:
-        self.number = number
-        self.kind = kind
-        self.source = source
-        self.target = target
-        self.is_open = True
-
-    @property
-    def inbound_name(self) -> str:
-        return f"in:{self.number}"
 
 
 class SimNode:
@@ -112,9 +141,12 @@ class SimNode:
     def __init__(self, cluster: "SimCluster", name: str) -> None:
         self.cluster = cluster
         self.name = name
-        self.storage = MemoryStorage()
+        self.skew_ms = 0  # of this machine's clock
+        self.storage = SimDisk()
         self.node: CheckedNode | None = None
         self.n_starts = 0
+        self.started_ms = 0
+        self.n_events = 0  # notable events of the node that were taken over
         self.streams: dict[str, Connection] = {}  # kind → the one that this node opened
         self.inbound: dict[str, Connection] = {}
         self.following = ""
@@ -123,6 +155,11 @@ class SimNode:
     @property
     def is_up(self) -> bool:
         return self.node is not None
+
+    @property
+    def now_ms(self) -> int:
+        """What this machine's clock shows."""
+        return self.cluster.now_ms + self.skew_ms
 
     @property
     def snapshots_loaded(self) -> int:
@@ -142,8 +179,16 @@ class SimNode:
     def send(self, session: SimSession, *commands: str | list[bytes]) -> None:
         """Send commands on a connection; the answers come while virtual time runs."""
         argvs = [_argv(command) for command in commands]
-        self.up().handle(session, argvs, self.cluster.now_ms)
+        self.up().handle(session, argvs, self.now_ms)
         self.turn()
+
+    def hang_up(self, session: SimSession) -> None:
+        """The client closes its connection."""
+        session.is_cut = True
+        if session in self.clients:
+            self.clients.remove(session)
+            self.up().close(session)
+            self.turn()
 
     def run(self, *commands: str | list[bytes]) -> Reply:
         """Run commands on a connection of their own and let time pass until they are answered; the last reply."""
@@ -153,10 +198,9 @@ class SimNode:
             if len(session.replies) >= len(commands) or session.is_cut:
                 break
             self.cluster.step()
-        if self.node is not None:
-            self.node.close(session)
-        self.clients.remove(session)
-        assert len(session.replies) >= len(commands), f"{commands} was not answered (seed {self.cluster.seed})"
+        self.hang_up(session)
+        if len(session.replies) < len(commands):
+            self.cluster.broken(f"{commands} was not answered")
         return session.replies[len(commands) - 1]
 
     def up(self) -> CheckedNode:
@@ -165,62 +209,80 @@ class SimNode:
 
     # -- life ---------------------------------------------------------------------------------------------------
 
+    def make_node(self) -> CheckedNode:
+        """A node with what the disk holds, that has not taken a role."""
+        node = CheckedNode.__new__(CheckedNode)
+        node.cluster, node.owner = self.cluster, self
+        settings = self.cluster.settings_of(self.name)
+        boot_id = f"{self.name}.{self.n_starts}"
+        CheckedNode.__init__(node, settings, self.storage, self.cluster.random, boot_id, lambda: 0)
+        node.set_clock(self.now_ms)
+        node.restore(self.storage.recover())
+        return node
+
     def start(self) -> None:
         cluster = self.cluster
         self.n_starts += 1
-        node = CheckedNode.__new__(CheckedNode)
-        node.cluster = cluster
-        CheckedNode.__init__(
-            node,
-            cluster.settings_of(self.name),
-            self.storage,
-            cluster.random,
-            f"{self.name}.{self.n_starts}",
-            lambda: 0,
-        )
-        node.set_clock(cluster.now_ms)
-        node.restore(self.storage.recover())
-        self.node = node
+        self.started_ms = cluster.now_ms
+        self.n_events = 0
+        node = self.node = self.make_node()
         self.following = ""
+        cluster.ledger.started(self)
         statuses = [
             other.up().status()
             for other in cluster.nodes.values()
-            if other is not self and cluster.can_talk(self, other)
+            if other is not self and cluster.network.can_talk(self, other)
         ]
         node.roles.start(statuses)
-        cluster.after(TICK_MS, lambda: self.tick(node))
+        cluster.after(cluster.tick_ms, lambda: self.tick(node))
         cluster.after(1_000, lambda: self.every_second(node))
         self.turn()
 
     def crash(self, chance: random.Random | None = None) -> None:
         """Power is gone: the node, and of what was not synced whatever `chance` takes."""
         self.node = None
-        for session in self.clients:
-            session.is_cut = True
-        self.clients = []
+        sessions, self.clients = self.clients, []
+        before = self.storage.log
+        first_lsn = self.storage.first_lsn
+        self.storage.log = list(before)
         self.storage.crash(chance or self.cluster.random)
+        kept = len(self.storage.log) if self.storage.first_lsn == first_lsn else 0
+        self.cluster.ledger.crashed(self, before[kept:])
         for connection in [*self.streams.values(), *self.inbound.values()]:
-            self.cluster.close(connection)
+            self.cluster.network.break_(connection, self)
         self.streams, self.inbound = {}, {}
+        for session in sessions:
+            session.send(None)
 
     def tick(self, node: Node) -> None:
         if self.node is node:
-            node.tick(self.cluster.now_ms)
+            node.tick(self.now_ms)
             self.turn()
-            self.cluster.after(TICK_MS, lambda: self.tick(node))
+            self.cluster.after(self.cluster.tick_ms, lambda: self.tick(node))
 
     def every_second(self, node: Node) -> None:
         if self.node is node:
-            if node.settings.fsync != "no":
+            if node.settings.fsync != "no" and self.storage.durable_lsn < node.log.head.lsn:
                 self.sync(node)
             self.cluster.after(1_000, lambda: self.every_second(node))
 
     def sync(self, node: Node) -> None:
-        self.cluster.after(SYNC_MS, lambda: self.synced(node))
+        """Begin an fsync, unless one runs: then another follows if it is still needed."""
+        if not self.storage.syncing_lsn:
+            lsn = self.storage.begin_sync()
+            self.cluster.after(self.cluster.sync_ms, lambda: self.synced(node, lsn))
 
-    def synced(self, node: Node) -> None:
+    def synced(self, node: Node, lsn: int) -> None:
         if self.node is node:
-            node.persisted(self.storage.sync())
+            self.storage.end_sync()
+            node.persisted(lsn)
+            if node.sync_wanted > node.durable_lsn:
+                self.sync(node)
+            self.turn()
+
+    def finish_snapshot(self, node: Node) -> None:
+        if self.node is node:
+            node.snapshots.finished(self.storage.finish_snapshot())
             self.turn()
 
     def turn(self) -> None:
@@ -230,27 +292,32 @@ class SimNode:
         outbox = node.take_outbox()
         if outbox.records:
             self.storage.append(outbox.records)
+        self.cluster.check(self)
         for peer, message in outbox.messages:
             self.dispatch(peer, message)
         for session, output in outbox.released:
             session.send(output)
         for name, question in outbox.asks:
-            self.ask(name, question)
+            self.cluster.network.ask(self, name, question)
         for stream in outbox.hang_ups:
             if stream in self.inbound:
-                self.cluster.close(self.inbound[stream])
+                self.cluster.network.break_(self.inbound[stream], self)
         if outbox.must_sync:
             self.sync(node)
+        if outbox.finish_snapshot:
+            self.cluster.after(self.cluster.sync_ms, lambda: self.finish_snapshot(node))
         if outbox.has_more:
             self.cluster.after(0, self.turn)
         if node.leader_name != self.following:
             self.follow(node.leader_name)
 
+    # -- streams ------------------------------------------------------------------------------------------------
+
     def follow(self, leader: str) -> None:
         self.following = leader
-        for connection in list(self.streams.values()):
-            self.cluster.close(connection)
-        self.streams = {}
+        streams, self.streams = self.streams, {}
+        for connection in streams.values():
+            self.cluster.network.break_(connection, self)
         if leader and leader != self.name:
             for kind in ("follow", "forward"):
                 self.connect(kind, leader)
@@ -261,70 +328,43 @@ class SimNode:
         if node is None or self.following != leader or kind in self.streams:
             return
         target = cluster.nodes[leader]
-        if not cluster.can_talk(self, target):
+        if not cluster.network.can_talk(self, target):
             cluster.after(RECONNECT_MS, lambda: self.node is node and self.connect(kind, leader))
             return
-        cluster.n_connections += 1
-        connection = Connection(cluster.n_connections, kind, self, target)
+        connection = cluster.network.open(kind, self, target)
         self.streams[kind] = connection
         target.inbound[connection.inbound_name] = connection
         if kind == "follow":
-            node.follow_connected(leader, cluster.now_ms)
+            node.follow_connected(leader, self.now_ms)
         else:
-            node.forward_connected(leader, cluster.now_ms)
+            node.forward_connected(leader, self.now_ms)
         cluster.after(0, self.turn)
 
     def disconnected(self, connection: Connection) -> None:
-        """One of this node's streams has ended."""
-        node = self.node
-        now_ms = self.cluster.now_ms
+        """This node has noticed that one of its streams has ended."""
+        node = self.up()
         if connection.source is self:
-            if self.streams.get(connection.kind) is connection:
-                del self.streams[connection.kind]
-                leader = connection.target.name
-                if node is not None:
-                    if connection.kind == "follow":
-                        node.disconnected(leader, now_ms)
-                    else:
-                        node.forward_disconnected(leader, now_ms)
-                    self.cluster.after(
-                        RECONNECT_MS, lambda: self.node is node and self.connect(connection.kind, leader)
-                    )
-        elif self.inbound.pop(connection.inbound_name, None) is not None and node is not None:
-            node.disconnected(connection.inbound_name, now_ms)
+            if self.streams.get(connection.kind) is not connection:
+                return
+            del self.streams[connection.kind]
+            leader = connection.target.name
+            if connection.kind == "follow":
+                node.disconnected(leader, self.now_ms)
+            else:
+                node.forward_disconnected(leader, self.now_ms)
+            self.cluster.after(RECONNECT_MS, lambda: self.node is node and self.connect(connection.kind, leader))
+        elif self.inbound.pop(connection.inbound_name, None) is not None:
+            node.disconnected(connection.inbound_name, self.now_ms)
         self.turn()
 
     def dispatch(self, peer: str, message: Message) -> None:
         if peer in self.inbound:
-            self.cluster.carry(self.inbound[peer], self, message)
+            self.cluster.network.carry(self.inbound[peer], self, message)
             return
         kind = "forward" if isinstance(message, (Forward, Cancel)) else "follow"
         connection = self.streams.get(kind)
         if connection is not None and connection.target.name == peer:
-            self.cluster.carry(connection, self, message)
-
-    def ask(self, name: str, question: Message) -> None:
-        """One question on a stream of its own, and perhaps its answer."""
-        cluster, target, node = self.cluster, self.cluster.nodes[name], self.node
-        if not cluster.can_talk(self, target):
-            return
-
-        def arrive() -> None:
-            if cluster.can_talk(self, target):
-                target.up().set_clock(cluster.now_ms)
-                try:
-                    answer = target.up().roles.answer(decode(encode(question)))
-                except ClusterError:
-                    return
-                target.turn()
-                cluster.after(cluster.delay(self, target), lambda: back(decode(encode(answer))))
-
-        def back(answer: Message) -> None:
-            if self.node is node and node is not None:
-                node.receive(name, answer, cluster.now_ms)
-                self.turn()
-
-        cluster.after(cluster.delay(self, target), arrive)
+            self.cluster.network.carry(connection, self, message)
 
 
 class SimCluster:
@@ -342,21 +382,18 @@ class SimCluster:
         self.seed = seed
         self.random = random.Random(seed)
         self.fsync = fsync
-        self.loss = loss
-        self.max_delay_ms = max_delay_ms
         self.backlog_entries = backlog_entries
         self.snapshot_bytes = snapshot_bytes
         self.configure = configure
+        self.tick_ms = 20
+        self.sync_ms = 3  # how long an fsync takes
         self.now_ms = START_MS
         self.events: list[tuple[int, int, Callable[[], Any]]] = []
         self.n_events = 0
-        self.n_connections = 0
-        self.is_cut: set[str] = set()
-        # what the checkers know
-        self.crcs: dict[tuple[int, int], int] = {}  # position → CRC of the entry that every node must have there
-        self.digests: dict[tuple[int, int], str] = {}
-        self.leaders: dict[int, str] = {}  # epoch → the one node that led it
-        self.checked: dict[str, int] = {}
+        self.network = Network(self, loss, max_delay_ms)
+        self.ledger = Ledger(self)
+        self.recent: deque[str] = deque(maxlen=N_RECENT)
+        self.tally: dict[str, int] = {}  # what has happened, by name
         names = ["leader", *(regions or REGIONS)]
         self.peers = [Peer(name, "us-east-1" if name == "leader" else name, i) for i, name in enumerate(names)]
         self.nodes = {name: SimNode(self, name) for name in names}
@@ -379,60 +416,33 @@ class SimCluster:
     def leader(self) -> SimNode:
         """The running node that leads the highest epoch."""
         leading = [each for each in self.nodes.values() if each.node is not None and each.node.is_leader]
-        assert leading, f"nobody leads (seed {self.seed})"
+        if not leading:
+            self.broken("nobody leads")
         return max(leading, key=lambda each: each.up().roles.epoch)
 
-    # -- the network --------------------------------------------------------------------------------------------
+    # -- faults -------------------------------------------------------------------------------------------------
 
-    def can_talk(self, one: SimNode, other: SimNode) -> bool:
-        return one.is_up and other.is_up and one.name not in self.is_cut and other.name not in self.is_cut
-
-    def delay(self, one: SimNode, other: SimNode) -> int:
-        return self.random.randint(1, self.max_delay_ms)
-
-    def carry(self, connection: Connection, sender: SimNode, message: Message) -> None:
-        """Take a message to the other end: late, perhaps twice, perhaps never, perhaps behind a later one."""
-        receiver = connection.target if sender is connection.source else connection.source
-        data = encode(message)
-        copies = 1
-        if self.loss and not isinstance(message, (Forward, Forwarded)):
-            if self.random.random() < self.loss:
-                copies = 0
-            elif self.random.random() < self.loss / 2:
-                copies = 2
-
-        def arrive() -> None:
-            node = receiver.node
-            if not connection.is_open or node is None or not self.can_talk(sender, receiver):
-                return
-            peer = connection.inbound_name if receiver is connection.target else connection.target.name
-            node.receive(peer, decode(data), self.now_ms)
-            receiver.turn()
-
-        for _ in range(copies):
-            self.after(self.delay(sender, receiver), arrive)
-
-    def close(self, connection: Connection) -> None:
-        if connection.is_open:
-            connection.is_open = False
-            self.after(1, lambda: connection.source.disconnected(connection))
-            self.after(1, lambda: connection.target.disconnected(connection))
-
-    def cut(self, name: str) -> None:
-        """Separate a node from all others; its streams break, as TCP finds out."""
-        self.is_cut.add(name)
-        each = self.nodes[name]
-        for connection in [*each.streams.values(), *each.inbound.values()]:
-            self.close(connection)
+    def cut(self, name: str, silently: bool = False) -> None:
+        """Separate a node from all others."""
+        for other in self.nodes:
+            if other != name:
+                self.network.cut(name, other, silently)
 
     def heal(self, name: str) -> None:
-        self.is_cut.discard(name)
+        for other in self.nodes:
+            self.network.heal(name, other)
+
+    def restart(self, name: str) -> None:
+        self.nodes[name].start()
 
     # -- time ---------------------------------------------------------------------------------------------------
 
     def after(self, ms: int, action: Callable[[], Any]) -> None:
+        self.at(self.now_ms + ms, action)
+
+    def at(self, at_ms: int, action: Callable[[], Any]) -> None:
         self.n_events += 1
-        heappush(self.events, (self.now_ms + ms, self.n_events, action))
+        heappush(self.events, (at_ms, self.n_events, action))
 
     def step(self) -> None:
         """Let the next thing happen."""
@@ -456,12 +466,18 @@ class SimCluster:
                     for name, each in self.nodes.items()
                     if each.is_up
                 }
-                self.broken(f"the cluster does not settle: {heads}")
+                waiting = {
+                    name: [session.waiting for session in each.up().sessions.values() if session.waiting]
+                    for name, each in self.nodes.items()
+                    if each.is_up
+                }
+                self.broken(f"the cluster does not settle: {heads}; sessions that wait: {waiting}")
             self.run_for(100)
-        self.check_level()
+        for node in self.connected():
+            self.ledger.check_digest(node)
 
     def is_level(self) -> bool:
-        up = [each.up() for each in self.nodes.values() if each.is_up and each.name not in self.is_cut]
+        up = self.connected()
         leading = [node for node in up if node.is_leader]
         if len(leading) != 1:
             return False
@@ -470,42 +486,36 @@ class SimCluster:
             session.waiting for node in up for session in node.sessions.values()
         )
 
-    def restart(self, name: str) -> None:
-        self.nodes[name].start()
+    def connected(self) -> list[CheckedNode]:
+        """The nodes that are up and not cut off from all others."""
+        return [
+            each.up()
+            for each in self.nodes.values()
+            if each.is_up
+            and any(
+                frozenset((each.name, other)) not in self.network.cuts for other in self.nodes if other != each.name
+            )
+        ]
 
-    # -- checkers -----------------------------------------------------------------------------------------------
+    # -- telling ------------------------------------------------------------------------------------------------
+
+    def note(self, what: str, name: str = "") -> None:
+        """Remember something notable for the text of a failure, and count it."""
+        self.recent.append(f"{self.now_ms - START_MS:6d} ms  {what}")
+        if name:
+            self.tally[name] = self.tally.get(name, 0) + 1
 
     def broken(self, what: str) -> None:
-        raise Broken(f"{what} (seed {self.seed}, at {self.now_ms - START_MS} ms)")
+        recent = "\n".join(self.recent)
+        raise Broken(f"{what} (seed {self.seed}, at {self.now_ms - START_MS} ms)\n{recent}")
 
-    def check(self, node: CheckedNode) -> None:
-        """One total order, one leader per epoch, equal position means equal digest; called with every turn."""
-        name = node.settings.name
-        if node.is_leader:
-            epoch = node.roles.epoch
-            if self.leaders.setdefault(epoch, name) != name:
-                self.broken(f"{name} and {self.leaders[epoch]} both lead epoch {epoch}")
-        head = node.log.head
-        if self.checked.get(name) == head.lsn or not head.lsn:
-            return
-        self.checked[name] = head.lsn
-        at = (head.epoch, head.lsn)
-        crc = node.log.head_crc
-        if self.crcs.setdefault(at, crc) != crc:
-            self.broken(f"{name} has another entry at {head} than others")
-        if head.lsn % 5 == 0:
-            self.check_digest(node)
-
-    def check_digest(self, node: Node) -> None:
-        head = node.log.head
-        digest = node.digest()
-        if self.digests.setdefault((head.epoch, head.lsn), digest) != digest:
-            self.broken(f"{node.settings.name} has another state at {head} than others")
-
-    def check_level(self) -> None:
-        for each in self.nodes.values():
-            if each.is_up and each.name not in self.is_cut:
-                self.check_digest(each.up())
+    def check(self, machine: SimNode) -> None:
+        """Called with every turn, when its entries are on disk and nothing else of it is out yet."""
+        node = machine.up()
+        unread = node.events.take_unread()
+        for event in unread:
+            self.note(f"{machine.name}: {event.name}: {event.text}", event.name)
+        self.ledger.check(machine)
 
 
 def _argv(command: str | list[bytes]) -> list[bytes]:

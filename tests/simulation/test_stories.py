@@ -197,3 +197,30 @@ def test_a_key_past_its_deadline_is_hidden_everywhere_and_then_removed_everywher
     cluster.settle()
     for each in cluster.nodes.values():
         assert b"k" not in each.up().engine.keyspace.values
+
+
+def test_a_transaction_without_a_leader_is_refused_and_the_connection_goes_on() -> None:
+    """It used to wait for ever (seed 1 of the random programs)."""
+    cluster = SimCluster(seed=18)
+    cluster.settle()
+    cluster["leader"].crash()
+    cluster.run_for(1_000)
+    paulo = cluster["sa-east-1"]
+    client = paulo.client()
+    paulo.send(client, "MULTI", "INCR k", "EXEC", "PING")
+    cluster.run_for(100)
+    assert [getattr(reply, "text", reply) for reply in client.replies[:2]] == ["OK", "QUEUED"]
+    assert isinstance(client.replies[2], CommandError) and client.replies[2].code == "NOLEADER"
+    assert len(client.replies) == 4
+
+
+def test_a_long_pipeline_without_a_leader_is_refused_command_by_command() -> None:
+    """It used to nest one level deeper for every forwarded run."""
+    cluster = SimCluster(seed=19)
+    cluster.settle()
+    cluster["leader"].crash()
+    cluster.run_for(1_000)
+    paulo = cluster["sa-east-1"]
+    client = paulo.client()
+    paulo.send(client, *(["PING", "INCR k"] * 2_000))
+    assert len(client.replies) == 4_000

@@ -80,10 +80,8 @@ class Forwarding:
         self, session: Session, kind: str, commands: list[list[bytes]], watches: list[Watch], n: int, blocks: bool
     ) -> None:
         node = self.node
+        assert node.can_forward
         session.waiting = n
-        if not node.can_forward:
-            node.answer(session, [NOLEADER] * n)
-            return
         session.sequence += 1
         message = Forward(
             node.settings.name,

@@ -15,6 +15,7 @@ from upstash_global.engine.table import (
     Family,
 )
 from upstash_global.errors import CommandError, error
+from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.session import Session, Watch
 from upstash_global.node.transactions import run_transaction
 from upstash_global.reply import OK, PENDING, Reply
@@ -46,6 +47,8 @@ def exec_(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     if failed:
         raise CommandError("EXECABORT", "Transaction discarded because of previous errors.")
     if not node.is_leader and any(_needs_leader(queued) for queued in queue):
+        if not node.can_forward:
+            return NOLEADER
         node.forwarding.start_exec(session, queue, watches)
         return PENDING
     if node.read_refusal is not None and queue:

@@ -1,0 +1,385 @@
+"""Clients of a simulated cluster: what each does is random, what each must see is not.
+
+A client has one connection at a time, sends a batch, waits for all its answers, thinks, and goes on; when the connection
+is cut it comes back once the node is up. Whatever a client writes and wants followed carries a mark (see ledger).
+"""
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from tests.differential.families import FAMILIES, MIXTURE, lines_of
+from tests.differential.grammar import Maker, parse
+from tests.simulation.ledger import ACKED, REFUSED, UNKNOWN
+from upstash_global.errors import CommandError
+from upstash_global.replication.position import START, Position
+from upstash_global.reply import NULL_ARRAY, Push, Reply
+
+if TYPE_CHECKING:
+    from tests.simulation.simcluster import SimCluster, SimNode, SimSession
+
+THINK_MS = 120
+PATIENCE_MS = 12_000  # virtual time in which every batch is answered or its connection cut
+REGISTERS = 3
+
+SYNTAXES = [parse(line) for table in [*FAMILIES.values(), MIXTURE] for line in lines_of(table)]
+SHORT_LIVED = ["SET k0 v PX %d", "PEXPIRE k1 %d", "PEXPIRE k2 %d", "PEXPIRE k3 %d", "SET x0 v PX %d", "GETEX k0 PX %d"]
+
+
+def outcome(reply: Reply) -> str:
+    """What the answer to a write says about it."""
+    if isinstance(reply, CommandError):
+        return UNKNOWN if reply.code == "UNKNOWN" else REFUSED
+    return REFUSED if reply is NULL_ARRAY else ACKED
+
+
+class Client:
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random) -> None:
+        self.cluster = cluster
+        self.home = home
+        self.random = random
+        self.session: SimSession | None = None
+        self.n_expected = 0  # answers under way
+        self.n_seen = 0  # of the session's replies
+        self.sent_ms = 0
+        self.is_over = False
+        cluster.after(random.randint(1, THINK_MS), self.act)
+
+    # -- what a kind of client fills in
+
+    def batch(self) -> list[list[bytes]]:
+        """The commands to send next."""
+        raise NotImplementedError
+
+    def answered(self, replies: list[Reply]) -> None:
+        """Every command of the batch was answered."""
+
+    def cut_off(self) -> None:
+        """The connection was cut while answers were outstanding."""
+
+    def connected(self) -> None:
+        """There is a new connection."""
+
+    # -- the rounds
+
+    def act(self) -> None:
+        if self.is_over or self.n_expected:
+            return
+        if not self.home.is_up:
+            self.think()
+            return
+        if self.session is None:
+            self.session = self.home.client()
+            self.n_seen = 0
+            self.session.heard = self.heard
+            self.connected()
+        commands = self.batch()
+        if not commands:
+            self.think()
+            return
+        self.n_expected = len(commands)
+        self.sent_ms = self.cluster.now_ms
+        self.home.send(self.session, *commands)
+
+    def think(self) -> None:
+        self.cluster.after(self.random.randint(1, THINK_MS), self.act)
+
+    def heard(self) -> None:
+        session = self.session
+        assert session is not None
+        replies = [reply for reply in session.replies[self.n_seen :] if type(reply) is not Push]
+        if session.is_cut:
+            self.session = None
+            if self.n_expected:
+                self.n_expected = 0
+                self.cut_off()
+            self.think()
+        elif self.n_expected and len(replies) >= self.n_expected:
+            if len(replies) > self.n_expected:
+                self.cluster.broken(f"a client at {self.home.name} got an answer too many: {replies}")
+            self.n_expected = 0
+            self.n_seen = len(session.replies)
+            self.answered(replies)
+            self.think()
+
+    def check_patience(self) -> None:
+        if self.n_expected and self.cluster.now_ms - self.sent_ms > PATIENCE_MS:
+            waited_ms = self.cluster.now_ms - self.sent_ms
+            self.cluster.broken(f"{type(self).__name__} at {self.home.name} has waited for {waited_ms} ms")
+
+
+class Anything(Client):
+    """Random commands of all families, alone and in pipelines, now and then in a transaction."""
+
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random, flushes: bool) -> None:
+        super().__init__(cluster, home, random)
+        self.maker = Maker(random)
+        self.flushes = flushes
+
+    def batch(self) -> list[list[bytes]]:
+        commands = [self.command() for _ in range(self.random.choice([1, 1, 1, 2, 5]))]
+        if self.random.random() < 0.2:
+            commands = [[b"MULTI"], *commands, [b"EXEC"]]
+            if self.random.random() < 0.5:
+                commands.insert(0, [b"WATCH", b"k0", b"k1"])
+        return commands
+
+    def command(self) -> list[bytes]:
+        random = self.random
+        luck = random.random()
+        if luck < 0.08:
+            return (random.choice(SHORT_LIVED) % random.randint(20, 800)).encode().split()
+        if self.flushes and luck < 0.1:
+            return [b"FLUSHALL"]
+        return self.maker.line(random.choice(SYNTAXES))
+
+
+class Counting(Client):
+    """INCR on its home's counter: each is applied at most once, and if it was acked, once."""
+
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random) -> None:
+        super().__init__(cluster, home, random)
+        self.key = b"counter:" + home.name.encode()
+        self.n_sent = 0  # of this batch
+        self.n_acked = 0
+        self.n_unknown = 0
+
+    def batch(self) -> list[list[bytes]]:
+        self.n_sent = self.random.choice([1, 1, 3])
+        return [[b"INCR", self.key]] * self.n_sent
+
+    def answered(self, replies: list[Reply]) -> None:
+        for reply in replies:
+            self.n_acked += outcome(reply) == ACKED
+            self.n_unknown += outcome(reply) == UNKNOWN
+
+    def cut_off(self) -> None:
+        self.n_unknown += self.n_sent
+
+    def check(self, final: int, may_lose: bool) -> None:
+        told = f"{self.key!r} is {final}; {self.n_acked} INCRs were acked, {self.n_unknown} ended unknown"
+        if final > self.n_acked + self.n_unknown or final < self.n_acked and not may_lose:
+            self.cluster.broken(told)
+
+
+class Appending(Client):
+    """A marked element and a count in one transaction; the two are never seen apart, and nobody's update is overwritten."""
+
+    KEYS = [b"list:a", b"count:a"]
+
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random) -> None:
+        super().__init__(cluster, home, random)
+        self.mark = b""
+        self.count: Reply = None
+        self.is_watching = False
+        self.is_reading = False
+
+    def connected(self) -> None:
+        self.is_watching = False
+
+    def batch(self) -> list[list[bytes]]:
+        elements, count = self.KEYS
+        self.is_reading = not self.is_watching and self.random.random() < 0.4
+        if self.is_reading:
+            return [[b"MULTI"], [b"LLEN", elements], [b"GET", count], [b"EXEC"]]
+        if self.is_watching:
+            self.mark = self.cluster.ledger.mark()
+            number = b"%d" % (int(self.count or b"0") + 1)  # type: ignore[arg-type]
+            return [[b"MULTI"], [b"SET", count, number], [b"RPUSH", elements, self.mark], [b"EXEC"]]
+        return [[b"WATCH", count], [b"GET", count]]
+
+    def answered(self, replies: list[Reply]) -> None:
+        last = replies[-1]
+        if self.is_reading:
+            if isinstance(last, list) and last[0] != int(last[1] or b"0"):
+                self.cluster.broken(f"a client at {self.home.name} saw half a transaction: {last}")
+        elif self.is_watching:
+            self.cluster.ledger.answered(self.mark, outcome(last))
+            if last is NULL_ARRAY:
+                self.cluster.note("", "exec-aborted")
+            self.is_watching = False
+        else:
+            self.is_watching = not isinstance(last, CommandError)
+            self.count = last
+
+    def cut_off(self) -> None:
+        if self.is_watching and not self.is_reading:
+            self.cluster.ledger.answered(self.mark, UNKNOWN)
+
+
+class Sighting:
+    """A session has written or read a marked value of a register."""
+
+    def __init__(self, register: int, mark: bytes | None, is_write: bool, n_back: int, text: str) -> None:
+        self.register = register
+        self.mark = mark  # None: there was no value
+        self.is_write = is_write
+        self.n_back = n_back  # how often the node had rewound or loaded a snapshot
+        self.text = text
+
+
+class Reading(Client):
+    """Writes and reads registers that all share: it sees its own writes, and nothing older than what it has seen.
+
+    One that travels goes from node to node and takes its position along, as a sync token; then nothing excuses an old read.
+    """
+
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random, travels: bool) -> None:
+        super().__init__(cluster, home, random)
+        self.travels = travels
+        self.token: Position = START
+        self.sightings: list[list[Sighting]] = [[]]  # by session; one that travels has a single one
+        self.sent: list[tuple[int, bytes]] = []  # (register, mark or empty for a read) of each command
+
+    def connected(self) -> None:
+        if self.travels:
+            assert self.session is not None
+            self.session.position = self.token
+        else:
+            self.sightings.append([])
+
+    def batch(self) -> list[list[bytes]]:
+        random = self.random
+        self.sent = []
+        for _ in range(random.choice([1, 1, 2, 4])):
+            mark = self.cluster.ledger.mark() if random.random() < 0.3 else b""
+            self.sent.append((random.randrange(REGISTERS), mark))
+        return [[b"SET", b"reg:%d" % n, mark] if mark else [b"GET", b"reg:%d" % n] for n, mark in self.sent]
+
+    def answered(self, replies: list[Reply]) -> None:
+        node = self.home.up()
+        n_back = node.events.counts.get("rewound", 0) + node.metrics.n_full_resyncs
+        where = f"at {self.home.name}, {node.log.head}, sent at {self.sent_ms}, answered at {self.cluster.now_ms}"
+        for (register, mark), reply in zip(self.sent, replies, strict=True):
+            if mark:
+                self.cluster.ledger.answered(mark, outcome(reply))
+            if not isinstance(reply, CommandError):
+                seen = mark or reply
+                assert seen is None or isinstance(seen, bytes)
+                self.sightings[-1].append(Sighting(register, seen, bool(mark), n_back, f"{seen!r} {where}"))
+        if self.travels:
+            self._travel()
+
+    def _travel(self) -> None:
+        """Take the token of what was just answered and go on elsewhere, as a REST client might."""
+        session = self.session
+        assert session is not None
+        history = self.home.up().log.history
+        if not (self.token.epoch == session.served.epoch and self.token.lsn > session.served.lsn):
+            self.token = session.served
+        if session.position != START and session.position.lsn > self.token.lsn and history.epoch == session.position.epoch:
+            self.token = session.position
+        if self.random.random() < 0.5:
+            self.session = None
+            self.home.hang_up(session)
+            self.home = self.random.choice(list(self.cluster.nodes.values()))
+        else:
+            session.position = self.token
+
+    def cut_off(self) -> None:
+        for _, mark in self.sent:
+            if mark:
+                self.cluster.ledger.answered(mark, UNKNOWN)
+
+    def check(self) -> None:
+        """Afterwards, when it is known which of the writes have come to stay."""
+        for session in self.sightings:
+            for register in range(REGISTERS):
+                self._check_register([sighting for sighting in session if sighting.register == register])
+
+    def _check_register(self, sightings: list[Sighting]) -> None:
+        newest: Sighting | None = None
+        newest_lsn = 0
+        for sighting in sightings:
+            lsn = self._lsn(sighting.mark)
+            if lsn is None:
+                continue  # read or written on a history that has ended
+            if newest is not None and lsn < newest_lsn and (self.travels or sighting.n_back == newest.n_back):
+                self.cluster.broken(f"a session saw {newest.text}, and then {sighting.text}")
+            if lsn >= newest_lsn:
+                newest, newest_lsn = sighting, lsn
+
+    def _lsn(self, mark: bytes | None) -> int | None:
+        if mark is None:
+            return 0
+        history = self.cluster.leader.up().log.history
+        return next((each.lsn for each in self.cluster.ledger.marks[mark] if history.contains(each)), None)
+
+
+class Publishing(Client):
+    """Says marked things on one channel."""
+
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random) -> None:
+        super().__init__(cluster, home, random)
+        self.mark = b""
+
+    def batch(self) -> list[list[bytes]]:
+        self.mark = self.cluster.ledger.mark()
+        return [[b"PUBLISH", b"news", self.mark]]
+
+    def answered(self, replies: list[Reply]) -> None:
+        self.cluster.ledger.answered(self.mark, outcome(replies[0]))
+
+    def cut_off(self) -> None:
+        self.cluster.ledger.answered(self.mark, UNKNOWN)
+
+
+class Listening(Client):
+    """Hears the channel at its node: nothing twice, and in the order of the log."""
+
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random) -> None:
+        super().__init__(cluster, home, random)
+        self.ears: list[SimSession] = []
+
+    def batch(self) -> list[list[bytes]]:
+        assert self.session is not None
+        if self.session not in self.ears:
+            self.ears.append(self.session)
+            self.home.send(self.session, [b"SUBSCRIBE", b"news"])
+        return []
+
+    def check(self) -> None:
+        history = self.cluster.leader.up().log.history
+        for session in self.ears:
+            heard = [push.items[2] for push in session.replies if type(push) is Push and push.items[0] == b"message"]
+            lsns = []
+            for mark in heard:
+                positions = self.cluster.ledger.marks[mark]
+                if heard.count(mark) > len(positions):
+                    self.cluster.broken(f"{self.home.name} delivered {mark!r} {heard.count(mark)} times")
+                lsns.extend(each.lsn for each in positions if len(positions) == 1 and history.contains(each))
+            if lsns != sorted(lsns):
+                self.cluster.broken(f"{self.home.name} delivered out of order: {heard}")
+
+
+class Waiting(Client):
+    """WAIT behind a write: as many nodes as it answers have the write."""
+
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random) -> None:
+        super().__init__(cluster, home, random)
+        self.mark = b""
+        self.n_starts = 0
+
+    def batch(self) -> list[list[bytes]]:
+        self.mark = self.cluster.ledger.mark()
+        self.n_starts = sum(each.n_starts for each in self.cluster.nodes.values())
+        n, timeout_ms = self.random.randint(0, 3), self.random.choice([1, 300, 1_000])
+        return [[b"SET", b"waited", self.mark], [b"WAIT", b"%d" % n, b"%d" % timeout_ms]]
+
+    def answered(self, replies: list[Reply]) -> None:
+        self.cluster.ledger.answered(self.mark, outcome(replies[0]))
+        n_replicas = replies[1]
+        if isinstance(n_replicas, int) and outcome(replies[0]) == ACKED and all(
+            each.is_up for each in self.cluster.nodes.values()
+        ):
+            positions = self.cluster.ledger.marks[self.mark]
+            having = [
+                each.name
+                for each in self.cluster.nodes.values()
+                if any(each.up().log.contains(position) for position in positions)
+            ]
+            is_quiet = self.n_starts == sum(each.n_starts for each in self.cluster.nodes.values())
+            if is_quiet and len(self.cluster.ledger.reigns) == 1 and n_replicas > len(having) - 1:
+                self.cluster.broken(f"WAIT at {self.home.name} answered {n_replicas}, {having} have the write")
+
+    def cut_off(self) -> None:
+        self.cluster.ledger.answered(self.mark, UNKNOWN)
