@@ -20,7 +20,7 @@ from upstash_global.engine.dump import digest
 from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.sweep import expired_keys
-from upstash_global.engine.table import TABLE
+from upstash_global.engine.table import NO_AUTH, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
 from upstash_global.node.dispatch import FORWARD, dispatch
@@ -33,7 +33,7 @@ from upstash_global.node.pubsub import PubSub
 from upstash_global.node.roles import Roles
 from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.settings import Settings
-from upstash_global.node.slowlog import SlowLog
+from upstash_global.node.slowlog import SlowLog, heaviest
 from upstash_global.node.snapshots import Snapshots
 from upstash_global.node.transactions import run_transaction
 from upstash_global.node.users import DEFAULT, Users
@@ -124,6 +124,7 @@ class Node:
         self.dropped: list[Session] = []  # to be cut off
         self.durable_lsn = 0
         self.must_be_durable = 0  # the entry that opened the present epoch
+        self.sync_is_slow = False  # everysec: one takes more than 2 s, and answers wait for it
         self.sync_wanted = 0  # highest LSN for which a sync was asked
         self.engine.context.receivers = self.pubsub.count
 
@@ -155,19 +156,28 @@ class Node:
         """Run what a client sent, in order; what has to wait is kept."""
         self.set_clock(now_ms)
         session.active_ms = self.local_ms
-        if session.waiting or session.input:
+        if session.waiting or session.input or session.is_full:
             session.input.extend(commands)
         else:
             self.run(session, commands)
 
     def run(self, session: Session, commands: list[list[bytes]]) -> None:
-        """Run commands until one has to wait; the rest stays in the session's input."""
+        """Run commands until one has to wait or the client has to read first; the rest stays in the session's input."""
         n = len(commands)
         i = 0
+        first = 0  # of the calls of one command that began at `started_us`
+        started_us = self.clock_us()
         while i < n:
             if session.closing or session.killed:
                 break
-            reply = dispatch(self, session, commands[i])
+            if session.is_full:
+                session.input.extendleft(reversed(commands[i:]))
+                break
+            argv = commands[i]
+            if i > first and (i - first == self.slowlog.stretch or argv[0] != commands[first][0]):
+                started_us = self.note_duration(session, session.row, commands[first:i], started_us)
+                first = i
+            reply = dispatch(self, session, argv)
             i += 1
             if reply is FORWARD and not self.can_forward:
                 reply = NOLEADER
@@ -185,11 +195,23 @@ class Node:
             session.reply(reply)
             if self.woken:
                 self.wake()
+        self.note_duration(session, session.row, commands[first:i], started_us)
         session.n_commands += i
         self.metrics.n_commands += i
         session.served = self.log.head
         if not session.is_dirty:
             self.mark_dirty(session)
+
+    def note_duration(self, session: Session, row: Row | None, calls: list[list[bytes]], started_us: int) -> int:
+        """Count the time since `started_us` for these calls of one command; what time it is now."""
+        now_us = self.clock_us()
+        took_us = now_us - started_us
+        if row is not None:
+            row.microseconds += took_us
+            if 0 <= self.slowlog.threshold_us <= took_us and not row.flags & (SKIP_SLOWLOG | NO_AUTH) and calls:
+                self.metrics.n_slow += 1
+                self.slowlog.note(self.now_ms, took_us, heaviest(calls), session.address, session.name)
+        return now_us
 
     def answer(self, session: Session, replies: list[Reply]) -> None:
         """Give a waiting session its answers, and run what it sent meanwhile."""
@@ -197,6 +219,16 @@ class Node:
         for reply in replies:
             session.reply(reply)
         self.mark_dirty(session)
+        self._run_input(session)
+
+    def drained(self, session: Session, now_ms: int) -> None:
+        """The client has read what was written to it: run what it sent meanwhile."""
+        self.set_clock(now_ms)
+        session.is_full = False
+        if not session.waiting:
+            self._run_input(session)
+
+    def _run_input(self, session: Session) -> None:
         if session.input and not session.killed:
             commands = list(session.input)
             session.input.clear()
@@ -461,7 +493,7 @@ class Node:
         if self.records:
             self.records = []
         head_lsn = self.log.head.lsn
-        always = self.settings.fsync == "always"
+        always = self.settings.fsync == "always" or self.sync_is_slow
         required = 0
         if self.is_leader:
             required = head_lsn if always else self.must_be_durable

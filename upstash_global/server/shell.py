@@ -18,6 +18,7 @@ from upstash_global.server.links import Links
 
 TICK_S: Final = 0.02
 SYNC_EVERY_S: Final = 1.0
+SLOW_SYNC_S: Final = 2.0  # an fsync that takes longer makes writes wait for it
 ASK_TIMEOUT_S: Final = 3.0
 
 log = logging.getLogger("upstash_global")
@@ -34,6 +35,7 @@ class Shell:
         self.addresses: dict[str, str] = {}  # node name → gRPC address that this node dials
         self.is_scheduled = False
         self.is_syncing = False
+        self.sync_began = 0.0
         self.disk = ThreadPoolExecutor(1, "fsync")
         self.tasks: set[asyncio.Task[None]] = set()
         self.following = ""  # whom the links follow and forward to
@@ -96,10 +98,12 @@ class Shell:
         """fsync the log in the disk thread; a second call while one runs does nothing (the tick asks again)."""
         if not self.is_syncing:
             self.is_syncing = True
+            self.sync_began = self.loop.time()
             self.loop.run_in_executor(self.disk, self.storage.sync).add_done_callback(self._synced)
 
     def _synced(self, future: "asyncio.Future[int]") -> None:
         self.is_syncing = False
+        self.node.sync_is_slow = False
         if future.cancelled():
             return
         failure = future.exception()
@@ -127,6 +131,8 @@ class Shell:
         next_second = self.loop.time() + SYNC_EVERY_S
         while True:
             await asyncio.sleep(TICK_S)
+            if self.is_syncing and self.loop.time() - self.sync_began > SLOW_SYNC_S:
+                self.node.sync_is_slow = self.node.settings.fsync == "everysec"
             self.node.tick(self.clock.now_ms())
             if self.loop.time() >= next_second:
                 next_second = self.loop.time() + SYNC_EVERY_S
