@@ -75,6 +75,7 @@ def settings_of(config: Config, name: str) -> Settings:
     settings.sync_wait_ms = config.consistency.sync_wait_ms
     settings.forward_timeout_ms = config.consistency.forward_timeout_ms
     settings.max_staleness_ms = config.consistency.max_staleness_ms
+    settings.entry_bytes = config.limits.entry_bytes
     settings.version = __version__
     return settings
 
@@ -116,14 +117,7 @@ class RunningNode:
         secret = None if config.credentials.insecure else config.credentials.cluster
         self.links = Links(name, secret, self.shell.on_message, self._on_connected, self._on_closed, self._answer)
         self.shell.links = self.links
-        limits = config.limits
-        self.resp = RespListener(
-            self.shell,
-            limits.max_clients,
-            limits.max_clients_per_address,
-            limits.output_buffer_bytes,
-            limits.authenticate_ms / 1000,
-        )
+        self.resp = RespListener(self.shell, config.limits)
         self.rest = RestListener(self.shell, config)
         self.admin = AdminListener(self.shell, config)
         self.is_ready = False
@@ -141,6 +135,7 @@ class RunningNode:
         node.set_clock(self.clock.now_ms())
         node.roles.start(statuses)
         self.ticks = asyncio.create_task(self.shell.run_ticks())
+        self.ticks.add_done_callback(self._ticks_ended)
         self.shell.schedule()
         await self.resp.listen(self.me.resp.host, self.me.resp.port)
         await self.rest.listen(self.me.rest.host, self.me.rest.port)
@@ -174,6 +169,12 @@ class RunningNode:
         self.shell.schedule()
         return answer
 
+    def _ticks_ended(self, ticks: "asyncio.Task[None]") -> None:
+        if not ticks.cancelled():
+            log.error("the node's sense of time is gone", exc_info=ticks.exception())
+            self.shell.failed = True
+            self.shell.stopping.set()
+
     def ask_to_stop(self) -> None:
         """The first signal stops gracefully, a second one at once."""
         if self.shell.stopping.is_set():
@@ -199,7 +200,7 @@ class RunningNode:
             code = 1
         await self.give_up()
         log.info("%s stopped at %s", self.me.name, node.log.head)
-        return code if node.write_refusal is None else 1
+        return 1 if self.shell.failed or node.write_refusal is not None else code
 
     async def give_up(self) -> None:
         """Close whatever is open."""

@@ -40,6 +40,7 @@ class Shell:
         self.tasks: set[asyncio.Task[None]] = set()
         self.following = ""  # whom the links follow and forward to
         self.stopping = asyncio.Event()
+        self.failed = False  # by a bug of ours; the process ends with 1
         self.hurry = asyncio.Event()  # a second signal: no more waiting
 
     # -- the turn -----------------------------------------------------------------------------------------------
@@ -51,7 +52,16 @@ class Shell:
             self.loop.call_soon(self.turn)
 
     def turn(self) -> None:
+        """Carry out what the node wants. A failure here is a bug of ours: the node ends rather than diverge."""
         self.is_scheduled = False
+        try:
+            self._turn()
+        except Exception:
+            log.exception("the turn failed")
+            self.failed = True
+            self.stopping.set()
+
+    def _turn(self) -> None:
         outbox = self.node.take_outbox()
         if outbox.records:
             try:
