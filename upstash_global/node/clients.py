@@ -4,12 +4,14 @@ They stand here, not beside the sockets, because they are on the hot path and co
 shell's: something with `send(output)` for RESP, `respond`, `stream` and `cut` for HTTP.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from upstash_global.node.session import Session
 from upstash_global.protocol.resp import encode
 from upstash_global.protocol.rest import Call, event
 from upstash_global.reply import Push, Reply
+
+MAX_HELD_BYTES: Final = 1 << 20  # of answers that have not reached the connection; beyond it nothing is run
 
 
 class RespSession(Session):
@@ -19,18 +21,25 @@ class RespSession(Session):
         super().__init__(session_id, None, address, created_ms)
         self.connection = connection
         self.out = bytearray()
+        self.held_bytes = 0  # in the gate
+        self.is_paused = False  # the connection does not read and wants to hear of every turn
 
     def write(self, reply: Reply) -> None:
         encode(self.out, reply, self.protocol)
+        if len(self.out) + self.held_bytes > MAX_HELD_BYTES:
+            self.is_full = True
 
     def take_output(self) -> Any:
         out = self.out
-        if not out and not self.closing:
+        if not out and not self.closing and not self.is_paused:
             return None
         self.out = bytearray()
+        self.held_bytes += len(out)
         return out
 
     def send(self, output: Any) -> None:
+        if output is not None:
+            self.held_bytes -= len(output)
         self.connection.send(output)
 
 

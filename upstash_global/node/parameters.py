@@ -151,7 +151,7 @@ def memory_size(text: str) -> int | None:
 def _act(node: "Node", name: str, value: str) -> None:
     """What a changed parameter does here."""
     if name == "slowlog-log-slower-than":
-        node.slowlog.threshold_us = int(value)
+        node.slowlog.set_threshold(int(value))
     elif name == "slowlog-max-len":
         node.slowlog.max_entries = int(value)
         node.slowlog.trim()

@@ -51,7 +51,9 @@ class Session:
         self.reply_mode = REPLY_ON
         self.input: deque[list[bytes]] = deque()  # read, not yet run
         self.waiting = 0  # answers outstanding; nothing runs meanwhile
+        self.is_full = False  # so much is to be read by the client that nothing runs until it has; set by a shell
         self.queue: list[list[bytes]] | None = None  # MULTI: the commands so far
+        self.queue_bytes = 0  # about what they take
         self.queue_failed = False  # a queued command was refused: EXEC aborts
         self.watches: dict[bytes, Watch] = {}
         self.channels: dict[bytes, None] = {}

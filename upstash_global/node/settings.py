@@ -33,6 +33,7 @@ class Settings:
         self.forward_timeout_ms = 5_000
         self.max_staleness_ms = 60_000  # 0: serve however stale
         self.switchover_ms = 10_000
+        self.entry_bytes = 64 << 20  # of the arguments of one unit; a longer one is refused
         self.snapshot_bytes = 64 << 20  # log bytes after which a new snapshot is begun
         self.version = ""
 

@@ -65,9 +65,15 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
 
 def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Reply:
     row.calls += 1
+    started_us = node.clock_us()
     if row.session_handler is None:
-        return node.engine.execute(row, argv)
-    try:
-        return row.session_handler(node, session, argv)
-    except CommandError as failure:
-        return failure
+        reply = node.engine.execute(row, argv)
+    else:
+        try:
+            reply = row.session_handler(node, session, argv)
+        except CommandError as failure:
+            reply = failure
+    node.note_duration(session, row, [argv], started_us)
+    if type(reply) is CommandError:
+        row.failed_calls += 1
+    return reply

@@ -1,13 +1,15 @@
 """RESP on TCP: an asyncio protocol around protocol.resp and the node.
 
 Bytes become commands, commands go to the node, and what its gate releases is written in one piece per turn. A client that
-sends faster than it is answered, or reads slower than it is written to, is no longer read from.
+sends faster than it is answered, or reads slower than it is written to, is no longer read from, and what it has sent
+waits: what one client can make a node hold is bounded by `limits.query_buffer_bytes` and `limits.output_buffer_bytes`.
 """
 
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from upstash_global.node.clients import RespSession
+from upstash_global.config import Limits
+from upstash_global.node.clients import MAX_HELD_BYTES, RespSession
 from upstash_global.protocol.resp import Parser
 
 if TYPE_CHECKING:
@@ -20,10 +22,14 @@ class RespConnection(asyncio.Protocol):
     def __init__(self, shell: "Shell", listener: "RespListener") -> None:
         self.shell = shell
         self.listener = listener
-        self.parser = Parser()
+        limits = listener.limits
+        self.parser = Parser(
+            limits.resp_bulk_bytes, limits.resp_arguments, limits.inline_bytes, limits.query_buffer_bytes
+        )
         self.transport: asyncio.Transport | None = None
         self.session: RespSession | None = None
-        self.is_reading = True
+        self.ending: str | None = None  # nothing more is read; what is still to be said before closing
+        self.waiting_bytes = 0  # read since the session last had nothing left to run
         self.login_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,10 +46,12 @@ class RespConnection(asyncio.Protocol):
         local = transport.get_extra_info("sockname")
         self.session.local_address = f"{local[0]}:{local[1]}" if local else ""
         node.open(self.session)
-        transport.set_write_buffer_limits(high=1 << 20)
+        transport.set_write_buffer_limits(high=MAX_HELD_BYTES)
         if self.session.user is None:
             self.parser.authenticated = False
-            self.login_timer = self.shell.loop.call_later(self.listener.login_timeout_s, self._login_timeout)
+            self.login_timer = self.shell.loop.call_later(
+                self.listener.limits.authenticate_ms / 1000, self._login_timeout
+            )
         else:
             self.parser.authenticated = True
 
@@ -58,13 +66,42 @@ class RespConnection(asyncio.Protocol):
             self.shell.node.handle(session, commands, self.shell.clock.now_ms())
             if not parser.authenticated and session.user is not None:
                 self._logged_in(session)
-            if len(session.input) > MAX_WAITING_COMMANDS:
-                self._pause()
+            if not session.input:
+                self.waiting_bytes = 0
+            else:
+                self.waiting_bytes += len(data)
+                if (
+                    len(session.input) > MAX_WAITING_COMMANDS
+                    or self.waiting_bytes > self.listener.limits.query_buffer_bytes
+                ):
+                    self._pause()
         if parser.error is not None:
-            if not parser.cross_protocol:
-                session.refuse_protocol(str(parser.error))
-            session.closing = True
-            self.shell.node.mark_dirty(session)
+            self._end(session, "" if parser.cross_protocol else str(parser.error))
+        self.shell.schedule()
+
+    def eof_received(self) -> bool:
+        """The client will send no more, and may still read; whoever waits for something to happen is let go."""
+        session = self.session
+        if session is None or session.closing or session.id in self.shell.node.parking.by_session:
+            return False
+        self._end(session, "")
+        self.shell.schedule()
+        return True
+
+    def _end(self, session: RespSession, refusal: str) -> None:
+        """Read nothing more; close once everything is answered, and the refusal behind it."""
+        self._pause()
+        self.ending = refusal
+        self._end_if_answered(session)
+
+    def _end_if_answered(self, session: RespSession) -> None:
+        if self.ending is None or session.waiting or session.input:
+            return
+        if self.ending:
+            session.refuse_protocol(self.ending)
+        self.ending = None
+        session.closing = True
+        self.shell.node.mark_dirty(session)
         self.shell.schedule()
 
     def _logged_in(self, session: RespSession) -> None:
@@ -85,24 +122,38 @@ class RespConnection(asyncio.Protocol):
             transport.abort() if output is None else transport.close()
             return
         if output:
-            self.shell.node.metrics.bytes_out += len(output)
-            transport.write(output)
-            if transport.get_write_buffer_size() > self.listener.max_output_bytes:
+            if transport.get_write_buffer_size() > self.listener.limits.output_buffer_bytes:  # pushes, unread
                 self.shell.node.events.note(
                     self.shell.node.now_ms, "slow-client", f"{session.address} reads too slowly", "warning"
                 )
                 transport.abort()
                 return
+            self.shell.node.metrics.bytes_out += len(output)
+            transport.write(output)
         if session.closing and not session.waiting:
             transport.close()
-        elif not self.is_reading and len(session.input) <= MAX_WAITING_COMMANDS // 2:
-            self._resume()
+        elif transport.get_write_buffer_size() <= MAX_HELD_BYTES:
+            self._go_on(session)
 
     def pause_writing(self) -> None:
+        """The client does not read: nothing is run for it, and nothing read from it, until it does."""
+        if self.session is not None:
+            self.session.is_full = True
         self._pause()
 
     def resume_writing(self) -> None:
-        self._resume()
+        if self.session is not None:
+            self._go_on(self.session)
+
+    def _go_on(self, session: RespSession) -> None:
+        """There is room for answers again: run what waited for it, and read on once nothing waits."""
+        if session.is_full:
+            self.shell.node.drained(session, self.shell.clock.now_ms())
+            self.shell.schedule()
+        if self.ending is not None:
+            self._end_if_answered(session)
+        elif not session.input and not session.is_full:
+            self._resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.login_timer is not None:
@@ -114,14 +165,16 @@ class RespConnection(asyncio.Protocol):
         self.transport = None
 
     def _pause(self) -> None:
-        if self.is_reading and self.transport is not None:
-            self.is_reading = False
+        if self.session is not None and self.transport is not None and not self.session.is_paused:
+            self.session.is_paused = True
             self.transport.pause_reading()
 
     def _resume(self) -> None:
-        if not self.is_reading and self.transport is not None and not self.transport.is_closing():
-            self.is_reading = True
-            self.transport.resume_reading()
+        session, transport = self.session, self.transport
+        if session is not None and session.is_paused and transport is not None and not transport.is_closing():
+            session.is_paused = False
+            self.waiting_bytes = 0
+            transport.resume_reading()
 
     def _login_timeout(self) -> None:
         if self.transport is not None and self.session is not None and self.session.user is None:
@@ -131,14 +184,9 @@ class RespConnection(asyncio.Protocol):
 class RespListener:
     """The listening socket and what bounds its connections."""
 
-    def __init__(
-        self, shell: "Shell", max_clients: int, max_per_address: int, max_output_bytes: int, login_timeout_s: float
-    ) -> None:
+    def __init__(self, shell: "Shell", limits: Limits) -> None:
         self.shell = shell
-        self.max_clients = max_clients
-        self.max_per_address = max_per_address
-        self.max_output_bytes = max_output_bytes
-        self.login_timeout_s = login_timeout_s
+        self.limits = limits
         self.connections: dict[RespConnection, str] = {}
         self.per_address: dict[str, int] = {}
         self.server: asyncio.Server | None = None
@@ -153,7 +201,7 @@ class RespListener:
 
     def admit(self, connection: RespConnection, host: str) -> bool:
         n = self.per_address.get(host, 0)
-        if len(self.connections) >= self.max_clients or n >= self.max_per_address:
+        if len(self.connections) >= self.limits.max_clients or n >= self.limits.max_clients_per_address:
             self.shell.node.metrics.n_rejected_connections += 1
             return False
         self.connections[connection] = host
