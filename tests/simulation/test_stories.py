@@ -224,3 +224,23 @@ def test_a_long_pipeline_without_a_leader_is_refused_command_by_command() -> Non
     client = paulo.client()
     paulo.send(client, *(["PING", "INCR k"] * 2_000))
     assert len(client.replies) == 4_000
+
+
+def test_a_sync_that_ends_after_a_rewind_says_nothing_about_the_entries_that_came_instead() -> None:
+    """The node used to take them for durable (seeds 14, 15 and 23 of the random programs)."""
+    cluster = SimCluster(seed=20)
+    cluster.settle()
+    old = cluster["leader"]
+    cluster.cut("leader")
+    for _ in range(20):
+        old.run("INCR k")
+    late_lsn = old.storage.head_lsn
+    old.synced(old.up(), late_lsn)
+    cluster["us-west-2"].up().roles.promote(True)
+    cluster["us-west-2"].turn()
+    cluster.run_for(2_000)
+    cluster.heal("leader")
+    cluster.settle()
+    assert old.storage.durable_lsn < late_lsn
+    old.up().persisted(late_lsn)
+    assert old.up().durable_lsn == old.storage.durable_lsn

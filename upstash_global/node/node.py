@@ -538,7 +538,11 @@ class Node:
         return outbox
 
     def persisted(self, lsn: int) -> None:
-        """Everything up to `lsn` is on disk; call `take_outbox` afterwards."""
+        """A sync up to `lsn` has ended; call `take_outbox` afterwards.
+
+        What it covered may be gone by now: after a rewind other entries stand at its LSNs.
+        """
+        lsn = min(lsn, self.storage.durable_lsn)
         if lsn > self.durable_lsn:
             self.durable_lsn = lsn
             self.roles.durable(lsn)
