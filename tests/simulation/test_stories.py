@@ -1,6 +1,6 @@
 """Named stories of a simulated cluster: each says what happened to it and what must be true afterwards."""
 
-from tests.simulation.simcluster import SimCluster, WorstCase
+from tests.simulation.simcluster import SimCluster, SimNode, WorstCase
 from upstash_global.errors import CommandError
 from upstash_global.reply import NULL_ARRAY, OK, Push
 
@@ -244,3 +244,45 @@ def test_a_sync_that_ends_after_a_rewind_says_nothing_about_the_entries_that_cam
     assert old.storage.durable_lsn < late_lsn
     old.up().persisted(late_lsn)
     assert old.up().durable_lsn == old.storage.durable_lsn
+
+
+def crash_with_a_lost_tail(cluster: SimCluster) -> SimNode:
+    """The leader loses ten acked entries that only one of its replicas has."""
+    leader = cluster["leader"]
+    cluster.settle()
+    cluster.run_for(1_100)
+    for name in ("us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1"):
+        cluster.cut(name)
+    for n in range(1, 11):
+        assert leader.run("INCR counter") == n
+    cluster.run_for(80)
+    leader.crash(WorstCase())
+    assert leader.storage.n_lost == 10
+    return leader
+
+
+def test_a_restarted_leader_asks_again_when_the_answer_is_lost() -> None:
+    """It used to wait for ever, and nobody led (seeds 2 and 22 of the random programs)."""
+    cluster = SimCluster(seed=21)
+    leader = crash_with_a_lost_tail(cluster)
+    cluster.restart("leader")
+    cluster.network.cut("leader", "sa-east-1")  # the question is under way
+    cluster.run_for(200)
+    assert not leader.up().is_leader
+    cluster.network.heal("leader", "sa-east-1")
+    cluster.run_for(1_500)
+    assert leader.run("GET counter") == b"10"
+
+
+def test_a_restarted_leader_leads_without_what_a_peer_out_of_reach_has() -> None:
+    cluster = SimCluster(seed=22)
+    leader = crash_with_a_lost_tail(cluster)
+    cluster.restart("leader")
+    cluster.cut("sa-east-1")
+    cluster.run_for(4_000)
+    assert leader.run("SET k v") is OK
+    for name in cluster.nodes:
+        cluster.heal(name)
+    cluster.settle()
+    assert cluster["sa-east-1"].run("GET counter") is None
+    assert cluster["sa-east-1"].up().metrics.n_divergent_entries == 10

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 ANNOUNCE_MS: Final = 1_000  # how often a leader tells those who do not follow it, and a lost replica asks around
 FETCH_BYTES: Final = 4 << 20
+FETCH_AGAIN_MS: Final = 500  # an answer that has not come by then is asked for again
+FETCH_PATIENCE_MS: Final = 3_000
 HANDOVER_MARGIN_MS: Final = 1_000  # added to a handover's expiry before the old leader goes on
 
 
@@ -72,7 +74,9 @@ class Roles:
             FollowerLimits(silence_ms=settings.silence_ms, ack_ms=settings.heartbeat_ms),
         )
         self.handover: Switchover | None = None
-        self.fetching = False  # a restarted leader takes back entries that a peer has and it lost
+        self.fetching_from = ""  # a restarted leader takes back entries that this peer has and it lost
+        self.fetch_asked_ms = 0
+        self.fetch_until_ms = 0  # without progress until then it leads with what it has
         self.announced_ms = 0
         self.led_ms = 0
 
@@ -127,21 +131,44 @@ class Roles:
         if not ahead:
             return False
         best = max(ahead, key=lambda peer: int(peer["position"]["lsn"]))
-        self.fetching = True
-        self.node.asks.append((str(best["node"]), FetchRequest(head.lsn + 1, 0, FETCH_BYTES)))
+        self.fetching_from = str(best["node"])
+        self._fetch_more()
         return True
+
+    def _fetch_more(self) -> None:
+        node = self.node
+        self.fetch_until_ms = node.local_ms + FETCH_PATIENCE_MS
+        self._ask_to_fetch()
+
+    def _ask_to_fetch(self) -> None:
+        node = self.node
+        self.fetch_asked_ms = node.local_ms
+        node.asks.append((self.fetching_from, FetchRequest(node.log.head.lsn + 1, 0, FETCH_BYTES)))
 
     def _fetched(self, peer: str, reply: FetchReply) -> None:
         node = self.node
-        if not self.fetching:
+        if peer != self.fetching_from:
             return
         n = self._replay(reply.records)
         node.events.note(node.now_ms, "fetched", f"{n} entries taken back from {peer}")
         if n:
-            node.asks.append((peer, FetchRequest(node.log.head.lsn + 1, 0, FETCH_BYTES)))
-        else:
-            self.fetching = False
-            self.lead(epoch_parts(self.epoch)[0])
+            self._fetch_more()
+        elif reply.head.lsn <= node.log.head.lsn:
+            self._end_fetch()
+
+    def _tick_fetch(self) -> None:
+        """Ask again when no answer comes, and in the end lead without it: the peer is out of reach."""
+        node = self.node
+        if node.local_ms >= self.fetch_until_ms:
+            text = f"{self.fetching_from} does not answer; entries that it has may be put aside"
+            node.events.note(node.now_ms, "fetch-failed", text, "warning")
+            self._end_fetch()
+        elif node.local_ms - self.fetch_asked_ms >= FETCH_AGAIN_MS:
+            self._ask_to_fetch()
+
+    def _end_fetch(self) -> None:
+        self.fetching_from = ""
+        self.lead(epoch_parts(self.epoch)[0])
 
     def _replay(self, records: bytes) -> int:
         """Take over entries that were asked for; how many were new."""
@@ -188,6 +215,7 @@ class Roles:
             leader == self.leader_name
         )  # in a new reign: the links to it stay, and so does what was asked through them
         self.leader_name = leader
+        self.fetching_from = ""
         self.follower.epoch_seen = max(self.follower.epoch_seen, self.epoch)
         if not is_same:
             self.forward_is_open = False
@@ -451,6 +479,9 @@ class Roles:
             self._tick_handover()
             if node.local_ms - self.announced_ms >= ANNOUNCE_MS:
                 self._announce()
+            return
+        if self.fetching_from:
+            self._tick_fetch()
             return
         if self.leader_name:
             self._send_all(self.leader_name, self.follower.tick(node.local_ms))
