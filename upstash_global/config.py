@@ -269,8 +269,6 @@ class Limits:
     inline_bytes: int = setting(size(1), 64 << 10)
     query_buffer_bytes: int = setting(size(1), 64 << 20)
     output_buffer_bytes: int = setting(size(1), 64 << 20)
-    reply_bytes: int = setting(size(1), 512 << 20)
-    value_bytes: int = setting(size(1), 512 << 20)
     entry_bytes: int = setting(size(1), 64 << 20)
     http_body_bytes: int = setting(size(1), 16 << 20)
     http_header_bytes: int = setting(size(1), 32 << 10)
@@ -280,10 +278,6 @@ class Limits:
     http_body_bytes_per_s: int = setting(size(0), 1 << 10)
     http_idle_ms: int = setting(integer(1), 60_000)
     pipeline_commands: int = setting(integer(1), 10_000)
-    json_depth: int = setting(integer(1), 32)
-    script_ms: int = setting(integer(1), 5_000)
-    script_bytes: int = setting(size(1), 64 << 20)
-    pattern_bytes: int = setting(size(1), 1 << 10)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ FORWARD: Final = Special("FORWARD")
 
 NOAUTH: Final = CommandError("NOAUTH", "Authentication required.")
 
+QUEUED_BYTES: Final = 64  # about what a queued command takes beside its arguments
+
 # What runs at once although a transaction is being queued.
 _NEVER_QUEUED: Final = frozenset(["EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"])
 # What a RESP2 connection may do while it is subscribed.
@@ -45,6 +47,11 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         node.metrics.note_refusal(refused)
         return refused
     if session.queue is not None and row.name not in _NEVER_QUEUED:
+        session.queue_bytes += size_of(argv) + QUEUED_BYTES
+        if session.queue_bytes > node.settings.entry_bytes:
+            session.queue_failed = True
+            session.queue.clear()
+            return too_large(node)
         session.queue.append(argv)
         return QUEUED
     row.calls += 1
@@ -94,14 +101,16 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
             return node.write_refusal
         if node.is_sealed:
             return node.park_until_unsealed(session, argv)
-        return execute_unit(node, session, row, argv)
+        reply = execute_unit(node, session, row, argv)
+        return reply if reply is not PENDING else node.park_blocked(session, row, argv)
     if node.read_refusal is not None and not row.flags & STALE:
         return node.read_refusal
     if session.position is not START and not node.is_leader and not node.covers(session.position):
         return node.park_read(session, argv)
     engine = node.engine
     engine.begin(node.now_ms)
-    return engine.execute(row, argv)
+    reply = engine.execute(row, argv)
+    return reply if reply is not PENDING else node.park_blocked(session, row, argv)
 
 
 def execute_unit(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Reply:
@@ -110,6 +119,8 @@ def execute_unit(node: "Node", session: Session, row: Row, argv: list[bytes]) ->
         answered = remembered(session)
         if answered is not PENDING:
             return answered
+    if size_of(argv) > node.settings.entry_bytes:
+        return too_large(node)
     engine = node.engine
     engine.begin(node.now_ms)
     reply = engine.execute(row, argv)
@@ -117,6 +128,18 @@ def execute_unit(node: "Node", session: Session, row: Row, argv: list[bytes]) ->
     if effects is not None:
         node.commit(session, effects, reply)
     return reply
+
+
+def size_of(argv: list[bytes]) -> int:
+    """Bytes of the arguments."""
+    size = 0
+    for argument in argv:
+        size += len(argument)
+    return size
+
+
+def too_large(node: "Node") -> CommandError:
+    return error(f"max entry size exceeded. Limit: {node.settings.entry_bytes} bytes")
 
 
 def remembered(session: Session) -> Reply:

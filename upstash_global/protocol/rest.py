@@ -23,7 +23,7 @@ from urllib.parse import unquote_to_bytes
 from upstash_global.errors import CommandError, error, wrong_arity
 from upstash_global.floats import format_double
 from upstash_global.protocol.resp import encode
-from upstash_global.reply import NO_REPLY, NULL_ARRAY, Pairs, Push, Reply, Set, Simple, Verbatim
+from upstash_global.reply import NO_REPLY, NULL_ARRAY, Double, Pairs, Push, Reply, Set, Simple, Verbatim
 
 MAX_COMMANDS: Final = 10_000  # of one pipeline
 DOCS: Final = "docs/rest.md"
@@ -107,7 +107,7 @@ def access_token(request: Request) -> str | None:
     return _text(authorization) or None
 
 
-def parse_request(request: Request) -> Call:
+def parse_request(request: Request, max_commands: int = MAX_COMMANDS) -> Call:
     """What `request` asks for. Raises HttpError when it is refused as a whole."""
     token = access_token(request)
     if request.method == b"OPTIONS":
@@ -116,7 +116,7 @@ def parse_request(request: Request) -> Call:
     segments = path.strip(b"/").split(b"/")
     if b"%" in path:
         segments = [unquote_to_bytes(segment) for segment in segments]
-    call = _stream_call(segments) or _command_call(request, segments, query)
+    call = _stream_call(segments) or _command_call(request, segments, query, max_commands)
     call.is_head = request.method == b"HEAD"
     call.token = token
     call.sync_token = request.headers.get(b"upstash-sync-token", b"").decode("latin-1") or None
@@ -135,10 +135,10 @@ def _stream_call(segments: list[bytes]) -> Call | None:
     return Call(Mode(name.decode()), [[name.upper(), *segments[1:]]])
 
 
-def _command_call(request: Request, segments: list[bytes], query: bytes) -> Call:
+def _command_call(request: Request, segments: list[bytes], query: bytes, max_commands: int) -> Call:
     base64 = _is_base64(request.headers)
     if segments == [b"multi-exec"]:
-        rows = _read_rows(request.body)
+        rows = _read_rows(request.body, max_commands)
         for argv in rows:
             refusal = _refusal(argv)
             if refusal is not None:
@@ -146,7 +146,9 @@ def _command_call(request: Request, segments: list[bytes], query: bytes) -> Call
         return Call(Mode.TRANSACTION, list(rows), base64)
     resp2 = _is_resp2(request.headers, base64)
     if segments == [b"pipeline"]:
-        return Call(Mode.PIPELINE, [_refusal(argv) or argv for argv in _read_rows(request.body)], base64, resp2)
+        return Call(
+            Mode.PIPELINE, [_refusal(argv) or argv for argv in _read_rows(request.body, max_commands)], base64, resp2
+        )
     if segments == [b""]:
         argv = _read_command(request.body)
     else:
@@ -244,12 +246,12 @@ def _read_command(body: bytes) -> list[bytes]:
     return [_argument(value) for value in values]
 
 
-def _read_rows(body: bytes) -> list[list[bytes]]:
+def _read_rows(body: bytes, max_commands: int) -> list[list[bytes]]:
     rows = _read_array(body)
     if not rows:
         raise HttpError(400, "ERR empty pipeline request")
-    if len(rows) > MAX_COMMANDS:
-        raise HttpError(413, f"ERR max pipeline size exceeded. Limit: {MAX_COMMANDS} commands, Actual: {len(rows)}")
+    if len(rows) > max_commands:
+        raise HttpError(413, f"ERR max pipeline size exceeded. Limit: {max_commands} commands, Actual: {len(rows)}")
     commands: list[list[bytes]] = []
     for row in rows:
         if not isinstance(row, list):
@@ -380,7 +382,7 @@ def _plain(reply: Reply, base64: bool) -> Reply:
         return _plain(reply.encode("utf-8", "replace"), base64)
     if isinstance(reply, float):
         return _plain(format_double(reply), base64)
-    if isinstance(reply, Verbatim):
+    if isinstance(reply, (Double, Verbatim)):
         return _plain(reply.text, base64)
     if isinstance(reply, dict):
         return [_plain(part, base64) for pair in reply.items() for part in pair]

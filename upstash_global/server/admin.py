@@ -57,9 +57,9 @@ class AdminListener:
         application.router.add_post("/v1/switchover", self._switchover)
         application.router.add_post("/v1/promote", self._promote)
         application.router.add_post("/v1/snapshot", self._snapshot)
-        self.runner = web.AppRunner(application, access_log=None)
+        self.runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self.runner.setup()
-        site = web.TCPSite(self.runner, host, port, shutdown_timeout=1.0)
+        site = web.TCPSite(self.runner, host, port)
         await site.start()
         bound: int = self.runner.addresses[0][1]
         return bound

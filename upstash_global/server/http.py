@@ -1,7 +1,9 @@
 """HTTP/1.1 on httptools (llhttp, strict): framing, limits and time-outs, for the REST listener and the edge.
 
 One request at a time is handed to the handler; what a client pipelines behind it waits. Whatever could be read in two
-ways (a second length, host or authorization, a fold, a bare line end) is refused with 400 and the connection closed.
+ways (a second length, host or authorization, a fold, a bare line end) is refused with 400 and the connection closed, once
+everything before it is answered. What a client may make us hold is bounded: a body beyond STRANGER_BYTES is read only from
+one whom the handler lets in, and a client that does not read its answers is not read from.
 """
 
 import asyncio
@@ -15,6 +17,9 @@ import httptools
 from upstash_global.protocol.rest import HttpError, Request, Response, render_error, too_large
 
 MAX_QUEUED_REQUESTS: Final = 32  # read behind the running one; beyond it the client is not read from
+MAX_QUEUED_BYTES: Final = 1 << 20  # of their bodies, likewise
+STRANGER_BYTES: Final = 64 << 10  # of a body that is read before anybody asks who sends it
+LINGER_S: Final = 2.0  # a refused client may go on sending so long; closing at once could destroy the refusal
 
 Header = tuple[bytes, bytes]
 
@@ -59,7 +64,7 @@ class HttpHandler(Protocol):
 
     def request(self, connection: "HttpConnection", request: Request) -> None: ...
 
-    def headers_for(self, request: Request | None) -> Iterable[Header]: ...
+    def headers_for(self, request: Request) -> Iterable[Header]: ...
 
 
 class HttpConnection(asyncio.Protocol):
@@ -76,9 +81,13 @@ class HttpConnection(asyncio.Protocol):
         self.running: Request | None = None  # handed to the handler, not answered
         self.keep_alive = True  # of the running request
         self.is_streaming = False  # the answer is open-ended
-        self.is_paused = False
+        self.queued_bytes = 0  # of the bodies in the queue
+        self.is_handing_over = False
+        self.is_paused = False  # not read from
+        self.is_full = False  # the client does not read its answers: nothing more is handed over
         self.deadline = loop.time() + limits.header_s  # when the client is given up
-        self.is_broken = False  # refused: nothing more is read
+        self.is_broken = False  # nothing more is read
+        self.refusal: HttpError | None = None  # why; told behind the answers to what came before
         # of the request that is being read
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
@@ -96,6 +105,7 @@ class HttpConnection(asyncio.Protocol):
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         self.address = f"{peer[0]}:{peer[1]}" if peer else ""
         self.local_address = f"{local[0]}:{local[1]}" if local else ""
+        transport.set_write_buffer_limits(high=MAX_QUEUED_BYTES)
         self.handler.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -118,17 +128,21 @@ class HttpConnection(asyncio.Protocol):
             self.refuse(
                 cause if isinstance(cause, HttpError) else HttpError(400, f"ERR malformed HTTP request: {mistake}")
             )
-        if len(self.queue) > MAX_QUEUED_REQUESTS and not self.is_paused and self.transport is not None:
-            self.is_paused = True
-            self.transport.pause_reading()
+        if len(self.queue) > MAX_QUEUED_REQUESTS or self.queued_bytes > MAX_QUEUED_BYTES:
+            self._pause_reading()
 
     def pause_writing(self) -> None:
-        if self.transport is not None and not self.is_paused:
-            self.is_paused = True
-            self.transport.pause_reading()
+        self.is_full = True
+        self._pause_reading()
 
     def resume_writing(self) -> None:
-        self._resume_reading()
+        self.is_full = False
+        self._go_on()
+
+    def _pause_reading(self) -> None:
+        if not self.is_paused and self.transport is not None and not self.transport.is_closing():
+            self.is_paused = True
+            self.transport.pause_reading()
 
     def _resume_reading(self) -> None:
         if self.is_paused and self.transport is not None and not self.transport.is_closing():
@@ -177,10 +191,11 @@ class HttpConnection(asyncio.Protocol):
         if self.parser.get_http_version() == "1.1" and b"host" not in headers:
             raise HttpError(400, "ERR the header host is missing")
         self.deadline = self.loop.time() + self.limits.header_s
+        if coding is not None or int(length or 0) > STRANGER_BYTES or b"expect" in headers:
+            self.handler.begin(self, Request(self.parser.get_method(), self.url, headers))
         if b"expect" in headers:
             if headers[b"expect"].lower() != b"100-continue":
                 raise HttpError(417, "ERR only 100-continue can be expected")
-            self.handler.begin(self, Request(self.parser.get_method(), self.url, headers))
             if self.running is None and not self.queue and self.transport is not None:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -196,19 +211,30 @@ class HttpConnection(asyncio.Protocol):
         parts = self.body
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         request = Request(self.parser.get_method(), self.url, self.headers, body)
-        keep_alive = self.parser.should_keep_alive()
-        if self.running is None and not self.queue:
-            self._hand_over(request, keep_alive)
-        else:
-            self.queue.append((request, keep_alive))
+        self.queue.append((request, self.parser.should_keep_alive()))
+        self.queued_bytes += len(body)
+        self._go_on()
 
-    def _hand_over(self, request: Request, keep_alive: bool) -> None:
-        self.running = request
-        self.keep_alive = keep_alive
-        try:
-            self.handler.request(self, request)
-        except HttpError as refusal:
-            self.respond(render_error(refusal))
+    def _go_on(self) -> None:
+        """Hand over what waits, one request at a time; then tell what could not be read, or read on."""
+        if self.is_handing_over:
+            return  # answered at once: the loop below takes the next one
+        self.is_handing_over = True
+        while self.queue and self.running is None and not self.is_full:
+            request, self.keep_alive = self.queue.popleft()
+            self.queued_bytes -= len(request.body)
+            self.running = request
+            try:
+                self.handler.request(self, request)
+            except HttpError as refusal:
+                self.respond(render_error(refusal))
+        self.is_handing_over = False
+        if self.queue or self.running is not None:
+            return
+        if self.refusal is not None:
+            self._refuse(self.refusal)
+        elif not self.is_full:
+            self._resume_reading()
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -217,45 +243,41 @@ class HttpConnection(asyncio.Protocol):
         transport, request = self.transport, self.running
         if transport is None or request is None:
             return
+        head = self._head(request, response, headers, self.keep_alive)
+        transport.write(head if request.method == b"HEAD" else head + response.body)
+        self.running = None
+        if not self.keep_alive:
+            self.is_broken = True
+            self.refusal = None
+            self.queue.clear()
+            transport.close()
+            return
+        self.deadline = self.loop.time() + self.limits.idle_s
+        self._go_on()
+
+    def _head(self, request: Request, response: Response, headers: Iterable[Header], keep_alive: bool) -> bytes:
         parts = [
             _STATUS_LINES[response.status],
             b"content-type: %s\r\ncontent-length: %d\r\n" % (response.content_type.encode(), len(response.body)),
         ]
-        for name, value in self.handler.headers_for(request):
-            parts.append(b"%s: %s\r\n" % (name, value))
-        for name, value in headers:
+        for name, value in (*self.handler.headers_for(request), *headers):
             parts.append(b"%s: %s\r\n" % (name, value))
         if response.status == 503:
             parts.append(b"retry-after: 1\r\n")
-        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        if request.method != b"HEAD":
-            parts.append(response.body)
-        transport.write(b"".join(parts))
-        self.running = None
-        if not self.keep_alive or self.is_broken:
-            transport.close()
-            return
-        if transport.get_write_buffer_size() > self.limits.output_bytes:
-            transport.abort()
-            return
-        self.deadline = self.loop.time() + self.limits.idle_s
-        if self.queue:
-            request, keep_alive = self.queue.popleft()
-            self._hand_over(request, keep_alive)
-            if not self.queue:
-                self._resume_reading()
+        parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+        return b"".join(parts)
 
     def begin_stream(self, content_type: str, headers: Iterable[Header] = ()) -> None:
         """Answer the running request with a body that goes on until the client or the server closes."""
-        transport = self.transport
-        if transport is None:
+        transport, request = self.transport, self.running
+        if transport is None or request is None:
             return
         self.is_streaming = True
         parts = [
             _STATUS_LINES[200],
             b"content-type: %s\r\ncache-control: no-store\r\ntransfer-encoding: chunked\r\n" % content_type.encode(),
         ]
-        for name, value in (*self.handler.headers_for(self.running), *headers):
+        for name, value in (*self.handler.headers_for(request), *headers):
             parts.append(b"%s: %s\r\n" % (name, value))
         parts.append(b"\r\n")
         transport.write(b"".join(parts))
@@ -273,22 +295,33 @@ class HttpConnection(asyncio.Protocol):
             self.transport.abort()
 
     def refuse(self, refusal: HttpError) -> None:
-        """Answer what could not be read, behind the running request if there is one, and close."""
-        self.is_broken = True
-        self.queue.clear()
-        if self.transport is None:
+        """Read nothing more, answer what came before, then this, and close."""
+        if not self.is_broken:
+            self.is_broken = True
+            self.refusal = refusal
+            self._go_on()
+
+    def _refuse(self, refusal: HttpError) -> None:
+        transport = self.transport
+        self.refusal = None
+        if transport is None or transport.is_closing():
             return
-        if self.running is not None:
-            return  # its answer closes the connection
-        self.running = Request(b"GET", b"/", {})
-        self.keep_alive = False
-        self.respond(render_error(refusal))
+        response = render_error(refusal)
+        asked = Request(b"GET", b"/", self.headers)  # what is known of it
+        transport.write(self._head(asked, response, (), False) + response.body)
+        if transport.can_write_eof():
+            transport.write_eof()
+        self.deadline = self.loop.time() + LINGER_S
+        self._resume_reading()  # and discard
 
     def close_if_late(self, now: float) -> None:
         """End a connection that idles, or sends too slowly; called about once a second."""
-        if self.transport is None or self.is_streaming or self.running is not None or now < self.deadline:
+        transport = self.transport
+        if transport is None or self.is_streaming or self.running is not None or now < self.deadline:
             return
-        if self.is_reading_request:
+        if self.is_reading_request and not self.is_broken:
             self.refuse(HttpError(408, "ERR the request was not sent in time"))
+        elif transport.get_write_buffer_size():
+            transport.abort()  # it does not read: a close that waits for that would not end
         else:
-            self.transport.close()
+            transport.close()

@@ -10,7 +10,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.config import Config
-from upstash_global.errors import CommandError
+from upstash_global.engine.table import lookup
+from upstash_global.errors import CommandError, error
 from upstash_global.node.clients import RestSession
 from upstash_global.node.users import DEFAULT, READ_ONLY
 from upstash_global.protocol.rest import (
@@ -35,6 +36,7 @@ from upstash_global.server.http import Header, HttpConnection, HttpLimits
 if TYPE_CHECKING:
     from upstash_global.server.shell import Shell
 
+MAX_KEY_BYTES: Final = 32 << 10  # as Upstash has it
 KEEPALIVE_S: Final = 15.0  # between comment lines on an open event stream
 UNREACHABLE: Final = Position(
     (1 << 64) - 1, (1 << 64) - 1
@@ -46,6 +48,7 @@ class RestListener:
         self.shell = shell
         limits = config.limits
         self.max_clients = limits.max_clients
+        self.max_commands = limits.pipeline_commands
         self.limits = HttpLimits(
             limits.http_body_bytes,
             limits.http_header_bytes,
@@ -102,13 +105,13 @@ class RestListener:
             connection.state = None
             self.shell.schedule()
 
-    def headers_for(self, request: Request | None) -> Iterable[Header]:
-        return cors_headers(request) if request is not None else ()
+    def headers_for(self, request: Request) -> Iterable[Header]:
+        return cors_headers(request)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
     def begin(self, connection: HttpConnection, request: Request) -> None:
-        """Before a body is invited: whether this client may send one."""
+        """Before a body is invited, or read if it is long: whether this client may send one."""
         self._user(request)
 
     def request(self, connection: HttpConnection, request: Request) -> None:
@@ -120,11 +123,15 @@ class RestListener:
             connection.respond(Response(200, b""))
             return
         session.user = self._user(request)
-        call = parse_request(request)
+        call = parse_request(request, self.max_commands)
+        if len(request.body) + len(request.target) > MAX_KEY_BYTES:
+            _check_keys(call)
         self._set_position(session, call)
         if call.mode is Mode.MONITOR:
             raise HttpError(400, "ERR Command is not available: 'MONITOR'")
         if call.mode in (Mode.SUBSCRIBE, Mode.PSUBSCRIBE):
+            if call.is_head:
+                raise HttpError(400, "ERR HEAD has no body to stream in")
             connection.begin_stream(EVENTS)
         commands = [command for command in call.commands if not isinstance(command, CommandError)]
         if call.mode is Mode.TRANSACTION:
@@ -202,6 +209,23 @@ class RestListener:
         for connection in list(self.connections):
             if connection.transport is not None:
                 connection.transport.close()
+
+
+def _check_keys(call: Call) -> None:
+    """Refuse keys that are too long: the row of a pipeline, any other request as a whole. Raises HttpError."""
+    for index, argv in enumerate(call.commands):
+        if isinstance(argv, CommandError) or sum([len(word) for word in argv]) <= MAX_KEY_BYTES:
+            continue
+        try:
+            keys = lookup(argv).keys.find(argv)
+        except CommandError:
+            continue  # unknown or misspelt: told when it is run
+        longest = max([len(key) for key in keys], default=0)
+        if longest > MAX_KEY_BYTES:
+            refusal = error(f"max key size exceeded. Limit: {MAX_KEY_BYTES} bytes, Actual: {longest} bytes")
+            if call.mode is not Mode.PIPELINE:
+                raise HttpError(400, refusal.text)
+            call.commands[index] = refusal
 
 
 def _transaction(call: Call, replies: list[Reply]) -> Response:

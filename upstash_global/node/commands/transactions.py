@@ -62,6 +62,7 @@ def multi(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     if session.queue is not None:
         raise error("MULTI calls can not be nested")
     session.queue = []
+    session.queue_bytes = 0
     session.queue_failed = False
     return OK
 
