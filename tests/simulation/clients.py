@@ -257,17 +257,22 @@ class Reading(Client):
                 assert seen is None or isinstance(seen, bytes)
                 self.sightings[-1].append(Sighting(register, seen, bool(mark), n_back, f"{seen!r} {where}"))
         if self.travels:
+            if not any(isinstance(reply, CommandError) for reply in replies):
+                self._take_token()
             self._travel()
 
-    def _travel(self) -> None:
-        """Take the token of what was just answered and go on elsewhere, as a REST client might."""
+    def _take_token(self) -> None:
+        """The position that a successful REST response carries."""
         session = self.session
         assert session is not None
-        history = self.home.up().log.history
-        if not (self.token.epoch == session.served.epoch and self.token.lsn > session.served.lsn):
-            self.token = session.served
-        if session.position != START and session.position.lsn > self.token.lsn and history.epoch == session.position.epoch:
-            self.token = session.position
+        self.token, wanted = session.served, session.position
+        if wanted.epoch == self.token.epoch and wanted.lsn > self.token.lsn:
+            self.token = wanted
+
+    def _travel(self) -> None:
+        """Go on elsewhere, as a REST client might."""
+        session = self.session
+        assert session is not None
         if self.random.random() < 0.5:
             self.session = None
             self.home.hang_up(session)
@@ -301,8 +306,9 @@ class Reading(Client):
     def _lsn(self, mark: bytes | None) -> int | None:
         if mark is None:
             return 0
-        history = self.cluster.leader.up().log.history
-        return next((each.lsn for each in self.cluster.ledger.marks[mark] if history.contains(each)), None)
+        positions = self.cluster.ledger.marks[mark]  # several: it was lost and ran again, and either may have been seen
+        is_kept = len(positions) == 1 and self.cluster.leader.up().log.contains(positions[0])
+        return positions[0].lsn if is_kept else None
 
 
 class Publishing(Client):

@@ -189,7 +189,7 @@ class Ledger:
                 cluster.broken(f"write {mark!r} was refused and stands at {positions}")
             if outcome != ACKED or kept:
                 continue
-            if not was_forced and cluster.fsync == "always":
+            if not was_forced and cluster.fsync == "always" and not all(self._was_superseded(each) for each in positions):
                 cluster.broken(f"acked write {mark!r} at {positions} is lost, and nobody was promoted by force")
             if any(each in aside for each in positions):
                 cluster.note(f"acked write {mark!r} was put aside", "acked-put-aside")
@@ -197,6 +197,16 @@ class Ledger:
                 cluster.note(f"acked write {mark!r} was lost in a crash", "acked-lost")
             else:
                 cluster.broken(f"acked write {mark!r} at {positions} is lost, and was put aside nowhere")
+
+    def _was_superseded(self, position: Position) -> bool:
+        """Whether a higher term had been led before the epoch of this entry began: a leader that restarts out of reach."""
+        term = epoch_parts(position.epoch)[0]
+        for epoch in self.leaders:  # in the order in which they began
+            if epoch == position.epoch:
+                return False
+            if epoch_parts(epoch)[0] > term:
+                return True
+        return False
 
     def _set_aside(self) -> set[Position]:
         aside: set[Position] = set()

@@ -73,12 +73,20 @@ class SimDisk(MemoryStorage):
         self.durable_lsn = max(self.durable_lsn, self.syncing_lsn)
         self.syncing_lsn = 0
 
+    def sync(self) -> int:
+        self.syncing_lsn = 0
+        return super().sync()
+
     def set_aside(self, from_lsn: int) -> tuple[int, str]:
-        self.end_sync()  # whoever cuts the log waits for it
+        self.sync()  # as the real disk does before it cuts the log
         return super().set_aside(from_lsn)
 
+    def finish_snapshot(self) -> str:
+        self.sync()  # or a crash might leave a log that ends below the snapshot
+        return super().finish_snapshot()
+
     def reset_log(self, position: Position) -> None:
-        self.end_sync()
+        self.syncing_lsn = 0
         super().reset_log(position)
 
     def crash(self, random: random.Random) -> int:

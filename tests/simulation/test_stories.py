@@ -255,7 +255,7 @@ def crash_with_a_lost_tail(cluster: SimCluster) -> SimNode:
         cluster.cut(name)
     for n in range(1, 11):
         assert leader.run("INCR counter") == n
-    cluster.run_for(80)
+    cluster.run_for(400)
     leader.crash(WorstCase())
     assert leader.storage.n_lost == 10
     return leader
@@ -286,3 +286,25 @@ def test_a_restarted_leader_leads_without_what_a_peer_out_of_reach_has() -> None
     cluster.settle()
     assert cluster["sa-east-1"].run("GET counter") is None
     assert cluster["sa-east-1"].up().metrics.n_divergent_entries == 10
+
+
+def test_an_old_leader_without_a_snapshot_below_the_fork_point_is_synced_in_full() -> None:
+    """Its log files begin above the fork point, so it cannot go back by itself; it used to fail (seed 26)."""
+    cluster = SimCluster(seed=23, backlog_entries=10, snapshot_bytes=2_000)
+    cluster.settle()
+    old = cluster["leader"]
+    cluster.cut("leader")
+    for _ in range(10):
+        for _ in range(20):
+            old.run("INCR counter")
+        cluster.run_for(100)
+    assert old.storage.first_lsn > 2
+    cluster["us-west-2"].up().roles.promote(True)
+    cluster["us-west-2"].turn()
+    assert cluster["us-west-2"].run("SET k after") is OK
+    cluster.heal("leader")
+    cluster.run_for(50)
+    cluster.settle()
+    assert old.run("GET k") == b"after"
+    assert old.run("GET counter") is None
+    assert old.snapshots_loaded == 1

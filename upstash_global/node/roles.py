@@ -247,6 +247,8 @@ class Roles:
             raise error("this node leads already")
         if not self.has_data and not force:
             raise error("this node has no data; add force if it shall lead an empty cluster")
+        if self.follower.broken:
+            raise error("this node waits for a full resync: its disk does not hold what it serves")
         if self.follower.state is FollowerState.STREAMING and not force:
             raise error(f"{self.leader_name} leads and is alive: use a switchover, or add force")
         if not force:

@@ -121,7 +121,10 @@ class Snapshots:
         self.last_lsn = loaded.position.lsn
 
     def rewind(self, fork_lsn: int) -> None:
-        """Put aside what lies above the fork point and go back to it: by an own snapshot and log, else to nothing."""
+        """Put aside what lies above the fork point and go back to it, by an own snapshot and log.
+
+        Without such a snapshot only a full resync helps; what is in memory is served until it is complete.
+        """
         node = self.node
         self.flush_records()
         self._abort()
@@ -130,8 +133,14 @@ class Snapshots:
         node.events.note(
             node.now_ms, "rewound", f"{count} entries above LSN {fork_lsn} were put aside in {name}", "warning"
         )
+        try:
+            recovered = node.storage.recover(fork_lsn)
+        except Corruption:
+            node.durable_lsn = node.storage.durable_lsn
+            node.roles.follower.broken = True
+            return
         node.reset()
-        self.restore(node.storage.recover(fork_lsn))
+        self.restore(recovered)
 
     def flush_records(self) -> None:
         """What this turn has logged goes to the log first."""
