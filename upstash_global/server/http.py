@@ -96,6 +96,8 @@ class HttpConnection(asyncio.Protocol):
         self.body: list[bytes] = []
         self.body_size = 0
         self.is_reading_request = False
+        self.is_reading_head = False
+        self.head_bytes = 0  # of the packets that hold nothing but a part of the head
 
     # -- the transport ------------------------------------------------------------------------------------------
 
@@ -117,8 +119,11 @@ class HttpConnection(asyncio.Protocol):
             return
         if not self.is_reading_request and self.running is None and not self.queue:
             self.deadline = self.loop.time() + self.limits.header_s
+        was_in_head = self.is_reading_head
         try:
             self.parser.feed_data(data)
+            if was_in_head and self.is_reading_head:
+                self._count_head(len(data))
         except HttpError as refusal:
             self.refuse(refusal)
         except httptools.HttpParserUpgrade:
@@ -130,6 +135,12 @@ class HttpConnection(asyncio.Protocol):
             )
         if len(self.queue) > MAX_QUEUED_REQUESTS or self.queued_bytes > MAX_QUEUED_BYTES:
             self._pause_reading()
+
+    def _count_head(self, n_bytes: int) -> None:
+        """A name or value that does not end is kept by the parser and not shown to us."""
+        self.head_bytes += n_bytes
+        if self.head_bytes > self.limits.header_bytes + self.limits.uri_bytes:
+            raise HttpError(431, "ERR the headers are too large")
 
     def pause_writing(self) -> None:
         self.is_full = True
@@ -159,6 +170,8 @@ class HttpConnection(asyncio.Protocol):
         self.body = []
         self.body_size = 0
         self.is_reading_request = True
+        self.is_reading_head = True
+        self.head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -166,6 +179,8 @@ class HttpConnection(asyncio.Protocol):
             raise HttpError(414, "ERR the URI is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.is_reading_head:
+            raise HttpError(400, "ERR trailers are not spoken here")
         name = name.lower()
         self.n_headers += 1
         self.header_bytes += len(name) + len(value)
@@ -178,7 +193,11 @@ class HttpConnection(asyncio.Protocol):
         self.headers[name] = value
 
     def on_headers_complete(self) -> None:
+        self.is_reading_head = False
         headers = self.headers
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1") or b"upgrade" in headers:
+            raise HttpError(400, "ERR only HTTP/1.1 and HTTP/1.0 are spoken here, and no upgrades")
         length = headers.get(b"content-length")
         if length is not None:
             if not length.isdigit():
@@ -188,7 +207,7 @@ class HttpConnection(asyncio.Protocol):
         coding = headers.get(b"transfer-encoding")
         if coding is not None and (coding != b"chunked" or length is not None):
             raise HttpError(400, "ERR Transfer-Encoding is not exactly chunked, or has a Content-Length beside it")
-        if self.parser.get_http_version() == "1.1" and b"host" not in headers:
+        if version == "1.1" and b"host" not in headers:
             raise HttpError(400, "ERR the header host is missing")
         self.deadline = self.loop.time() + self.limits.header_s
         if coding is not None or int(length or 0) > STRANGER_BYTES or b"expect" in headers:

@@ -1,0 +1,366 @@
+"""Bad input: it gets the error or the close that guarantees.md says, and nobody else notices.
+
+Each case runs against a node that another client uses; afterwards that client is still served, and the connection of the
+offender is gone.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.serving import READ_TOKEN, TOKEN, Served, Wire, command, config, wait_for
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def bystander(served: Served) -> Iterator[Wire]:
+    """Another client, which must not notice anything."""
+    with served.wire() as wire:
+        before = served.ask(lambda node: len(node.sessions))
+        yield wire
+        wait_for(lambda: served.ask(lambda node: len(node.sessions)) <= before)
+        assert wire.call("PING") == b"+PONG\r\n"
+
+
+MALFORMED_RESP = {
+    "count is no number": (b"*x\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    "count is huge": (b"*1048577\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    "count has 30 digits": (b"*" + b"9" * 30 + b"\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    "count has a plus": (b"*+1\r\n$4\r\nPING\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    "no bulk": (b"*1\r\nPING\r\n", b"-ERR Protocol error: expected '$', got 'P'\r\n"),
+    "nested array": (b"*1\r\n*1\r\n$4\r\nPING\r\n", b"-ERR Protocol error: expected '$', got '*'\r\n"),
+    "negative length": (b"*1\r\n$-1\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
+    "huge length": (b"*1\r\n$99999999999\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
+    "length just too long": (b"*1\r\n$%d\r\n" % (64 * MIB + 1), b"-ERR Protocol error: invalid bulk length\r\n"),
+    "wrong length": (
+        b"*3\r\n$3\r\nGET\r\n$1\r\nkey\r\n$1\r\n",
+        b"-ERR Protocol error: expected '$', got ' '\r\n",
+    ),
+    "unbalanced quotes": (b'SET k "v\r\n', b"-ERR Protocol error: unbalanced quotes in request\r\n"),
+    "endless inline": (b"x" * (64 * 1024 + 1), b"-ERR Protocol error: too big inline request\r\n"),
+    "endless count": (b"*" + b"1" * (64 * 1024 + 1), b"-ERR Protocol error: too big mbulk count string\r\n"),
+    "request too big in sum": (
+        b"*3\r\n$3\r\nSET\r\n$%d\r\n" % (40 * MIB) + b"k" * (40 * MIB) + b"\r\n$%d\r\n" % (40 * MIB),
+        b"-ERR Protocol error: too big request\r\n",
+    ),
+    "NUL": (b"\0\0\0\0\r\n*x\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED_RESP)
+def test_malformed_resp(served: Served, bystander: Wire, name: str) -> None:
+    sent, answer = MALFORMED_RESP[name]
+    with served.wire() as wire:
+        wire.send(sent)
+        assert wire.read_all().endswith(answer)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\n\r\nSET k v\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"PING\r\nhOsT: x\r\nSET k v\r\n",
+        command("post", "x"),
+    ],
+)
+def test_http_at_the_resp_port_is_closed_without_an_answer(served: Served, bystander: Wire, sent: bytes) -> None:
+    with served.wire() as wire:
+        wire.send(sent)
+        assert b"SET" not in wire.read_all()
+    assert bystander.call("EXISTS", "k") == b":0\r\n"
+
+
+def test_what_came_before_a_mistake_is_done_and_answered(served: Served, bystander: Wire) -> None:
+    with served.wire() as wire:
+        wire.send(command("DEBUG", "SLEEP", "0.01") + command("SET", "k", "v") + b"*x\r\n")
+        answer = b"+OK\r\n+OK\r\n-ERR Protocol error: invalid multibulk length\r\n"
+        assert wire.read_all() == answer
+
+
+def test_a_client_that_closes_its_sending_side_gets_what_it_is_owed(served: Served, bystander: Wire) -> None:
+    with served.wire() as wire:
+        wire.send(b"SET k v\r\nGET k\r\n")
+        wire.socket.shutdown(1)
+        assert wire.read_all() == b"+OK\r\n$1\r\nv\r\n"
+
+
+@pytest.mark.parametrize("cut", range(1, 30, 4))
+def test_a_truncated_command_leaves_nothing(served: Served, bystander: Wire, cut: int) -> None:
+    with served.wire() as wire:
+        wire.send(command("SET", "k", "value")[:cut])
+    assert bystander.call("EXISTS", "k") == b":0\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent, answer",
+    [
+        (b"*11\r\n", b"-ERR Protocol error: unauthenticated multibulk length\r\n"),
+        (b"*2\r\n$4\r\nAUTH\r\n$16385\r\n", b"-ERR Protocol error: unauthenticated bulk length\r\n"),
+        (b"PING " + b"x " * 11 + b"\r\n", b"-ERR Protocol error: unauthenticated multibulk length\r\n"),
+    ],
+)
+def test_limits_of_a_stranger(served: Served, bystander: Wire, sent: bytes, answer: bytes) -> None:
+    with served.wire(login=False) as wire:
+        assert wire.send(sent).read_all() == answer
+
+
+def test_a_stranger_who_does_not_log_in_is_closed(tmp_path: Path) -> None:
+    with Served(tmp_path, config(authenticate_ms=50)) as served, served.wire(login=False) as wire:
+        assert wire.read_all() == b""
+
+
+def test_too_many_clients_are_refused(tmp_path: Path) -> None:
+    with Served(tmp_path, config(max_clients=2)) as served, served.wire(), served.wire():
+        with served.wire(login=False) as third:
+            assert third.read_all() == b"-ERR max number of clients reached\r\n"
+        with served.http(), served.http():
+            wait_for(lambda: served.ask(lambda node: len(node.sessions)) == 4)
+            with served.http() as refused:
+                assert refused.answer().status == 429
+
+
+def test_limits_of_the_configuration_reach_the_resp_port(tmp_path: Path) -> None:
+    limits = config(
+        resp_bulk_bytes=1000, resp_arguments=20, inline_bytes=100, query_buffer_bytes=1500, entry_bytes=1200
+    )
+    with Served(tmp_path, limits) as served:
+        for sent, answer in {
+            b"*2\r\n$3\r\nGET\r\n$1001\r\n": b"-ERR Protocol error: invalid bulk length\r\n",
+            b"*21\r\n": b"-ERR Protocol error: invalid multibulk length\r\n",
+            b"x" * 101: b"-ERR Protocol error: too big inline request\r\n",
+            b"*3\r\n$3\r\nSET\r\n$900\r\n" + b"k" * 900 + b"\r\n$900\r\n": b"-ERR Protocol error: too big request\r\n",
+        }.items():
+            with served.wire() as wire:
+                assert wire.send(sent).read_all() == answer
+        too_large = b"-ERR max entry size exceeded. Limit: 1200 bytes\r\n"
+        with served.wire() as wire:
+            assert wire.call("MSET", "a" * 600, "b" * 600) == too_large
+            assert wire.call("SET", "a" * 600, "b" * 500) == b"+OK\r\n"
+            wire.call("MULTI")
+            assert wire.call("SET", "a", "b" * 700) == b"+QUEUED\r\n"
+            assert wire.call("SET", "a", "b" * 700) == too_large
+            assert wire.call("EXEC").startswith(b"-EXECABORT ")
+            assert wire.call("EXISTS", "a") == b":0\r\n"
+
+
+# -- those who do not read
+
+
+def test_a_client_that_does_not_read_its_answers_is_run_no_further(served: Served, bystander: Wire) -> None:
+    """A gigabyte of answers is asked for; the node computes only what fits its buffers, and the rest when it is read."""
+    bystander.call("SET", "big", b"x" * MIB)
+    with served.wire() as wire:
+        number = int(wire.call("CLIENT", "ID")[1:])
+        wire.send(command("GET", "big") * 1000)
+
+        def has_stopped() -> bool:
+            return served.ask(lambda node: bool(node.sessions[number].input) and node.sessions[number].is_full)
+
+        wait_for(has_stopped)
+        assert bystander.call("PING") == b"+PONG\r\n"
+        assert served.ask(lambda node: len(node.sessions[number].input)) > 900
+        for _ in range(1000):
+            assert wire.read_until(b"\r\n") == b"$%d\r\n" % MIB
+            assert len(wire.read(MIB + 2)) == MIB + 2
+        assert wire.call("PING") == b"+PONG\r\n"
+
+
+def test_a_subscriber_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
+    with Served(tmp_path, config(output_buffer_bytes=4 * MIB)) as served:
+        with served.wire() as subscriber, served.wire() as publisher, served.http() as stream:
+            subscriber.call("SUBSCRIBE", "news")
+            stream.send(
+                b"POST /subscribe/news HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % TOKEN.encode()
+            )
+            stream.read_until(b"news,1\n\n")
+            message = b"x" * MIB
+            wait_for(lambda: publisher.call("PUBLISH", "news", message) == b":0\r\n")
+            assert served.ask(lambda node: node.events.counts.get("slow-client")) == 1
+
+
+# -- HTTP
+
+
+def request(first: bytes = b"POST / HTTP/1.1", *headers: bytes, body: bytes = b"", token: str = TOKEN) -> bytes:
+    lines = [first, b"Host: x", b"Authorization: Bearer " + token.encode(), *headers]
+    return b"\r\n".join([*lines, b"", b""]) + body
+
+
+GET = b"GET /get/k HTTP/1.1"
+MALFORMED_HTTP = {
+    "RESP": command("PING"),
+    "an inline command": b"PING\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "no version": b"GET /get/k\r\n\r\n",
+    "unknown version": b"GET /get/k HTTP/9.9\r\nHost: x\r\n\r\n",
+    "no host": b"GET /get/k HTTP/1.1\r\n\r\n",
+    "two lengths": request(b"POST / HTTP/1.1", b"Content-Length: 2", b"Content-Length: 2", body=b"[]"),
+    "two different lengths": request(b"POST / HTTP/1.1", b"Content-Length: 2", b"Content-Length: 3", body=b"[]"),
+    "a list of lengths": request(b"POST / HTTP/1.1", b"Content-Length: 2, 2", body=b"[]"),
+    "a signed length": request(b"POST / HTTP/1.1", b"Content-Length: +2", body=b"[]"),
+    "a negative length": request(b"POST / HTTP/1.1", b"Content-Length: -2", body=b"[]"),
+    "an underscored length": request(b"POST / HTTP/1.1", b"Content-Length: 0_2", body=b"[]"),
+    "a huge length": request(b"POST / HTTP/1.1", b"Content-Length: " + b"9" * 40),
+    "length and chunks": request(b"POST / HTTP/1.1", b"Content-Length: 2", b"Transfer-Encoding: chunked", body=b"[]"),
+    "gzip and chunks": request(b"POST / HTTP/1.1", b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
+    "chunks twice": request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n"),
+    "unknown coding": request(b"POST / HTTP/1.1", b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"),
+    "a bad chunk length": request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"-1\r\n\r\n"),
+    "trailers": request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"0\r\nX-A: b\r\n\r\n"),
+    "a fold": request(GET, b"X-A: b\r\n c"),
+    "a fold at the token": request(GET, b"X-A:\r\n\tc"),
+    "a bare LF": b"GET /get/k HTTP/1.1\nHost: x\nAuthorization: Bearer %s\n\n" % TOKEN.encode(),
+    "a bare LF in the headers": request(GET, b"X-A: b\nX-B: c"),
+    "a bare CR": request(GET, b"X-A: b\rX-B: c"),
+    "NUL in a header": request(GET, b"X-A: b\0c"),
+    "NUL in the path": request(b"GET /get/\0 HTTP/1.1"),
+    "a space in a name": request(GET, b"X A: b"),
+    "a space before the colon": request(GET, b"Content-Length : 0"),
+    "two hosts": request(GET, b"Host: y"),
+    "two authorizations": request(GET, b"Authorization: Bearer x"),
+    "an upgrade": request(GET, b"Connection: Upgrade", b"Upgrade: websocket"),
+    "h2c": request(GET, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: x"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED_HTTP)
+def test_malformed_http_is_refused_and_closed(served: Served, bystander: Wire, name: str) -> None:
+    with served.http() as wire:
+        wire.send(MALFORMED_HTTP[name])
+        answer = wire.answer()
+        assert answer.status in (400, 413), answer
+        assert json.loads(answer.body).keys() == {"error"}
+        assert answer.headers[b"connection"] == b"close"
+        assert wire.read_all() == b""
+
+
+TOO_LARGE_HTTP = {
+    "the URI": (request(b"GET /get/%s HTTP/1.1" % (b"k" * 17_000)), 414),
+    "a header": (request(GET, b"X-A: " + b"x" * 33_000), 431),
+    "the headers": (request(GET, *[b"X-%d: 1" % i for i in range(101)]), 431),
+    "a header that does not end": (b"GET / HTTP/1.1\r\nX-A: " + b"x" * MIB, 431),
+    "the body": (request(b"POST / HTTP/1.1", b"Content-Length: %d" % (17 * MIB)), 413),
+    "the chunks": (
+        request(
+            b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"ffffff\r\n" + b"x" * 0xFFFFFF + b"\r\n2\r\n.."
+        ),
+        413,
+    ),
+    "a stranger's body": (request(b"POST / HTTP/1.1", b"Content-Length: 70000", token="nobody's"), 401),
+    "a stranger's chunks": (request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", token="nobody's"), 401),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE_HTTP)
+def test_too_much_http_is_refused_and_closed(served: Served, bystander: Wire, name: str) -> None:
+    sent, status = TOO_LARGE_HTTP[name]
+    with served.http() as wire:
+        wire.send(sent)
+        answer = wire.answer()
+        assert answer.status == status
+        assert json.loads(answer.body).keys() == {"error"}
+        assert wire.read_all() == b""
+
+
+def test_a_refusal_arrives_although_the_client_goes_on_sending(served: Served, bystander: Wire) -> None:
+    with served.http() as wire:
+        wire.send(request(b"POST / HTTP/1.1", b"Content-Length: %d" % (17 * MIB), body=b"x" * MIB))
+        assert wire.answer().status == 413
+
+
+BAD_BODIES = {
+    b"": "EOF",
+    b"{": "ERR request body is not valid JSON",
+    b"[" * 100_000: "ERR request body is not valid JSON",
+    b'["set","k",NaN]': "ERR request body is not valid JSON",
+    b'["set","k",-Infinity]': "ERR request body is not valid JSON",
+    b'["get","\\ud800"]': "ERR request body is not valid JSON",
+    b'["get","k"] x': "ERR request body is not valid JSON",
+    b"\xff": "ERR request body is not valid JSON",
+    b"{}": "expected JSON array",
+    b'"get"': "expected JSON array",
+    b"[]": "ERR empty command",
+    b'["get",null]': "ERR null args are not supported",
+    b'["get",["k"]]': 'ERR unsupported arg type: "[": json.Delim',
+    b'["get",{"k":1}]': 'ERR unsupported arg type: "{": json.Delim',
+    b'["get"]': "ERR wrong number of arguments for 'get' command",
+}
+
+
+@pytest.mark.parametrize("body", BAD_BODIES)
+def test_bad_bodies(served: Served, bystander: Wire, body: bytes) -> None:
+    with served.http() as wire:
+        wire.send(request(b"POST / HTTP/1.1", b"Content-Length: %d" % len(body), body=body))
+        answer = wire.answer()
+        assert (answer.status, json.loads(answer.body)) == (400, {"error": BAD_BODIES[body]})
+        wire.send(request(b"GET /ping HTTP/1.1"))  # the connection goes on
+        assert wire.answer().status == 200
+
+
+def test_thousands_of_refused_requests_behind_one_that_waits(served: Served, bystander: Wire) -> None:
+    n = 5000
+    with served.http() as wire:
+        wire.send(request(b"GET /set/k/v HTTP/1.1") + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * n)
+        assert wire.answer().status == 200
+        assert {wire.answer().status for _ in range(n)} == {401}
+
+
+def test_what_came_before_malformed_http_is_answered(served: Served, bystander: Wire) -> None:
+    with served.http() as wire:
+        wire.send(request(b"GET /set/k/v HTTP/1.1") + request(b"GET /get/k HTTP/1.1") + b"\0")
+        assert [wire.answer().body for _ in range(2)] == [b'{"result":"OK"}', b'{"result":"v"}']
+        assert wire.answer().status == 400
+        assert wire.read_all() == b""
+
+
+def test_slow_senders_are_ended(tmp_path: Path) -> None:
+    with Served(tmp_path, config(http_header_ms=1500, http_idle_ms=1500)) as served:
+        with served.http() as silent, served.http() as slow, served.http() as idle, served.http() as stuck:
+            idle.send(request(b"GET /ping HTTP/1.1"))
+            assert idle.answer().status == 200
+            slow.send(b"GET /ping HTT")
+            stuck.send(request(b"POST / HTTP/1.1", b"Content-Length: 10", body=b"["))
+            assert slow.answer().status == 408
+            assert stuck.answer().status == 408
+            assert silent.read_all() == idle.read_all() == b""
+
+
+def test_a_client_that_does_not_read_its_http_answers_is_run_no_further(served: Served, bystander: Wire) -> None:
+    bystander.call("SET", "big", b"x" * MIB)
+    n = 200
+    with served.http() as wire:
+        before = served.ask(lambda node: node.metrics.n_http_requests)
+        wire.send(request(b"GET /get/big HTTP/1.1") * n)
+        wait_for(lambda: served.ask(lambda node: node.metrics.n_http_requests) > before)
+        assert bystander.call("PING") == b"+PONG\r\n"
+        assert served.ask(lambda node: node.metrics.n_http_requests) < before + n / 2
+        for _ in range(n):
+            assert len(wire.answer().body) > MIB
+
+
+def test_keys_over_rest_are_at_most_32_kib(served: Served, bystander: Wire) -> None:
+    long = "k" * 32_769
+    told = "ERR max key size exceeded. Limit: 32768 bytes, Actual: 32769 bytes"
+    with served.http() as wire:
+
+        def post(path: bytes, value: object) -> tuple[int, object]:
+            body = json.dumps(value).encode()
+            wire.send(request(b"POST %s HTTP/1.1" % path, b"Content-Length: %d" % len(body), body=body))
+            answer = wire.answer()
+            return answer.status, json.loads(answer.body)
+
+        assert post(b"/", ["set", long, "v"]) == (400, {"error": told})
+        assert post(b"/", ["set", "k", long]) == (200, {"result": "OK"})
+        assert post(b"/pipeline", [["set", long, "v"], ["ping"]]) == (200, [{"error": told}, {"result": "PONG"}])
+        assert post(b"/multi-exec", [["ping"], ["set", long, "v"]]) == (400, {"error": told})
+
+
+def test_too_long_a_pipeline_is_refused(tmp_path: Path) -> None:
+    with Served(tmp_path, config(pipeline_commands=2)) as served, served.http() as wire:
+        body = b'[["ping"],["ping"],["ping"]]'
+        wire.send(request(b"POST /pipeline HTTP/1.1", b"Content-Length: %d" % len(body), body=body, token=READ_TOKEN))
+        assert wire.answer().status == 413
