@@ -255,7 +255,7 @@ class Reading(Client):
             if not isinstance(reply, CommandError):
                 seen = mark or reply
                 assert seen is None or isinstance(seen, bytes)
-                self.sightings[-1].append(Sighting(register, seen, bool(mark), n_back, f"{seen!r} {where}"))
+                self.sightings[-1].append(Sighting(register, seen, bool(mark), n_back, f"{seen!r} {where}: {self.sent} {replies}"))
         if self.travels:
             if not any(isinstance(reply, CommandError) for reply in replies):
                 self._take_token()

@@ -114,7 +114,7 @@ class Ledger:
                 f"{name} takes LSN {node.durable_lsn} for durable, its disk has {machine.storage.durable_lsn}"
             )
         head = node.log.head
-        if machine.storage.head_lsn != head.lsn:
+        if machine.storage.head_lsn != head.lsn and not node.roles.follower.broken:
             self.cluster.broken(f"{name} is at {head}, its disk at LSN {machine.storage.head_lsn}")
         self._note_durable(machine)
         n_back = node.events.counts.get("rewound", 0) + node.metrics.n_full_resyncs

@@ -405,6 +405,8 @@ class Follower:
     # -- snapshots ----------------------------------------------------------------------------------------------
 
     def _receive_begin(self, message: SnapshotBegin, now_ms: int) -> list[Message]:
+        if self.state is FollowerState.STREAMING and not self.broken:
+            return self._seek(now_ms)  # the answer to an earlier question: what it offers may be here by now
         begun = self.begun
         goes_on = begun is not None and begun.name == message.name and begun.position == message.position
         if not goes_on or message.offset > self.received_bytes:
