@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final
 
-from tests.differential.families import FAMILIES, MIXTURE, command_of, lines_of
+from tests.differential.families import FAMILIES, command_of, lines_of, mixture_of
 from tests.differential.grammar import KEYS, Argv, Maker, parse
 from tests.differential.normalise import questions, same
 from tests.differential.sides import SCANS, EngineSide, Side
@@ -32,7 +32,7 @@ def lines(ours: Side, family: str, seed: int, version: int) -> Iterator[Argv]:
     random = Random(f"{family} {version} {seed}")
     maker, foreign = Maker(random), Maker(random, foreign=True)
     own = [parse(line) for line in lines_of(FAMILIES[family]) if ours.has(command_of(line))]
-    mixture = [parse(line) for line in lines_of(MIXTURE) if ours.has(command_of(line))]
+    mixture = [parse(line) for line in mixture_of(family) if ours.has(command_of(line))]
     content = [line for line in CONTENT if ours.has(command_of(line))]
     mixture_share = 0 if not mixture else 0.4 if family == "keys" else 0.15
     while True:

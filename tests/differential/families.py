@@ -205,6 +205,29 @@ SET key value
 GET key
 """
 
+GEO: Final = """
+GEOADD key (longitude latitude member)...
+GEOADD key (longitude latitude member)...
+GEOADD key {NX|XX|CH} (longitude latitude member)...
+GEODIST key member member [unit]
+GEOHASH key member...
+GEOPOS key member...
+GEORADIUS key longitude latitude length unit {WITHCOORD|WITHDIST|WITHHASH|COUNT positive|COUNT positive ANY|ASC|DESC}
+GEORADIUS key longitude latitude length unit {COUNT positive|COUNT positive ANY|ASC|STORE key|STOREDIST key}
+GEORADIUSBYMEMBER key member length unit {WITHCOORD|WITHDIST|WITHHASH|COUNT positive|ASC|DESC}
+GEORADIUSBYMEMBER key member length unit {COUNT positive|ASC|DESC|STORE key|STOREDIST key}
+GEORADIUSBYMEMBER_RO key member length unit {WITHDIST|COUNT positive|COUNT positive ANY|ASC|DESC|STORE key}
+GEORADIUS_RO key longitude latitude length unit {WITHDIST|COUNT positive|COUNT positive ANY|ASC|DESC|STORE key}
+GEOSEARCH key (FROMMEMBER member|FROMLONLAT longitude latitude) (BYRADIUS length unit|BYBOX length length unit) {WITHCOORD|WITHDIST|WITHHASH|COUNT positive|COUNT positive ANY|ASC|DESC}
+GEOSEARCH key (FROMMEMBER member|FROMLONLAT longitude latitude) (BYRADIUS length unit|BYBOX length length unit) {WITHCOORD|WITHDIST|WITHHASH}
+GEOSEARCH key {FROMMEMBER member|FROMLONLAT longitude latitude|BYRADIUS length unit|BYBOX length length unit|WITHDIST|COUNT positive|ANY|ASC|DESC}
+GEOSEARCHSTORE key key (FROMMEMBER member|FROMLONLAT longitude latitude) (BYRADIUS length unit|BYBOX length length unit) {COUNT positive|COUNT positive ANY|ASC|DESC|STOREDIST}
+GEOSEARCHSTORE key key {FROMMEMBER member|FROMLONLAT longitude latitude|BYRADIUS length unit|BYBOX length length unit|COUNT positive|ASC|WITHDIST|STOREDIST}
+ZADD key any_score member
+ZREM key member...
+ZRANGE key index index WITHSCORES
+"""
+
 # Run between the commands of every family: other types under the same keys, deadlines, and keys that vanish.
 MIXTURE: Final = """
 SET key value
@@ -232,7 +255,13 @@ FAMILIES: Final[dict[str, str]] = {
     "sets": SETS,
     "sorted-sets": SORTED_SETS,
     "bitmaps": BITMAPS,
+    "geo": GEO,
 }
+
+
+def mixture_of(family: str) -> list[str]:
+    """MIXTURE, for places without the scores that many members share: Redis leaves the order of equal distances open."""
+    return [line for line in lines_of(MIXTURE) if family != "geo" or command_of(line) != ["ZADD"]]
 
 
 def lines_of(table: str) -> list[str]:

@@ -78,6 +78,26 @@ def score_bound(random: Random) -> bytes:
     return (b"(" if luck < 0.4 else b"") + score(random)
 
 
+def degrees(limit: float, home: float) -> Callable[[Random], bytes]:
+    """A longitude or latitude: mostly near `home`, else anywhere. No two are alike: Redis leaves the order of ties open."""
+
+    def make(random: Random) -> bytes:
+        luck = random.random()
+        if luck < 0.02:
+            return random.choice([*JUNK, b"%.9f" % (limit + 0.1), b"-%.9f" % (limit + 0.1)])
+        if luck < 0.08:
+            return random.choice([b"-", b""]) + repr(limit - random.random() / 1000).encode()
+        return repr(random.uniform(-limit, limit) if luck < 0.4 else home + random.gauss(0, 0.3)).encode()
+
+    return make
+
+
+def length(random: Random) -> bytes:
+    if random.random() < 0.03:
+        return random.choice([b"-1", b"abc", b"", b"nan", b"inf", b"1e400", b"0"])
+    return repr(10 ** random.uniform(-2, 5.5)).encode()
+
+
 def _value(random: Random) -> bytes:
     luck = random.random()
     return random.choice(WORDS if luck < 0.4 else NUMBERS if luck < 0.7 else ODD_VALUES)
@@ -90,6 +110,10 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "member": some([*WORDS, *NUMBERS], ODD_VALUES, 0.08),
     "int": some([*NUMBERS, b"9223372036854775807", b"-9223372036854775808", b"5", b"-3"], JUNK, 0.05),
     "float": some([*NUMBERS, b"0.5", b"-1.25", b"3.0e3", b"0.1", b"1e-5", b"inf"], JUNK, 0.05),
+    "longitude": degrees(180, 13.4),
+    "latitude": degrees(85.05112878, 38.1),
+    "length": length,
+    "unit": some([b"m", b"km", b"ft", b"mi", b"km", b"KM"], [b"", b"miles"]),
     "count": number_between(-8, 12),
     "positive": number_between(1, 9),
     "size": number_between(0, 9),
@@ -104,6 +128,7 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "at": lambda random: _distance(random, 4_102_444_800, 4_202_444_800),
     "at_ms": lambda random: _distance(random, 4_102_444_800_000, 4_202_444_800_000),
     "score": score,
+    "any_score": lambda random: b"%d" % int(random.uniform(-1.5, 1.5) * 10 ** random.uniform(10, 20)),
     "score_bound": score_bound,
     "lex_bound": some([b"-", b"+", b"[a", b"(a", b"[c", b"(c", b"[f", b"(b", b"[", b"(", b"[1", b"[z"], [b"a", b"", b"-1", b"++"]),
     "lex_key": some(LEX_KEYS, [WRONG_KEY], 0.05),

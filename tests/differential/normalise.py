@@ -66,7 +66,7 @@ def is_error(reply: Reply) -> bool:
 
 # -- floats: 7.0 prints %.17g, 7.2 the shortest text that reads back equal ------------------------------------------
 
-_SEVENTEEN_DIGITS: Final = re.compile(rb"-?\d\.?\d*e[+-]\d\d+|-?\d+\.\d{12,}")
+_SEVENTEEN_DIGITS: Final = re.compile(rb"-?\d\.?\d*e[+-]\d\d+|-?\d+\.\d{12,}|-?(?=[\d.]{16})\d+\.\d+")
 
 
 def with_float_texts(reply: Reply) -> Reply:

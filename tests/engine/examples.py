@@ -118,6 +118,22 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["ZADD z 1 a", "SET u old EX 10", "ZUNIONSTORE u 1 z"],
         ["SET u old", "ZUNIONSTORE u 1 none"],
     ],
+    # -- geo --
+    "GEOADD": [
+        ["GEOADD g 13.361389 38.115556 p 15.087269 37.502669 c"],
+        ["GEOADD g 13.361389 38.115556 p", "GEOADD g XX CH 2 48 p 3 49 new"],
+        ["ZADD g 1 p", "PEXPIRE g 1", "+2", "GEOADD g NX -180 85 p"],
+    ],
+    "GEORADIUS": [["GEOADD g 13.36 38.11 p 15.08 37.5 c", "GEORADIUS g 14 38 200 km STORE t"]],
+    "GEORADIUSBYMEMBER": [
+        ["GEOADD g 13.36 38.11 p 15.08 37.5 c", "SET t old EX 9", "GEORADIUSBYMEMBER g p 200 mi STOREDIST t"],
+    ],
+    "GEOSEARCHSTORE": [
+        ["GEOADD g 13.36 38.11 p 15.08 37.5 c", "GEOSEARCHSTORE t g FROMMEMBER p BYBOX 400 400 km STOREDIST"],
+        ["GEOADD g 13.36 38.11 p 15.08 37.5 c", "GEOSEARCHSTORE g g FROMMEMBER p BYRADIUS 1 m"],
+        ["SET t old", "GEOSEARCHSTORE t none FROMLONLAT 0 0 BYRADIUS 1 m"],
+        ["SET t old PX 1", "+2", "GEOADD g 0 0 p", "GEOSEARCHSTORE t g FROMLONLAT 0 0 BYRADIUS 1 km ASC"],
+    ],
     # -- hashes --
     "HDEL": [["HSET h a 1 b 2", "HDEL h a missing"], ["HSET h a 1", "HDEL h a"]],
     "HINCRBY": [
@@ -136,6 +152,14 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
     "HSETNX": [["HSETNX h a 1"], ["HSET h a 1", f"HSETNX h {'x' * 65} 1"]],
     # -- lists --
     "LINSERT": [["RPUSH l a b a", "LINSERT l BEFORE b x"], ["RPUSH l a b", "LINSERT l AFTER b x"]],
+    "BLMOVE": [["RPUSH l a b", "BLMOVE l m LEFT RIGHT 0"]],
+    "BLMPOP": [["RPUSH l a b c", "BLMPOP 1 2 none l RIGHT COUNT 2"]],
+    "BLPOP": [["RPUSH l a b", "BLPOP none l 0"], ["RPUSH l a", "BLPOP l 1.5"]],
+    "BRPOP": [["RPUSH l a b", "BRPOP l 0"]],
+    "BRPOPLPUSH": [["RPUSH l a b", "BRPOPLPUSH l m 0"]],
+    "BZMPOP": [["ZADD z 1 a 2 b", "BZMPOP 0 2 none z MAX COUNT 1"]],
+    "BZPOPMAX": [["ZADD z 1 a 2 b", "BZPOPMAX none z 0"]],
+    "BZPOPMIN": [["ZADD z 1 a", "BZPOPMIN z 0"]],
     "LMOVE": [
         ["RPUSH l a b", "LMOVE l t LEFT RIGHT"],
         ["RPUSH l a b c", "LMOVE l l LEFT RIGHT"],

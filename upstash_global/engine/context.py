@@ -21,6 +21,7 @@ from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.errors import wrong_type
+from upstash_global.reply import PENDING, Reply
 
 if TYPE_CHECKING:
     from random import Random
@@ -39,6 +40,17 @@ EVENT_NEW: Final = 1 << 9  # n
 EVENT_MODULE: Final = 1 << 10  # d
 
 
+class Blocked:
+    """What a command that found nothing waits for."""
+
+    __slots__ = ("keys", "timeout_ms", "timeout_reply")
+
+    def __init__(self, keys: list[bytes], timeout_ms: int, timeout_reply: Reply) -> None:
+        self.keys = keys  # a change of any of them is worth another try
+        self.timeout_ms = timeout_ms  # 0: for ever
+        self.timeout_reply = timeout_reply
+
+
 class Context:
     """One per engine, reused: `begin` starts a unit (a command, an EXEC, a script)."""
 
@@ -53,6 +65,8 @@ class Context:
         self.flushed = False  # the whole keyspace was emptied in this unit
         self.published: list[tuple[bytes, bytes]] = []  # (channel, message)
         self.events: list[tuple[int, bytes, bytes]] = []  # (class, event name, key)
+        self.may_block = True  # not inside MULTI and scripts
+        self.blocked: Blocked | None = None  # what the command that answered PENDING waits for
         self.changed = False  # the running command changed something
         self.logged = False  # the running command said with log_as what to log
 
@@ -277,6 +291,13 @@ class Context:
         """Deliver a message on every node as it applies the entry; the command is logged."""
         self.published.append((channel, message))
         self.changed = True
+
+    def block(self, keys: list[bytes], timeout_ms: int, timeout_reply: Reply, refused_reply: Reply) -> Reply:
+        """There is nothing to take: PENDING, and the session waits for a key; where nothing may wait, `refused_reply`."""
+        if not self.may_block:
+            return refused_reply
+        self.blocked = Blocked(list(keys), timeout_ms, timeout_reply)
+        return PENDING
 
     def notify(self, event_class: int, event: bytes, key: bytes) -> None:
         """Raise a keyspace event (`notify(EVENT_STRING, b"set", key)`); free when nobody listens."""

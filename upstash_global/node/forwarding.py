@@ -150,6 +150,13 @@ class Forwarding:
                 self._forget(outstanding)
                 self.node.answer(outstanding.session, [UNKNOWN] * outstanding.n_replies)
 
+    def drop_silent(self) -> None:
+        """At the leader: sessions of a node that has not come back in time wait no longer, and take nothing from a list."""
+        node = self.node
+        for remote in list(self.remotes.values()):
+            if remote.lost_ms and node.local_ms - remote.lost_ms > node.settings.silence_ms:
+                self.drop(remote)
+
     def client_gone(self, session: Session) -> None:
         """Let the leader forget the session, and end what it still runs for it."""
         outstanding = self.outstanding.get(session.id)
@@ -191,7 +198,7 @@ class Forwarding:
             remote = RemoteSession(node.last_session_id, peer, message.origin, message.boot_id, message.session)
             self.remotes[key] = remote
         remote.peer = peer
-        remote.heard_ms = node.local_ms
+        remote.lost_ms = 0
         if message.sequence == remote.sequence:
             if not remote.waiting:  # the answer was lost on its way: it leaves once more, through the release gate
                 remote.expected = len(remote.answers)
@@ -247,10 +254,13 @@ class Forwarding:
                 self.drop(remote)
 
     def silent_peer(self, peer: str) -> None:
-        """A node's stream ended: its parked sessions are let go, its results stay until it returns or is too old."""
+        """A node's stream ended: what its sessions still wait for goes on until it returns or has been silent too long."""
         for remote in list(self.remotes.values()):
-            if remote.peer == peer and not remote.waiting:
-                self.drop(remote)
+            if remote.peer == peer:
+                if remote.waiting:
+                    remote.lost_ms = self.node.local_ms
+                else:
+                    self.drop(remote)
 
     def drop(self, remote: RemoteSession) -> None:
         self.remotes.pop((remote.origin, remote.boot_id, remote.remote_id), None)

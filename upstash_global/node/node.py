@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import upstash_global.engine.commands
 import upstash_global.node.commands  # noqa: F401
-from upstash_global.engine.dump import digest
+from upstash_global.engine.commands.blocking import TYPE_OF_GROUP, narrowed
+from upstash_global.engine.dump import digest, type_name
 from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.sweep import expired_keys
 from upstash_global.engine.table import NO_AUTH, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
-from upstash_global.node.dispatch import FORWARD, dispatch
+from upstash_global.node.dispatch import FORWARD, dispatch, execute_unit
 from upstash_global.node.events import Events
 from upstash_global.node.forwarding import NOLEADER, Forwarding
 from upstash_global.node.metrics import Metrics
@@ -52,6 +53,9 @@ SWEEP_LIMIT: Final = 200  # expired keys removed per tick
 NO_ATTRIBUTES: Final[dict[str, Any]] = {}
 
 LOADING: Final = CommandError("LOADING", "the node has no complete data yet; it is being synchronized")
+UNBLOCKED: Final = CommandError(
+    "UNBLOCKED", "force unblock from blocking operation, instance state changed (master -> replica?)"
+)
 STALE: Final = CommandError("STALE", "this replica is further behind than max-staleness allows")
 MISCONF: Final = CommandError("MISCONF", "the log cannot be written; writes are refused until that is repaired")
 
@@ -241,7 +245,7 @@ class Node:
         if reply is FORWARD:
             if not self.can_forward:
                 return NOLEADER
-            self.forwarding.start(session, [argv])
+            self.forwarding.start(session, [argv], TABLE.get(argv[0].upper()))
             return PENDING
         return reply
 
@@ -330,7 +334,7 @@ class Node:
         if session.position.epoch == head.epoch or self.log.history.fork_point(session.position.epoch) is None:
             parked = Parked(
                 session,
-                lambda: self.retry(session, argv) if self.covers(session.position) else PENDING,
+                lambda _: self.retry(session, argv) if self.covers(session.position) else PENDING,
                 self.local_ms + self.settings.sync_wait_ms,
                 lambda: self._read_at_leader(session, argv),
                 [],
@@ -346,11 +350,48 @@ class Node:
         session.fresh_until_leader = True
         return self.retry(session, argv)
 
+    def park_blocked(self, session: Session, row: Row, argv: list[bytes]) -> Reply:
+        """A blocking command found nothing: it is tried again whenever one of its keys changes, until its time is over."""
+        blocked = self.engine.context.blocked
+        assert blocked is not None
+        deadline_ms = self.local_ms + blocked.timeout_ms if blocked.timeout_ms else 0
+        timeout_reply = blocked.timeout_reply
+        self.parking.park(
+            Parked(
+                session,
+                lambda key: self._try_blocked(session, row, argv, key),
+                deadline_ms,
+                lambda: timeout_reply,
+                blocked.keys,
+                "blocked",
+            )
+        )
+        return PENDING
+
+    def _try_blocked(self, session: Session, row: Row, argv: list[bytes], key: bytes) -> Reply:
+        """Its reply now that `key` has changed, or PENDING; a key that is gone or of another type is waited out."""
+        context = self.engine.context
+        context.now_ms = self.now_ms
+        value = context.find(key)
+        if value is None or type_name(value) != TYPE_OF_GROUP[row.group]:
+            return PENDING
+        argv = narrowed(argv, key)
+        if row.needs_leader:
+            return execute_unit(self, session, row, argv)
+        self.engine.begin(self.now_ms)
+        return self.engine.execute(row, argv)
+
+    def unblock_all(self) -> None:
+        """The node no longer leads: who waits for a key here would wait in vain."""
+        for parked in list(self.parking.by_cause.get("blocked", {}).values()):
+            self.parking.release(parked.session)
+            self.answer(parked.session, [UNBLOCKED])
+
     def park_until_unsealed(self, session: Session, argv: list[bytes]) -> Reply:
         """A write during a switchover: it runs here if that fails, at the new leader if it succeeds."""
         parked = Parked(
             session,
-            lambda: PENDING if self.is_sealed else self.retry(session, argv),
+            lambda _: PENDING if self.is_sealed else self.retry(session, argv),
             self.local_ms + self.settings.forward_timeout_ms + self.settings.switchover_ms,
             lambda: CommandError("READONLY", "the leader is being changed; the write was not executed"),
             [],
@@ -450,6 +491,7 @@ class Node:
             self.started_ms = self.local_ms
         self.roles.tick()
         self.forwarding.tick()
+        self.forwarding.drop_silent()
         self.snapshots.tick()
         if self.is_leader and not self.is_sealed and self.write_refusal is None:
             self.sweep()

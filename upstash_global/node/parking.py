@@ -1,7 +1,7 @@
 """Parked sessions: those that wait for a condition or a deadline.
 
-A session that cannot be answered yet is parked with an attempt: a function that returns its reply, or PENDING to go on
-waiting. It is tried when one of its keys changes (first come, first served), when `wake_all` is called for its cause, or
+A session that cannot be answered yet is parked with an attempt: a function of the key that changed (empty when it is
+another cause) that returns its reply, or PENDING to go on waiting. It is tried when one of its keys changes (first come, first served), when `wake_all` is called for its cause, or
 ends with `timeout_reply` at its deadline.
 """
 
@@ -19,7 +19,7 @@ class Parked:
     def __init__(
         self,
         session: Session,
-        attempt: Callable[[], Reply],
+        attempt: Callable[[bytes], Reply],
         deadline_ms: int,
         timeout_reply: Callable[[], Reply],
         keys: list[bytes],
@@ -75,14 +75,14 @@ class Parking:
         for key in keys:
             for parked in list(self.by_key.get(key, ())):
                 if not parked.is_over:
-                    self._try(parked, answered)
+                    self._try(parked, key, answered)
         return answered
 
     def wake_all(self, cause: str) -> list[tuple[Session, Reply]]:
         """Try everyone parked for this cause."""
         answered: list[tuple[Session, Reply]] = []
         for parked in list(self.by_cause.get(cause, {}).values()):
-            self._try(parked, answered)
+            self._try(parked, b"", answered)
         return answered
 
     def expire(self, now_ms: int) -> list[tuple[Session, Reply]]:
@@ -95,8 +95,8 @@ class Parking:
                 answered.append((parked.session, parked.timeout_reply()))
         return answered
 
-    def _try(self, parked: Parked, answered: list[tuple[Session, Reply]]) -> None:
-        reply = parked.attempt()
+    def _try(self, parked: Parked, key: bytes, answered: list[tuple[Session, Reply]]) -> None:
+        reply = parked.attempt(key)
         if reply is not PENDING:
             self.release(parked.session)
             answered.append((parked.session, reply))

@@ -132,7 +132,7 @@ class RemoteSession(Session):
         self.expected = 0  # commands of the running Forward
         self.answers: list[Any] = []  # its replies so far
         self.remembered: dict[int, bytes] = {}  # command index → packed reply, of an earlier run of the same Forward
-        self.heard_ms = 0
+        self.lost_ms = 0  # since when its node's stream is gone; 0 while it is there
 
     def write(self, reply: Reply) -> None:
         self.answers.append(reply)

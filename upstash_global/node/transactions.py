@@ -55,8 +55,10 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
         return NULL_ARRAY
     node.engine.begin(node.now_ms)
     replies: list[Reply] = []
+    node.engine.context.may_block = False
     for row, argv in zip(rows, queue, strict=True):
         replies.append(_run_one(node, session, row, argv))
+    node.engine.context.may_block = True
     effects = node.engine.take_effects()
     if effects is not None:
         node.commit(session, effects, replies)

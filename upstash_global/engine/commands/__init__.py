@@ -2,7 +2,10 @@
 
 from upstash_global.engine.commands import (  # noqa: F401
     bitmaps,
+    blocking,
     expiry,
+    geo,
+    geosearch,
     hashes,
     internal,
     keys,

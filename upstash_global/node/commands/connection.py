@@ -14,7 +14,7 @@ from upstash_global.engine.table import (
     STALE,
     Family,
 )
-from upstash_global.errors import CommandError, error, syntax_error, wrong_arity
+from upstash_global.errors import CommandError, error, not_an_integer, syntax_error, wrong_arity
 from upstash_global.node.info import REDIS_VERSION
 from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
 from upstash_global.reply import NO_REPLY, OK, PONG, Reply, Simple, Verbatim
@@ -274,6 +274,29 @@ def client_setname(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     _check_name(argv[2])
     session.name = argv[2]
     return OK
+
+
+@command("CLIENT UNBLOCK", arity=-3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def client_unblock(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """End the wait of a session that is blocked on this node: as by time-out, or with an error. 1 if it was."""
+    if len(argv) > 4:
+        raise wrong_arity("client|unblock")
+    with_error = False
+    if len(argv) == 4:
+        word = argv[3].upper()
+        if word not in (b"TIMEOUT", b"ERROR"):
+            raise error("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+        with_error = word == b"ERROR"
+    number = parse_integer(argv[2])
+    if number is None:
+        raise not_an_integer()
+    parked = node.parking.by_session.get(number)
+    if parked is None or parked.cause not in ("blocked", "acks"):
+        return 0
+    node.parking.release(parked.session)
+    unblocked = CommandError("UNBLOCKED", "client unblocked via CLIENT UNBLOCK")
+    node.answer(parked.session, [unblocked if with_error else parked.timeout_reply()])
+    return 1
 
 
 # -- what they share ----------------------------------------------------------------------------------------------

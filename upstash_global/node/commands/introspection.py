@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from upstash_global.engine.facts import KeySpec, facts_of, key_specs, keys_with_flags
 from upstash_global.engine.table import (
     FLAG_NAMES,
     INTERNAL,
@@ -11,12 +12,11 @@ from upstash_global.engine.table import (
     Family,
     Row,
     all_rows,
-    lookup,
 )
 from upstash_global.engine.types.glob import Glob
-from upstash_global.errors import CommandError, error, syntax_error
+from upstash_global.errors import error, syntax_error
 from upstash_global.node.session import Session
-from upstash_global.reply import Reply, Set, Simple
+from upstash_global.reply import NULL_ARRAY, Reply, Set, Simple
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -38,7 +38,7 @@ def command_count(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 @command("COMMAND DOCS", arity=-2, flags=LOADING | STALE)
 def command_docs(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """Summary and group of commands, of all of them without names."""
+    """Summary, group, arguments and more of commands, of all of them without names."""
     docs: dict[bytes, Any] = {}
     for row in _named(argv[2:]) if len(argv) > 2 else _top_level():
         if row is not None:
@@ -49,18 +49,13 @@ def command_docs(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 @command("COMMAND GETKEYS", arity=-3, flags=LOADING | STALE)
 def command_getkeys(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """The keys in a command line."""
-    try:
-        row = lookup(argv[2:])
-    except CommandError as refusal:
-        if "wrong number" in refusal.message:
-            raise error("Invalid number of arguments specified for command") from None
-        raise error("Invalid command specified") from None
-    keys = row.keys.find(argv[2:])
-    if not keys:
-        if row.keys.first == 0 and not row.keys.counted and row.keys.finder is None:
-            raise error("The command has no key arguments")
-        raise error("Invalid arguments specified for command")
-    return keys
+    return [key for key, _ in _keys_in(argv[2:])]
+
+
+@command("COMMAND GETKEYSANDFLAGS", arity=-3, flags=LOADING | STALE)
+def command_getkeysandflags(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """The keys in a command line, each with what would happen to it."""
+    return [[key, Set([Simple(flag) for flag in flags])] for key, flags in _keys_in(argv[2:])]
 
 
 @command("COMMAND INFO", arity=-2, flags=LOADING | STALE)
@@ -68,46 +63,66 @@ def command_info(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Arity, flags and key positions of the named commands; nil for an unknown one."""
     if len(argv) == 2:
         return [_info(row) for row in _top_level()]
-    return [None if row is None else _info(row) for row in _named(argv[2:])]
+    return [NULL_ARRAY if row is None else _info(row) for row in _named(argv[2:])]
 
 
 @command("COMMAND LIST", arity=-2, flags=LOADING | STALE)
 def command_list(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """The names of all commands, or of those in a category or matching a pattern."""
-    rows = [row for row in all_rows() if not row.flags & INTERNAL]
+    """The names of all commands and subcommands, or of those in a category or matching a pattern."""
+    names = {row.display_name.encode(): row for row in all_rows() if not row.flags & INTERNAL}
     if len(argv) == 2:
-        return [row.display_name.encode() for row in _top_level()]
+        return list(names)
     if len(argv) != 5 or argv[2].upper() != b"FILTERBY":
         raise syntax_error()
     kind = argv[3].upper()
     if kind == b"ACLCAT":
         category = argv[4].decode("latin-1").lower()
-        return [row.display_name.encode() for row in rows if category in row.categories()]
+        return [name for name, row in names.items() if category in row.categories()]
     if kind == b"PATTERN":
         glob = Glob(argv[4], ignores_case=True)
-        return [row.display_name.encode() for row in rows if glob.matches(row.display_name.encode())]
+        return [name for name in names if glob.matches(name)]
     if kind == b"MODULE":
         return []
     raise syntax_error()
 
 
 def _top_level() -> list[Row]:
-    return [TABLE[name] for name in sorted(TABLE) if not TABLE[name].flags & INTERNAL]
+    return [row for row in all_rows() if " " not in row.name and not row.flags & INTERNAL]
 
 
 def _named(names: list[bytes]) -> list[Row | None]:
-    found: list[Row | None] = []
-    for name in names:
-        parent, _, child = name.upper().partition(b"|")
-        row = TABLE.get(parent)
-        if row is not None and child:
-            row = row.subcommands.get(child)
-        found.append(None if row is None or row.flags & INTERNAL else row)
-    return found
+    """The rows of names such as `get` and `client|kill`; None for an unknown one."""
+    return [_find(name.split(b"|", 1)) if name else None for name in names]
+
+
+def _find(words: list[bytes]) -> Row | None:
+    """The row that begins a command line, whatever its number of arguments."""
+    row = TABLE.get(words[0].upper())
+    if row is None or row.flags & INTERNAL:
+        return None
+    if row.subcommands and len(words) > 1:
+        return row.subcommands.get(words[1].upper())
+    return row
+
+
+def _keys_in(argv: list[bytes]) -> list[tuple[bytes, list[str]]]:
+    """The keys of a command line and their flags. Raises CommandError when there are none."""
+    row = _find(argv)
+    if row is None:
+        raise error("Invalid command specified")
+    specs = key_specs(row)
+    if not specs:
+        raise error("The command has no key arguments")
+    if not row.arity_fits(len(argv)):
+        raise error("Invalid number of arguments specified for command")
+    keys = keys_with_flags(row, argv)
+    if not keys:
+        raise error("Invalid arguments specified for command")
+    return keys
 
 
 def _info(row: Row) -> list[Reply]:
-    """The ten fields of COMMAND INFO; tips and key specifications are not kept and read as empty."""
+    """The ten fields of COMMAND INFO."""
     return [
         row.display_name.encode(),
         row.arity,
@@ -116,14 +131,59 @@ def _info(row: Row) -> list[Reply]:
         row.keys.last,
         row.keys.step,
         Set([Simple("@" + category) for category in row.categories()]),
-        [],
-        [],
-        [_info(row.subcommands[child]) for child in sorted(row.subcommands)],
+        Set([tip.encode() for tip in facts_of(row).get("tips", [])]),
+        Set([_spec(spec) for spec in key_specs(row)]),
+        Set([_info(row.subcommands[child]) for child in sorted(row.subcommands)]),
     ]
 
 
+_SPEC_FIELDS = {  # what the words behind a specification's type are called
+    "index": ["index"],
+    "keyword": ["keyword", "startfrom"],
+    "range": ["lastkey", "keystep", "limit"],
+    "keynum": ["keynumidx", "firstkey", "keystep"],
+    "unknown": [],
+}
+
+
+def _spec(spec: KeySpec) -> dict[bytes, Reply]:
+    told: dict[bytes, Reply] = {b"notes": spec.notes.encode()} if spec.notes else {}
+    told[b"flags"] = Set([Simple(flag) for flag in spec.flags])
+    for name, words in ((b"begin_search", spec.begin), (b"find_keys", spec.find)):
+        fields: dict[bytes, Reply] = {}
+        for field, word in zip(_SPEC_FIELDS[words[0]], words[1:], strict=True):
+            fields[field.encode()] = word.encode() if field == "keyword" else int(word)
+        told[name] = {b"type": words[0].encode(), b"spec": fields}
+    return told
+
+
+_DOC_FIELDS = ("complexity", "doc_flags", "deprecated_since", "replaced_by", "history", "arguments")
+
+
 def _docs(row: Row) -> dict[bytes, Any]:
-    docs: dict[bytes, Any] = {b"summary": row.summary.encode(), b"group": row.group.encode()}
+    facts = facts_of(row)
+    docs: dict[bytes, Any] = {b"summary": row.summary.encode()}
+    if "since" in facts:
+        docs[b"since"] = facts["since"].encode()
+    docs[b"group"] = row.group.encode()
+    for field in _DOC_FIELDS:
+        if field in facts:
+            docs[field.encode()] = _as_reply(field, facts[field])
     if row.subcommands:
         docs[b"subcommands"] = {child.display_name.encode(): _docs(child) for child in row.subcommands.values()}
     return docs
+
+
+def _as_reply(field: str, fact: Any) -> Reply:
+    """A fact as COMMAND DOCS answers it."""
+    if field in ("flags", "doc_flags"):
+        return Set([Simple(flag) for flag in fact])
+    if field == "history":
+        return Set([[version.encode(), change.encode()] for version, change in fact])
+    if isinstance(fact, str):
+        return fact.encode()
+    if isinstance(fact, list):
+        return [_as_reply("", each) for each in fact]
+    if isinstance(fact, dict):
+        return {name.encode(): _as_reply(name, value) for name, value in fact.items()}
+    return fact

@@ -153,11 +153,11 @@ def wait(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     if timeout_ms < 0:
         raise error("timeout is negative")
     lsn = node.log.head.lsn
-    if node.n_replicas_at(lsn) >= n_wanted or session.queue is not None:
+    if node.n_replicas_at(lsn) >= n_wanted or not node.engine.context.may_block:
         return node.n_replicas_at(lsn)
     parked = Parked(
         session,
-        lambda: node.n_replicas_at(lsn) if node.n_replicas_at(lsn) >= n_wanted else PENDING,
+        lambda _: node.n_replicas_at(lsn) if node.n_replicas_at(lsn) >= n_wanted else PENDING,
         node.local_ms + timeout_ms if timeout_ms else LATEST_MS,
         lambda: node.n_replicas_at(lsn),
         [],
@@ -167,7 +167,7 @@ def wait(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     return PENDING
 
 
-def _still_waiting() -> Reply:
+def _still_waiting(_: bytes) -> Reply:
     return PENDING
 
 
