@@ -308,3 +308,19 @@ def test_an_old_leader_without_a_snapshot_below_the_fork_point_is_synced_in_full
     assert old.run("GET k") == b"after"
     assert old.run("GET counter") is None
     assert old.snapshots_loaded == 1
+
+
+def test_a_write_that_waited_for_a_switchover_is_covered_by_the_token_that_comes_with_its_answer() -> None:
+    """The position told was the one from before the wait (seed 1)."""
+    cluster = SimCluster(seed=24)
+    cluster.settle()
+    leader = cluster["leader"]
+    cluster["us-west-2"].up().roles.follower.limits.ack_ms = 100_000
+    leader.up().roles.switch("us-west-2")
+    cluster.cut("us-west-2")
+    client = leader.client()
+    leader.send(client, "SET k v")
+    assert client.replies == []
+    cluster.run_for(12_000)
+    assert client.replies == [OK]
+    assert client.served == leader.up().log.head

@@ -173,8 +173,7 @@ class Forwarding:
         for index, count in outstanding.local_counts.items():
             if type(replies[index]) is int:
                 replies[index] = count
-        outstanding.session.served = answer.head
-        self.node.answer(outstanding.session, replies)
+        self.node.answer(outstanding.session, replies, answer.head)
 
     def _deliver_unapplied(self, outstanding: Outstanding) -> None:
         assert outstanding.answer is not None

@@ -217,9 +217,10 @@ class Node:
                 self.slowlog.note(self.now_ms, took_us, heaviest(calls), session.address, session.name)
         return now_us
 
-    def answer(self, session: Session, replies: list[Reply]) -> None:
-        """Give a waiting session its answers, and run what it sent meanwhile."""
+    def answer(self, session: Session, replies: list[Reply], served: Position | None = None) -> None:
+        """Give a waiting session its answers, computed at `served` or else here and now; run what it sent meanwhile."""
         session.waiting = 0
+        session.served = self.log.head if served is None else served
         for reply in replies:
             session.reply(reply)
         self.mark_dirty(session)
