@@ -5,6 +5,7 @@
 | bytes, bytearray, str   | bulk string    | bulk string                            |
 | int                     | integer        | integer                                |
 | float                   | double         | bulk string of its shortest text       |
+| Double                  | double         | bulk string, both of the text it holds |
 | bool                    | boolean        | integer 1 or 0                         |
 | None                    | null           | null bulk string                       |
 | list, tuple             | array          | array                                  |
@@ -45,6 +46,24 @@ class Simple:
 
     def __repr__(self) -> str:
         return f"Simple({self.text!r})"
+
+
+class Double:
+    """A double whose text is not the shortest one: GEOPOS answers 17 decimals."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Double) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"Double({self.text!r})"
 
 
 class Items:
@@ -127,6 +146,7 @@ _VERBATIM: Final = 5
 _SPECIAL: Final = 6
 _ERROR: Final = 7
 _BIG: Final = 8
+_DOUBLE: Final = 9
 
 
 def pack(reply: Reply) -> bytes:
@@ -143,6 +163,8 @@ def unpack(data: bytes) -> Reply:
 def _pack_special(value: object) -> object:
     if isinstance(value, Simple):
         return msgpack.ExtType(_SIMPLE, value.text.encode())
+    if isinstance(value, Double):
+        return msgpack.ExtType(_DOUBLE, value.text)
     if isinstance(value, Set):
         return msgpack.ExtType(_SET, pack(value.items))
     if isinstance(value, Pairs):
@@ -180,4 +202,6 @@ def _unpack_special(code: int, data: bytes) -> Reply:
         return CommandError(code_and_message[0], code_and_message[1])
     if code == _BIG:
         return int(data)
+    if code == _DOUBLE:
+        return Double(data)
     raise ValueError(f"unknown reply extension {code}")

@@ -10,7 +10,7 @@ from upstash_global.errors import CommandError, ProtocolError
 from upstash_global.floats import format_double
 from upstash_global.protocol.replies import ReplyParser
 from upstash_global.protocol.resp import encode
-from upstash_global.reply import NO_REPLY, NULL_ARRAY, OK, PENDING, Pairs, Push, Reply, Set, Simple, Verbatim
+from upstash_global.reply import NO_REPLY, NULL_ARRAY, OK, PENDING, Double, Pairs, Push, Reply, Set, Simple, Verbatim
 
 
 def wire(reply: Reply, version: int) -> bytes:
@@ -49,6 +49,7 @@ TABLE = [
     (NULL_ARRAY, b"*-1\r\n", b"_\r\n"),
     (Set([1]), b"*1\r\n:1\r\n", b"~1\r\n:1\r\n"),
     (Pairs([(b"a", 1.5)]), b"*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", b"*1\r\n*2\r\n$1\r\na\r\n,1.5\r\n"),
+    (Double(b"0.50"), b"$4\r\n0.50\r\n", b",0.50\r\n"),
     (Verbatim(b"text"), b"$4\r\ntext\r\n", b"=8\r\ntxt:text\r\n"),
     (Push([b"a"]), b"*1\r\n$1\r\na\r\n", b">1\r\n$1\r\na\r\n"),
     (CommandError("ERR", "no\r\nway"), b"-ERR no  way\r\n", b"-ERR no  way\r\n"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.errors import CommandError, ProtocolError
 from upstash_global.floats import format_double
-from upstash_global.reply import NO_REPLY, NULL_ARRAY, OK, Pairs, Push, Reply, Set, Simple, Verbatim
+from upstash_global.reply import NO_REPLY, NULL_ARRAY, OK, Double, Pairs, Push, Reply, Set, Simple, Verbatim
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -411,6 +411,11 @@ def _encode_rare(out: bytearray, reply: Reply, version: int) -> None:
             _encode_bulk(out, format_double(reply))
         else:
             out += b",%b\r\n" % format_double(reply)
+    elif isinstance(reply, Double):
+        if version == 2:
+            _encode_bulk(out, reply.text)
+        else:
+            out += b",%b\r\n" % reply.text
     elif isinstance(reply, bytearray):
         _encode_bulk(out, bytes(reply))
     elif isinstance(reply, str):

@@ -138,13 +138,13 @@ def zadd(ctx: Context, argv: list[bytes]) -> Reply:
                 ctx.save(key, zset)
                 ctx.notify(EVENT_ZSET, b"zadd", key)
             return 1 if old is None else 0
-    return _Addition(argv).run(ctx)
+    return Addition(argv).run(ctx)
 
 
 @command("ZINCRBY", arity=4, flags=WRITE | DENYOOM | FAST, keys=FIRST)
 def zincrby(ctx: Context, argv: list[bytes]) -> Reply:
     """Add to the score of a member, 0 for a new one: the new score."""
-    return _Addition([argv[0], argv[1], b"INCR", argv[2], argv[3]]).run(ctx)
+    return Addition([argv[0], argv[1], b"INCR", argv[2], argv[3]]).run(ctx)
 
 
 @command("ZMPOP", arity=-4, flags=WRITE | MOVABLEKEYS, keys=COUNTED(1))
@@ -270,7 +270,7 @@ def _member_at(zset: SortedSet, rank: int) -> bytes:
     return zset.members(rank, rank + 1)[0]
 
 
-class _Addition:
+class Addition:
     """ZADD with options. Raises CommandError, in Redis's order of checks."""
 
     def __init__(self, argv: list[bytes]) -> None:
