@@ -47,6 +47,10 @@ class SnapshotError(Exception):
     """The bytes are no whole, undamaged snapshot."""
 
 
+class Divergence(Exception):
+    """An entry of the log failed on this node: its keyspace is not what the leader's was."""
+
+
 class ConfigError(Exception):
     """The configuration has mistakes; `problems` lists all of them, each with its path."""
 

@@ -16,7 +16,8 @@ from tests.differential.wire import Connection, Reply, Tagged, decode
 from tests.ports import free_port
 from upstash_global.engine.dump import digest
 from upstash_global.engine.encodings import LIMITS, Limits
-from upstash_global.engine.engine import Divergence, Engine
+from upstash_global.engine.engine import Engine
+from upstash_global.errors import Divergence
 from upstash_global.engine.table import TABLE
 from upstash_global.protocol.resp import encode
 

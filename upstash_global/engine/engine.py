@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from upstash_global.engine.context import Context
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.table import TABLE, Row, lookup
-from upstash_global.errors import CommandError
+from upstash_global.errors import CommandError, Divergence
 from upstash_global.reply import Reply
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ class Effects:
         self.flushed = flushed
         self.published = published
         self.events = events
-
-
-class Divergence(Exception):
-    """An entry of the log failed on this node: its keyspace is not what the leader's was."""
 
 
 class Engine:

@@ -6,7 +6,7 @@ entries, bounded by count and bytes, for the feeds; what has left it is read fro
 
 from typing import Any, Final
 
-from upstash_global.engine.engine import Divergence
+from upstash_global.errors import Divergence
 from upstash_global.errors import Gap
 from upstash_global.replication.codec import DATA, EPOCH, SYSTEM, Entry, encode_record
 from upstash_global.replication.position import START, History, Position, epoch_parts, make_epoch
