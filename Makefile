@@ -33,7 +33,7 @@ check: dev ## Format, lint, types, floors and fast tests: about a minute
 	$(BIN)/pytest -m "not long and not cluster and not compose and not oracle" tests/repo tests/engine tests/protocol tests/replication tests/node
 
 test: dev ## Every claim once, engine and protocol in both builds
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -m "not long" $(ARGS)
 	@$(MAKE) --no-print-directory test-compiled
 
 test-compiled: .venv/.compiled dev ## The engine and protocol tests over the compiled build
