@@ -6,7 +6,8 @@ the client reads its own writes; if that takes longer than `sync_wait_ms`, or th
 sent anyway and the session's reads go to the leader until the node has caught up.
 
 Every Forward carries (origin, boot id, session, sequence). It is sent again after a reconnect; the leader answers a repeat
-from what it remembers. A Forward that was sent and not answered within `forward_timeout_ms` ends with -UNKNOWN.
+from what it remembers. A node that does not lead any more refuses it: the next leader is asked. A Forward that was not
+answered within `forward_timeout_ms` ends with -UNKNOWN, or with -READONLY if every node that got it has refused it.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -24,21 +25,26 @@ if TYPE_CHECKING:
 
 NOLEADER: Final = CommandError("NOLEADER", "no leader is reachable; the write was not executed")
 UNKNOWN: Final = CommandError("UNKNOWN", "write may or may not have been applied")
+NOT_LEADER: Final = CommandError("READONLY", "this node is not the leader; the write was not executed")
 
 RUN: Final = "run"
 EXEC: Final = "exec"
+
+REFUSED: Final = "refused"  # status of a Forwarded: this node does not lead, and has not run it
 
 
 class Outstanding:
     """One Forward under way, or answered and waiting until this node has applied the leader's head."""
 
-    __slots__ = ("session", "message", "deadline_ms", "n_replies", "answer", "local_counts")
+    __slots__ = ("session", "message", "blocks", "deadline_ms", "n_replies", "n_open", "answer", "local_counts")
 
-    def __init__(self, session: Session, message: Forward, deadline_ms: int, n_replies: int) -> None:
+    def __init__(self, session: Session, message: Forward, blocks: bool, deadline_ms: int, n_replies: int) -> None:
         self.session = session
         self.message = message
+        self.blocks = blocks
         self.deadline_ms = deadline_ms  # 0: a blocking command, which has no timeout here
         self.n_replies = n_replies
+        self.n_open = 1  # how often it was sent and not refused: none of these may have run, or one
         self.answer: Forwarded | None = None
         self.local_counts: dict[int, int] = {}  # index of a PUBLISH → deliveries on this node
 
@@ -94,22 +100,22 @@ class Forwarding:
             [(watch.key, watch.position, watch.visible) for watch in watches],
         )
         deadline_ms = 0 if blocks else node.local_ms + node.settings.forward_timeout_ms
-        self.outstanding[session.id] = Outstanding(session, message, deadline_ms, n)
+        self.outstanding[session.id] = Outstanding(session, message, blocks, deadline_ms, n)
         self.n_forwarded += n
         node.send(node.leader_name, message)
 
     def answered(self, message: Forwarded) -> None:
         """The leader's answer came."""
         outstanding = self.outstanding.get(message.session)
-        if outstanding is None or outstanding.message.sequence != message.sequence:
+        if outstanding is None or outstanding.message.sequence != message.sequence or outstanding.answer is not None:
             return  # a repeat, or the client has gone
         node = self.node
-        if len(message.replies) == 1 and outstanding.n_replies > 1:  # refused as a whole
-            message = Forwarded(
-                message.session, message.sequence, message.replies * outstanding.n_replies, message.head, message.status
-            )
+        if message.status == REFUSED:
+            outstanding.n_open -= 1
+            outstanding.deadline_ms = outstanding.deadline_ms or node.local_ms + node.settings.forward_timeout_ms
+            return
         outstanding.answer = message
-        if node.covers(message.head) or message.head == START:
+        if node.covers(message.head):
             self._deliver(outstanding)
         elif node.state_name != "streaming":
             self._deliver_unapplied(outstanding)
@@ -136,6 +142,9 @@ class Forwarding:
         """The way to the leader is open (again): send what is under way once more."""
         for outstanding in self.outstanding.values():
             if outstanding.answer is None:
+                outstanding.n_open += 1
+                if outstanding.blocks:
+                    outstanding.deadline_ms = 0
                 self.node.send(self.node.leader_name, outstanding.message)
 
     def tick(self) -> None:
@@ -148,7 +157,8 @@ class Forwarding:
                 self._deliver_unapplied(outstanding)
             else:
                 self._forget(outstanding)
-                self.node.answer(outstanding.session, [UNKNOWN] * outstanding.n_replies)
+                refusal = UNKNOWN if outstanding.n_open else NOT_LEADER
+                self.node.answer(outstanding.session, [refusal] * outstanding.n_replies)
 
     def drop_silent(self) -> None:
         """At the leader: sessions of a node that has not come back in time wait no longer, and take nothing from a list."""
@@ -190,12 +200,17 @@ class Forwarding:
     def serve(self, peer: str, message: Forward) -> None:
         """Run a Forward of another node's session, unless it ran before."""
         node = self.node
+        if not node.is_leader:
+            node.send(peer, Forwarded(message.session, message.sequence, [], START, REFUSED))
+            return
         key = (message.origin, message.boot_id, message.session)
         remote = self.remotes.get(key)
         if remote is None:
             node.last_session_id += 1
             remote = RemoteSession(node.last_session_id, peer, message.origin, message.boot_id, message.session)
             self.remotes[key] = remote
+        if message.sequence < remote.sequence:
+            return  # it comes late, on a stream that was replaced
         remote.peer = peer
         remote.lost_ms = 0
         if message.sequence == remote.sequence:
@@ -203,12 +218,7 @@ class Forwarding:
                 remote.expected = len(remote.answers)
                 node.mark_dirty(remote)
             return
-        if message.sequence < remote.sequence:
-            return
         node.abandon(remote)
-        if not node.is_leader:
-            node.send(peer, Forwarded(message.session, message.sequence, [pack(_not_leader(node))], START, "refused"))
-            return
         remote.sequence = message.sequence
         remote.user = message.user or None
         remote.answers = []
@@ -264,7 +274,3 @@ class Forwarding:
     def drop(self, remote: RemoteSession) -> None:
         self.remotes.pop((remote.origin, remote.boot_id, remote.remote_id), None)
         self.node.close(remote)
-
-
-def _not_leader(node: "Node") -> CommandError:
-    return CommandError("READONLY", "this node is not the leader; the write was not executed")
