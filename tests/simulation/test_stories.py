@@ -324,3 +324,53 @@ def test_a_write_that_waited_for_a_switchover_is_covered_by_the_token_that_comes
     cluster.run_for(12_000)
     assert client.replies == [OK]
     assert client.served == leader.up().log.head
+
+
+def test_wait_counts_a_replica_once_though_its_former_stream_has_not_ended_yet() -> None:
+    """Seed 28: two feeds of one replica were two replicas."""
+    cluster = SimCluster(seed=25, regions=["us-east-1", "us-west-2"])
+    cluster.network.notice_ms = 3_000
+    cluster.settle()
+    east = cluster["us-east-1"]
+    cluster.cut("us-west-2", silently=True)
+    cluster.run_for(100)
+    while len([stream for stream in cluster["leader"].up().roles.names.values() if stream == "us-east-1"]) < 2:
+        cluster.network.break_(east.streams["follow"], east)
+        cluster.run_for(500)
+    cluster["leader"].run("SET k v")
+    client = cluster["leader"].client()
+    cluster["leader"].send(client, "WAIT 2 1000")
+    cluster.run_for(1_100)
+    assert client.replies == [1]
+
+
+def test_a_write_that_ran_before_its_leader_stepped_down_is_not_called_refused() -> None:
+    """The old leader ran it, could not answer, and then said READONLY to the repeat (seeds 2, 18 and 22)."""
+    cluster = SimCluster(seed=26)
+    cluster.settle()
+    old, paulo = cluster["leader"], cluster["sa-east-1"]
+    client = paulo.client()
+    paulo.send(client, "INCR k")
+    while old.up().engine.keyspace.values.get(b"k") is None:
+        cluster.step()
+    cluster.network.break_(paulo.streams["forward"], paulo)
+    cluster.network.cut("sa-east-1", "us-west-2")
+    cluster.run_for(30)
+    old.up().roles.switch("us-west-2")
+    cluster.run_for(8_000)
+    assert cluster.leader.name == "us-west-2"
+    assert cluster.leader.up().engine.keyspace.values[b"k"] == b"1"
+    assert isinstance(client.replies[0], CommandError) and client.replies[0].code == "UNKNOWN"
+
+
+def test_a_write_that_only_came_too_late_for_the_old_leader_is_run_by_the_new_one() -> None:
+    cluster = SimCluster(seed=27)
+    cluster.settle()
+    old, paulo = cluster["leader"], cluster["sa-east-1"]
+    cluster.network.cut("sa-east-1", "us-west-2")
+    old.up().roles.switch("us-west-2")
+    while old.up().is_leader:
+        cluster.step()
+    cluster.network.heal("sa-east-1", "us-west-2")
+    assert paulo.up().leader_name == "leader"
+    assert paulo.run("INCR k") == 1

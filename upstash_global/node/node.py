@@ -650,7 +650,9 @@ class Node:
 
     def n_replicas_at(self, lsn: int) -> int:
         """How many replicas have applied everything up to `lsn`: what WAIT answers."""
-        return sum(1 for feed in self.roles.feeds.values() if feed.is_replica and feed.acked.lsn >= lsn)
+        roles = self.roles  # a replica that has just reconnected has two feeds
+        at = [stream for stream, feed in roles.feeds.items() if feed.is_replica and feed.acked.lsn >= lsn]
+        return len({roles.names[stream] for stream in at})
 
     def status(self) -> dict[str, Any]:
         """What the admin port, the CLI and other nodes are told."""
