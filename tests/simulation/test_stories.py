@@ -374,3 +374,30 @@ def test_a_write_that_only_came_too_late_for_the_old_leader_is_run_by_the_new_on
     cluster.network.heal("sa-east-1", "us-west-2")
     assert paulo.up().leader_name == "leader"
     assert paulo.run("INCR k") == 1
+
+
+def test_a_transaction_during_a_switchover_waits_and_is_not_lost() -> None:
+    """EXEC went on at the sealed leader (seeds 34, 40, 53, 59 and 78)."""
+    cluster = SimCluster(seed=28)
+    cluster.settle()
+    old = cluster["leader"]
+    client = old.client()
+    old.up().roles.switch("us-west-2")
+    old.send(client, "MULTI", "INCR k", "INCR k", "EXEC")
+    assert len(client.replies) == 3
+    cluster.run_for(3_000)
+    assert client.replies[-1] == [1, 2]
+    assert cluster.leader.name == "us-west-2"
+    assert cluster.leader.up().engine.keyspace.values[b"k"] == b"2"
+
+
+def test_a_transaction_of_reads_is_not_older_than_the_session_has_seen() -> None:
+    cluster = SimCluster(seed=29)
+    cluster.settle()
+    cluster["leader"].run("SET k v")
+    paulo = cluster["sa-east-1"]
+    client = paulo.client()
+    client.position = cluster["leader"].up().log.head
+    paulo.send(client, "MULTI", "GET k", "EXEC")
+    cluster.run_for(1_000)
+    assert client.replies[-1] == [b"v"]

@@ -100,7 +100,7 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
         if node.write_refusal is not None:
             return node.write_refusal
         if node.is_sealed:
-            return node.park_until_unsealed(session, argv)
+            return node.park_until_unsealed(session, lambda: node.retry(session, argv))
         reply = execute_unit(node, session, row, argv)
         return reply if reply is not PENDING else node.park_blocked(session, row, argv)
     if node.read_refusal is not None and not row.flags & STALE:

@@ -36,7 +36,7 @@ from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.settings import Settings
 from upstash_global.node.slowlog import SlowLog, heaviest
 from upstash_global.node.snapshots import Snapshots
-from upstash_global.node.transactions import run_transaction
+from upstash_global.node.transactions import execute_queue
 from upstash_global.node.users import DEFAULT, Users
 from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import DATA, EPOCH, Entry
@@ -388,11 +388,11 @@ class Node:
             self.parking.release(parked.session)
             self.answer(parked.session, [UNBLOCKED])
 
-    def park_until_unsealed(self, session: Session, argv: list[bytes]) -> Reply:
+    def park_until_unsealed(self, session: Session, again: Callable[[], Reply]) -> Reply:
         """A write during a switchover: it runs here if that fails, at the new leader if it succeeds."""
         parked = Parked(
             session,
-            lambda _: PENDING if self.is_sealed else self.retry(session, argv),
+            lambda _: self._after_seal(session, again),
             self.local_ms + self.settings.forward_timeout_ms + self.settings.switchover_ms,
             lambda: CommandError("READONLY", "the leader is being changed; the write was not executed"),
             [],
@@ -401,9 +401,19 @@ class Node:
         self.parking.park(parked)
         return PENDING
 
+    def _after_seal(self, session: Session, again: Callable[[], Reply]) -> Reply:
+        if self.is_sealed or not (self.is_leader or self.can_forward):
+            return PENDING
+        self.parking.release(session)
+        return again()
+
     def run_remote_exec(self, remote: RemoteSession, commands: list[list[bytes]], watches: list[Watch]) -> None:
         """A transaction that another node's session queued."""
-        remote.reply(run_transaction(self, remote, commands, watches))
+        reply = execute_queue(self, remote, commands, watches)
+        if reply is PENDING:
+            remote.waiting = 1
+            return
+        remote.reply(reply)
         if self.woken:
             self.wake()
         self.mark_dirty(remote)

@@ -7,9 +7,10 @@ position lies off the leader's history or below the index's floor.
 
 from typing import TYPE_CHECKING
 
-from upstash_global.engine.table import Row, lookup
+from upstash_global.engine.table import TABLE, Row, lookup
 from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import remembered
+from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.session import Session, Watch
 from upstash_global.reply import NULL_ARRAY, PENDING, Reply
 
@@ -29,6 +30,21 @@ def is_dirty(node: "Node", watches: list[Watch]) -> bool:
         if watch.visible and not context.exists(watch.key):
             return True
     return False
+
+
+def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watches: list[Watch]) -> Reply:
+    """EXEC: run the queue here, or let the leader, or wait for a switchover to end."""
+    writes = any(_needs_leader(argv) for argv in queue)
+    if not node.is_leader and (writes or not node.covers(session.position)):
+        if not node.can_forward:
+            return NOLEADER
+        node.forwarding.start_exec(session, queue, watches)
+        return PENDING
+    if writes and node.is_sealed:
+        return node.park_until_unsealed(session, lambda: execute_queue(node, session, queue, watches))
+    if node.read_refusal is not None and queue:
+        return node.read_refusal
+    return run_transaction(node, session, queue, watches)
 
 
 def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], watches: list[Watch]) -> Reply:
@@ -63,6 +79,11 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
     if effects is not None:
         node.commit(session, effects, replies)
     return replies
+
+
+def _needs_leader(argv: list[bytes]) -> bool:
+    row = TABLE.get(argv[0].upper())
+    return row is not None and row.needs_leader
 
 
 def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Reply:

@@ -11,14 +11,12 @@ from upstash_global.engine.table import (
     NOSCRIPT,
     SKIP_SLOWLOG,
     STALE,
-    TABLE,
     Family,
 )
 from upstash_global.errors import CommandError, error
-from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.session import Session, Watch
-from upstash_global.node.transactions import run_transaction
-from upstash_global.reply import OK, PENDING, Reply
+from upstash_global.node.transactions import execute_queue
+from upstash_global.reply import OK, Reply
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -46,14 +44,7 @@ def exec_(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     _end(session)
     if failed:
         raise CommandError("EXECABORT", "Transaction discarded because of previous errors.")
-    if not node.is_leader and any(_needs_leader(queued) for queued in queue):
-        if not node.can_forward:
-            return NOLEADER
-        node.forwarding.start_exec(session, queue, watches)
-        return PENDING
-    if node.read_refusal is not None and queue:
-        return node.read_refusal
-    return run_transaction(node, session, queue, watches)
+    return execute_queue(node, session, queue, watches)
 
 
 @command("MULTI", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
@@ -85,11 +76,6 @@ def watch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         if key not in session.watches:
             session.watches[key] = Watch(key, node.log.head, context.exists(key))
     return OK
-
-
-def _needs_leader(argv: list[bytes]) -> bool:
-    row = TABLE.get(argv[0].upper())
-    return row is not None and row.needs_leader
 
 
 def _end(session: Session) -> None:
