@@ -170,16 +170,18 @@ def test_a_client_that_does_not_read_its_answers_is_run_no_further(served: Serve
 
 
 def test_a_subscriber_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
-    with Served(tmp_path, config(output_buffer_bytes=4 * MIB)) as served:
-        with served.wire() as subscriber, served.wire() as publisher, served.http() as stream:
-            subscriber.call("SUBSCRIBE", "news")
-            stream.send(
-                b"POST /subscribe/news HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % TOKEN.encode()
-            )
-            stream.read_until(b"news,1\n\n")
-            message = b"x" * MIB
-            wait_for(lambda: publisher.call("PUBLISH", "news", message) == b":0\r\n")
-            assert served.ask(lambda node: node.events.counts.get("slow-client")) == 1
+    with (
+        Served(tmp_path, config(output_buffer_bytes=4 * MIB)) as served,
+        served.wire() as subscriber,
+        served.wire() as publisher,
+        served.http() as stream,
+    ):
+        subscriber.call("SUBSCRIBE", "news")
+        stream.send(b"POST /subscribe/news HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % TOKEN.encode())
+        stream.read_until(b"news,1\n\n")
+        message = b"x" * MIB
+        wait_for(lambda: publisher.call("PUBLISH", "news", message) == b":0\r\n")
+        assert served.ask(lambda node: node.events.counts.get("slow-client")) == 1
 
 
 # -- HTTP
@@ -318,15 +320,20 @@ def test_what_came_before_malformed_http_is_answered(served: Served, bystander: 
 
 
 def test_slow_senders_are_ended(tmp_path: Path) -> None:
-    with Served(tmp_path, config(http_header_ms=1500, http_idle_ms=1500)) as served:
-        with served.http() as silent, served.http() as slow, served.http() as idle, served.http() as stuck:
-            idle.send(request(b"GET /ping HTTP/1.1"))
-            assert idle.answer().status == 200
-            slow.send(b"GET /ping HTT")
-            stuck.send(request(b"POST / HTTP/1.1", b"Content-Length: 10", body=b"["))
-            assert slow.answer().status == 408
-            assert stuck.answer().status == 408
-            assert silent.read_all() == idle.read_all() == b""
+    with (
+        Served(tmp_path, config(http_header_ms=1500, http_idle_ms=1500)) as served,
+        served.http() as silent,
+        served.http() as slow,
+        served.http() as idle,
+        served.http() as stuck,
+    ):
+        idle.send(request(b"GET /ping HTTP/1.1"))
+        assert idle.answer().status == 200
+        slow.send(b"GET /ping HTT")
+        stuck.send(request(b"POST / HTTP/1.1", b"Content-Length: 10", body=b"["))
+        assert slow.answer().status == 408
+        assert stuck.answer().status == 408
+        assert silent.read_all() == idle.read_all() == b""
 
 
 def test_a_client_that_does_not_read_its_http_answers_is_run_no_further(served: Served, bystander: Wire) -> None:

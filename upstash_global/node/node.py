@@ -179,7 +179,7 @@ class Node:
                 break
             argv = commands[i]
             if i > first and (i - first == self.slowlog.stretch or argv[0] != commands[first][0]):
-                started_us = self.note_duration(session, session.row, commands[first:i], started_us)
+                started_us = self.note_duration(session, session.row_run, commands[first:i], started_us)
                 first = i
             reply = dispatch(self, session, argv)
             i += 1
@@ -199,7 +199,7 @@ class Node:
             session.reply(reply)
             if self.woken:
                 self.wake()
-        self.note_duration(session, session.row, commands[first:i], started_us)
+        self.note_duration(session, session.row_run, commands[first:i], started_us)
         session.n_commands += i
         self.metrics.n_commands += i
         session.served = self.log.head

@@ -70,6 +70,11 @@ class Session:
         self.n_commands = 0
 
     @property
+    def row_run(self) -> Row | None:
+        """The row of the last command if it was run, not queued."""
+        return self.row if self.queue is None else None
+
+    @property
     def is_subscribed(self) -> bool:
         return bool(self.channels) or bool(self.patterns)
 
