@@ -1,9 +1,17 @@
 """Positions, histories, records, the log and the change index."""
 
+import msgpack
 import pytest
 
 from upstash_global.replication.changes import Changes
-from upstash_global.replication.codec import INCOMPLETE, decode_records, encode_record, next_valid_record
+from upstash_global.replication.codec import (
+    HEADER_BYTES,
+    INCOMPLETE,
+    decode_records,
+    encode_record,
+    next_valid_record,
+    record_position,
+)
 from upstash_global.replication.log import (
     DATA,
     EPOCH,
@@ -130,13 +138,13 @@ def test_the_backlog_is_bounded_by_count_and_by_bytes() -> None:
     assert log.entries_after(log.first_lsn - 2, 9, 9999) is None
     assert [entry.position.lsn for entry in log.entries_after(98, 9, 9999) or []] == [99, 100]
     assert log.entries_after(100, 9, 9999) == []
-    assert log.crc_at(log.first_lsn - 1) == log.backlog[0].previous_crc and log.crc_at(log.first_lsn - 2) is None
+    assert log.crc_at(log.first_lsn - 1) == record_position(log.backlog[0])[1] and log.crc_at(log.first_lsn - 2) is None
     assert log.crc_at(100) == log.head_crc and log.crc_at(101) is None
     small = ReplicationLog(1000, max_bytes=1000)
     small.begin_epoch(10, 1, "n")
     for _ in range(100):
         small.append(1, DATA, SET, {})
-        assert small.backlog_bytes == sum(len(entry.record) for entry in small.backlog) <= 1000
+        assert small.backlog_bytes == sum(map(len, small.backlog)) <= 1000
 
 
 def test_at_least_one_entry_comes_whatever_its_size() -> None:
@@ -189,3 +197,12 @@ def test_a_flush_changes_every_key() -> None:
     assert changes.changed_after(b"never", 6) and not changes.changed_after(b"never", 7)
     changes.note([b"a"], 8, 0)
     assert changes.changed_after(b"a", 7)
+
+
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 255, 256, 65_535, 65_536])
+def test_a_record_without_attributes_is_packed_as_msgpack_would(n: int) -> None:
+    for commands in ([[b"SET", b"k", b"v" * n]], [[b"DEL", *[b"k"] * n]], [[b"INCR", b"k"]] * n):
+        record, crc = encode_record(DATA, 10, 7, 1, 2, commands, {})
+        assert record[HEADER_BYTES:-4] == msgpack.packb([commands, {}])
+        (entry,), end, problem = decode_records(record)
+        assert (entry.commands, entry.crc, end, problem) == (commands, crc, len(record), None)

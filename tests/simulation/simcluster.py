@@ -129,7 +129,11 @@ class CheckedNode(Node):
 
     def commit(self, session: Session | None, effects: Effects, reply: Reply) -> None:
         super().commit(session, effects, reply)
-        self.cluster.ledger.logged(self.owner, self.log.backlog[-1])
+        self.cluster.ledger.logged(self.owner, self.newest_entry())
+
+    def newest_entry(self) -> Entry:
+        (entry,) = self.log.entries_after(self.log.head.lsn - 1, 1, 0) or []
+        return entry
 
     def apply(self, entry: Entry) -> None:
         super().apply(entry)
@@ -138,7 +142,7 @@ class CheckedNode(Node):
 
     def _after(self, lsn: int, effects: Effects) -> None:
         super()._after(lsn, effects)
-        entry = self.log.backlog[-1]
+        entry = self.newest_entry()
         if entry.commands != effects.commands:
             self.cluster.broken(f"{self.settings.name}: replaying {entry.commands} gave {effects.commands}")
 

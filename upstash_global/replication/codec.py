@@ -13,12 +13,15 @@ and with the previous record's CRC in the header the records form a chain. A blo
 """
 
 from struct import Struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 import msgpack
 
 from upstash_global.replication.position import Position
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 DATA: Final = 0  # commands of clients
 EPOCH: Final = 1  # the first entry of a leader's reign: names the previous epoch and its last LSN
@@ -32,6 +35,9 @@ RECORD_MAGIC: Final = b"UGLR"
 _RECORD_MAGIC_NUMBER: Final = 0x55474C52
 _HEADER: Final = Struct(">IBBHIQQQI")
 _CRC: Final = Struct(">I")
+_pack_header: Final = _HEADER.pack  # looked up once: compiled code finds them without a dictionary
+_pack_crc: Final = _CRC.pack
+_crc32: Final = crc32
 HEADER_BYTES: Final = 40
 RECORD_OVERHEAD: Final = 44  # header and CRC
 
@@ -44,6 +50,14 @@ BAD_CRC: Final = "checksum mismatch"
 BAD_PAYLOAD: Final = "payload is not [commands, attributes]"
 
 _packer: Final = msgpack.Packer(use_bin_type=True)
+
+# Pieces of msgpack: heads of short arrays and of short and long byte strings.
+_ARRAY_HEADS: Final = [bytes([0x90 | n]) for n in range(16)]
+_BIN_HEADS: Final = [bytes([0xC4, n]) for n in range(256)]
+_HEAD16: Final = Struct(">BH")
+_HEAD32: Final = Struct(">BI")
+_PAIR_HEAD: Final = b"\x92"
+_EMPTY_MAP: Final = b"\x80"
 
 
 class Entry:
@@ -85,15 +99,37 @@ def encode_record(
     attributes: dict[str, Any],
 ) -> tuple[bytes, int]:
     """The record of one entry and its CRC."""
-    payload: bytes = _packer.pack((commands, attributes))
-    body = (
-        _HEADER.pack(
-            _RECORD_MAGIC_NUMBER, FORMAT_VERSION, kind, STREAM, len(payload), epoch, lsn, time_ms, previous_crc
-        )
-        + payload
+    parts: list[bytes] = [b""]
+    if attributes:
+        parts.append(_packer.pack((commands, attributes)))
+    else:
+        _pack_commands(commands, parts)
+    length: i64 = 0
+    for part in parts:
+        length += len(part)
+    parts[0] = _pack_header(
+        _RECORD_MAGIC_NUMBER, FORMAT_VERSION, kind, STREAM, length, epoch, lsn, time_ms, previous_crc
     )
-    crc = crc32(body)
-    return body + crc.to_bytes(4, "big"), crc
+    body = b"".join(parts)
+    crc = _crc32(body)
+    return body + _pack_crc(crc), crc
+
+
+def _pack_commands(commands: list[list[bytes]], parts: list[bytes]) -> None:
+    """The payload of an entry without attributes: the bytes that msgpack gives, piece by piece, in a third of the time."""
+    parts.append(_PAIR_HEAD)
+    parts.append(_array_head(len(commands)))
+    for argv in commands:
+        parts.append(_array_head(len(argv)))
+        for argument in argv:
+            n = len(argument)
+            parts.append(_BIN_HEADS[n] if n < 256 else _HEAD16.pack(0xC5, n) if n < 1 << 16 else _HEAD32.pack(0xC6, n))
+            parts.append(argument)
+    parts.append(_EMPTY_MAP)
+
+
+def _array_head(n: int) -> bytes:
+    return _ARRAY_HEADS[n] if n < 16 else _HEAD16.pack(0xDC, n) if n < 1 << 16 else _HEAD32.pack(0xDD, n)
 
 
 def decode_records(data: bytes, at: int = 0, max_records: int = -1) -> tuple[list[Entry], int, str | None]:
@@ -135,6 +171,11 @@ def record_position(record: bytes) -> tuple[Position, int]:
     """The position of a record and the CRC of the one before it, read from its header alone."""
     fields = _HEADER.unpack_from(record, 0)
     return Position(fields[5], fields[6]), fields[8]
+
+
+def record_crc(record: bytes) -> int:
+    """The CRC of a whole record, read from its end."""
+    return int.from_bytes(record[-4:], "big")
 
 
 def next_valid_record(data: bytes, at: int) -> int | None:

@@ -12,7 +12,7 @@ slow follower costs the node neither memory nor time.
 from collections import deque
 from enum import Enum
 
-from upstash_global.replication.codec import STREAM, Entry
+from upstash_global.replication.codec import STREAM
 from upstash_global.replication.log import ReplicationLog
 from upstash_global.replication.messages import (
     AHEAD,
@@ -310,25 +310,25 @@ class Feed:
         if self.sent_lsn >= self.limit_lsn or self.unacked_bytes >= limits.unacked_bytes:
             return []
         room = min(limits.frame_entries, self.limit_lsn - self.sent_lsn)
-        entries = self.log.entries_after(self.sent_lsn, room, limits.frame_bytes)
-        if entries is None:
-            entries = self._entries_on_disk(room)
-        if entries is None:
+        records = self.log.records_after(self.sent_lsn, room, limits.frame_bytes)
+        if records is None:
+            records = self._records_on_disk(room)
+        if records is None:
             self.state = FeedState.SNAPSHOT
             self.resync_reason = "the log no longer reaches back"
             return []
-        if not entries:
+        if not records:
             return []
-        records = b"".join([entry.record for entry in entries])
-        first_lsn, last_lsn = entries[0].position.lsn, entries[-1].position.lsn
+        joined = b"".join(records)
+        first_lsn, last_lsn = self.sent_lsn + 1, self.sent_lsn + len(records)
         self.sent_lsn = last_lsn
-        self.frames.append((last_lsn, len(records)))
-        self.unacked_bytes += len(records)
-        return [Entries(self.host.epoch, records, len(entries), first_lsn, last_lsn)]
+        self.frames.append((last_lsn, len(joined)))
+        self.unacked_bytes += len(joined)
+        return [Entries(self.host.epoch, joined, len(records), first_lsn, last_lsn)]
 
-    def _entries_on_disk(self, room: int) -> list[Entry] | None:
+    def _records_on_disk(self, room: int) -> list[bytes] | None:
         entries = self.storage.read_log(self.sent_lsn, self.limits.frame_bytes)
-        return None if entries is None else entries[:room]
+        return None if entries is None else [entry.record for entry in entries[:room]]
 
     def _receive_ack(self, ack: Ack, now_ms: int) -> list[Message]:
         self.peer_sent_ms = ack.sent_ms

@@ -1,14 +1,14 @@
-"""The replication log in memory: its head, its history, and the newest entries.
+"""The replication log in memory: its head, its history, and the newest records.
 
 A leader appends, a follower accepts; both chain the CRC of each record to the one before. The backlog keeps the newest
-entries, bounded by count and bytes, for the feeds; what has left it is read from the disk.
+records, bounded by count and bytes, for the feeds; what has left it is read from the disk. It holds bytes, not entries:
+100,000 entries are a million objects, which the garbage collector would walk over and over.
 """
 
 from typing import Any, Final
 
-from upstash_global.errors import Divergence
-from upstash_global.errors import Gap
-from upstash_global.replication.codec import DATA, EPOCH, SYSTEM, Entry, encode_record
+from upstash_global.errors import Divergence, Gap
+from upstash_global.replication.codec import DATA, EPOCH, SYSTEM, Entry, decode_records, encode_record, record_crc
 from upstash_global.replication.position import START, History, Position, epoch_parts, make_epoch
 
 __all__ = [
@@ -38,9 +38,9 @@ class ReplicationLog:
         self.head_time_ms = 0  # its time; a leader's clock never goes back behind it
         self.history = History()
         self.epoch = 0  # of the head
-        self.backlog: list[Entry] = []  # the newest entries, without a gap up to the head
+        self.backlog: list[bytes] = []  # the newest records, without a gap up to the head
         self.backlog_bytes = 0
-        self.base_crc = 0  # CRC of the entry just before the backlog
+        self.base_crc = 0  # CRC of the record just before the backlog
 
     @property
     def first_lsn(self) -> int:
@@ -95,14 +95,15 @@ class ReplicationLog:
         self._extend(entry)
 
     def _extend(self, entry: Entry) -> None:
-        size = len(entry.record)
+        record = entry.record
+        size = len(record)
         history = self.history
         history.head_lsn = entry.position.lsn
         history.head_bytes += size
         self.head = entry.position
         self.head_crc = entry.crc
         self.head_time_ms = entry.time_ms
-        self.backlog.append(entry)
+        self.backlog.append(record)
         self.backlog_bytes += size
         if len(self.backlog) > self.max_entries or self.backlog_bytes > self.max_bytes:
             self._trim()
@@ -115,12 +116,12 @@ class ReplicationLog:
         drop = max(0, len(backlog) - keep_entries)
         size = self.backlog_bytes
         for i in range(drop):
-            size -= len(backlog[i].record)
+            size -= len(backlog[i])
         while size > keep_bytes and drop < len(backlog) - 1:
-            size -= len(backlog[drop].record)
+            size -= len(backlog[drop])
             drop += 1
         if drop:
-            self.base_crc = backlog[drop - 1].crc
+            self.base_crc = record_crc(backlog[drop - 1])
             del backlog[:drop]
             self.backlog_bytes = size
 
@@ -128,6 +129,11 @@ class ReplicationLog:
 
     def entries_after(self, lsn: int, max_entries: int, max_bytes: int) -> list[Entry] | None:
         """Entries above `lsn`, at least one if there is any; None if the next one has left the backlog."""
+        records = self.records_after(lsn, max_entries, max_bytes)
+        return None if records is None else decode_records(b"".join(records))[0]
+
+    def records_after(self, lsn: int, max_entries: int, max_bytes: int) -> list[bytes] | None:
+        """The records of `entries_after`."""
         start = lsn + 1 - self.first_lsn
         if start < 0:
             return None
@@ -136,7 +142,7 @@ class ReplicationLog:
         size = 0
         last = min(len(backlog), start + max_entries)
         while end < last:
-            size += len(backlog[end].record)
+            size += len(backlog[end])
             if size > max_bytes and end > start:
                 break
             end += 1
@@ -149,7 +155,7 @@ class ReplicationLog:
         i = lsn - self.first_lsn
         if i == -1:
             return self.base_crc
-        return self.backlog[i].crc if 0 <= i < len(self.backlog) else None
+        return record_crc(self.backlog[i]) if 0 <= i < len(self.backlog) else None
 
     # -- starting elsewhere -------------------------------------------------------------------------------------
 
@@ -168,7 +174,7 @@ class ReplicationLog:
         """Forget the entries above `lsn`, which must be in the backlog or at its edge."""
         keep = lsn + 1 - self.first_lsn
         assert 0 <= keep <= len(self.backlog), f"LSN {lsn} has left the backlog"
-        dropped = sum(len(entry.record) for entry in self.backlog[keep:])
+        dropped = sum([len(record) for record in self.backlog[keep:]])
         crc = self.crc_at(lsn)
         assert crc is not None
         del self.backlog[keep:]
