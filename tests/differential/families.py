@@ -228,6 +228,24 @@ ZREM key member...
 ZRANGE key index index WITHSCORES
 """
 
+HYPERLOGLOGS: Final = """
+PFADD key element...
+PFADD key element...
+PFADD key many_elements
+PFADD key
+PFCOUNT key
+PFCOUNT key...
+PFDEBUG ENCODING key
+PFDEBUG DECODE key
+PFDEBUG GETREG key
+PFDEBUG TODENSE key
+PFMERGE key key...
+PFMERGE key
+SET key hyperloglog
+GET key
+GETRANGE key 0 15
+"""
+
 # Run between the commands of every family: other types under the same keys, deadlines, and keys that vanish.
 MIXTURE: Final = """
 SET key value
@@ -256,12 +274,183 @@ FAMILIES: Final[dict[str, str]] = {
     "sorted-sets": SORTED_SETS,
     "bitmaps": BITMAPS,
     "geo": GEO,
+    "hyperloglogs": HYPERLOGLOGS,
 }
 
 
 def mixture_of(family: str) -> list[str]:
     """MIXTURE, for places without the scores that many members share: Redis leaves the order of equal distances open."""
     return [line for line in lines_of(MIXTURE) if family != "geo" or command_of(line) != ["ZADD"]]
+
+
+# Several clients at once; see conversations.py.
+
+TRANSACTIONS: Final = """
+MULTI
+MULTI
+MULTI
+EXEC
+EXEC
+EXEC
+DISCARD
+WATCH key...
+WATCH key
+UNWATCH
+SET key value
+SET key value
+GET key
+INCR key
+INCR key
+LPUSH key value...
+HSET key (field value)...
+DEL key...
+EXPIRE key seconds
+PERSIST key
+RENAME key key
+MGET key...
+FLUSHALL
+FLUSHDB
+DBSIZE
+PING [value]
+ECHO value
+SELECT db
+TIME
+WAIT 0 0
+DEBUG SLEEP 0
+CONFIG GET maxmemory
+CLIENT ID
+CLIENT GETNAME
+CLIENT SETNAME client_name
+NOSUCH key
+GET
+INCR key key
+MULTI key
+EXEC key
+WATCH
+BLPOP key... 0
+BLMOVE key key LEFT RIGHT 0
+RESET
+QUIT
+"""
+
+CONNECTION: Final = """
+AUTH password
+AUTH user password
+AUTH default password
+AUTH default correct
+AUTH correct
+ECHO value
+GET key
+SET key value
+HELLO
+HELLO protocol
+HELLO protocol {AUTH user password|SETNAME client_name}
+HELLO protocol AUTH default correct
+PING
+PING value
+QUIT
+RESET
+SELECT db
+CLIENT GETNAME
+CLIENT ID
+CLIENT INFO
+CLIENT KILL address
+CLIENT KILL {ID client_id|ADDR address|LADDR address|USER user|TYPE client_type|SKIPME (yes|no)}
+CLIENT KILL ID client_id
+CLIENT LIST
+CLIENT LIST TYPE client_type
+CLIENT LIST ID client_id...
+CLIENT NO-EVICT (ON|OFF)
+CLIENT REPLY (ON|OFF|SKIP)
+CLIENT REPLY ON
+CLIENT SETNAME client_name
+CLIENT SETNAME client_name
+CLIENT NOSUCH value
+CLIENT
+MULTI
+EXEC
+"""
+
+PUBLISHING: Final = """
+SUBSCRIBE channel...
+SUBSCRIBE channel
+UNSUBSCRIBE channel...
+UNSUBSCRIBE
+PSUBSCRIBE channel_pattern...
+PSUBSCRIBE channel_pattern
+PUNSUBSCRIBE channel_pattern...
+PUNSUBSCRIBE
+PUBLISH channel value
+PUBLISH channel value
+PUBLISH channel value
+PUBLISH channel value
+PUBSUB CHANNELS [channel_pattern]
+PUBSUB NUMPAT
+PUBSUB NUMSUB channel...
+PUBSUB NOSUCH
+PUBSUB
+PING [value]
+GET key
+SET key value
+NOSUCH value
+CLIENT LIST TYPE pubsub
+CLIENT REPLY (ON|OFF|SKIP)
+CLIENT REPLY ON
+CLIENT INFO
+HELLO protocol
+MULTI
+EXEC
+DISCARD
+RESET
+QUIT
+"""
+
+SERVER: Final = """
+COMMAND COUNT
+COMMAND DOCS command...
+COMMAND GETKEYS command key value
+COMMAND GETKEYSANDFLAGS command key value
+COMMAND INFO command...
+COMMAND LIST
+COMMAND LIST FILTERBY (ACLCAT category|PATTERN command|MODULE value)
+COMMAND NOSUCH
+CONFIG GET parameter...
+CONFIG GET parameter
+CONFIG SET (parameter parameter_value)...
+CONFIG SET maxmemory size_value
+CONFIG SET maxmemory-policy policy
+CONFIG RESETSTAT
+CONFIG REWRITE
+CONFIG NOSUCH
+DBSIZE
+DEBUG DIGEST
+DEBUG SLEEP 0
+DEBUG NOSUCH
+FLUSHALL [ASYNC|SYNC]
+FLUSHDB [ASYNC|SYNC]
+GET key
+SET key value
+HSET key (field value)...
+INFO
+INFO info_section...
+MEMORY USAGE key [SAMPLES size]
+MEMORY NOSUCH
+ROLE
+SLOWLOG GET [count]
+SLOWLOG LEN
+SLOWLOG RESET
+SLOWLOG NOSUCH
+TIME
+WAIT 0 size
+WAIT int int
+"""
+
+CONVERSATIONS: Final[dict[str, str]] = {
+    "transactions": TRANSACTIONS,
+    "connection": CONNECTION,
+    "pub-sub": PUBLISHING,
+    "server": SERVER,
+}
 
 
 def lines_of(table: str) -> list[str]:

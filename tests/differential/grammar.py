@@ -41,6 +41,15 @@ ODD_VALUES: Final = [
 ]  # fmt: skip
 
 
+# Whole ones and damaged ones: empty, of an unknown form, too long, too short, all registers full. None is as short as an
+# embstr, which in Redis turns raw when a PF command has only looked at it.
+HYPERLOGLOGS: Final = [
+    b"HYLL\1" + bytes(11) + b"\x3f" * 256, b"HYLL\2" + bytes(40), b"HYLL\1", b"HYLL\1" + bytes(11) + b"\x3f" * 300,
+    b"HYLL\0" + bytes(10) + b"\x80" + b"\xff" * 12288, b"HYLL\0" + bytes(12300), b"HYLL\1" + bytes(10) + b"\x80" + b"\x8b" * 4096,
+    b"HYLL\1" + bytes(10) + b"\x80" + b"\x44\x00" * 13, b"hyll\1" + bytes(60),
+]  # fmt: skip
+
+
 def some(good: list[bytes], bad: list[bytes] = JUNK, bad_share: float = 0.03) -> Callable[[Random], bytes]:
     def make(random: Random) -> bytes:
         return random.choice(bad if random.random() < bad_share else good)
@@ -114,6 +123,8 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "latitude": degrees(85.05112878, 38.1),
     "length": length,
     "unit": some([b"m", b"km", b"ft", b"mi", b"km", b"KM"], [b"", b"miles"]),
+    "element": lambda random: b"%d" % random.randrange(10 ** random.randint(1, 9)),
+    "hyperloglog": lambda random: random.choice(HYPERLOGLOGS),
     "count": number_between(-8, 12),
     "positive": number_between(1, 9),
     "size": number_between(0, 9),
@@ -139,6 +150,25 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "cursor": some([b"0"], [b"abc", b"1.5", b"", b" 0"]),
     "type": some([b"string", b"list", b"set", b"zset", b"hash", b"STRING"], [b"foo", b"stream", b""]),
     "db": some([b"0"], [b"-1", b"abc", b"99999", b""]),
+    "channel": some([b"c0", b"c1", b"c2", b"news", b"k0"], [b"", b"\x00\xff"]),
+    "channel_pattern": some([b"c*", b"c?", b"*", b"n[a-f]ws", b"c0"], [b"", b"[", b"\\"]),
+    "client_name": some([b"one", b"two", b"a-b_c.d"], [b"", b"a b", b"new\nline", b"\xff"], 0.1),
+    "client_id": some([b"<id 0>", b"<id 1>", b"<id 2>"], [b"0", b"-1", b"999999", b"abc", b""], 0.2),
+    "address": some([b"<addr 0>", b"<addr 1>", b"<addr 2>"], [b"127.0.0.1:1", b"", b"abc"], 0.3),
+    "client_type": some([b"normal", b"pubsub", b"PubSub"], [b"master", b"replica", b"slave", b"abc", b""], 0.3),
+    "user": some([b"default"], [b"nobody", b"", b"Default"], 0.2),
+    "password": some([b"correct", b"correct", b"wrong"], [b"", b"Correct", b"correct\x00"], 0.2),
+    "protocol": some([b"2", b"3"], [b"1", b"4", b"abc", b"", b"2.0"], 0.2),
+    "command": some([b"get", b"SET", b"mset", b"Ping", b"client|kill", b"config", b"sort", b"zunionstore", b"object"],
+                    [b"nosuch", b"client|nosuch", b"", b"get|set", b"*"], 0.1),
+    "category": some([b"read", b"write", b"FAST", b"string", b"pubsub", b"connection"], [b"nosuch", b"", b"@read"]),
+    "parameter": some([b"maxmemory", b"MaxMemory-Policy", b"maxmemory-samples", b"slowlog-max-len", b"timeout",
+                       b"lazyfree-lazy-user-del", b"latency-monitor-threshold"], [b"nosuch", b"", b"port"], 0.1),
+    "parameter_value": some([b"0", b"5", b"100", b"yes", b"no", b"noeviction", b"allkeys-lru"], [b"", b"abc", b"-1", b"1gb"], 0.2),
+    "size_value": some([b"0", b"1gb", b"1000mb", b"2GB"], [b"abc", b"", b"1xb", b"-1", b"1.5gb"], 0.2),
+    "policy": some([b"noeviction", b"allkeys-lfu", b"volatile-ttl"], [b"", b"abc"], 0.2),
+    "info_section": some([b"server", b"clients", b"MEMORY", b"keyspace", b"all", b"default", b"everything", b"commandstats"],
+                         [b"nosuch", b""], 0.1),
 }  # fmt: skip
 
 
@@ -208,6 +238,8 @@ class Maker:
             stated = self.n_keys if random.random() < 0.95 else random.randint(-1, 5)
             argv.append(b"%d" % stated if random.random() < 0.98 else random.choice(JUNK))
             argv.extend([self.key() for _ in range(self.n_keys)])
+        elif kind == "many_elements":
+            argv.extend([b"%d" % random.randrange(10**9) for _ in range(random.choice([100, 300, 1000]))])
         elif kind == "weights":
             for _ in range(self.n_keys):
                 argv.append(KINDS["weight"](random))
@@ -268,7 +300,7 @@ def _sequence(tokens: list[str], at: int) -> tuple[Node, int]:
                 if tokens[at - 1] == closing:
                     break
             nodes.append((kind, choices))
-        elif token == token.lower() and (token in KINDS or token in ("key", "keys", "weights")):
+        elif token == token.lower() and (token in KINDS or token in ("key", "keys", "weights", "many_elements")):
             nodes.append(("word", token))
         else:
             assert token == token.upper(), f"no kind of argument is called {token}"

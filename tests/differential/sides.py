@@ -13,12 +13,13 @@ from typing import Final
 
 import upstash_global.engine.commands  # noqa: F401  (fills the table)
 from tests.differential.wire import Connection, Reply, Tagged, decode
+from tests.node.stage import Stage
 from tests.ports import free_port
 from upstash_global.engine.dump import digest
 from upstash_global.engine.encodings import LIMITS, Limits
 from upstash_global.engine.engine import Engine
-from upstash_global.errors import Divergence
 from upstash_global.engine.table import TABLE
+from upstash_global.errors import Divergence
 from upstash_global.protocol.resp import encode
 
 Argv = list[bytes]
@@ -133,6 +134,27 @@ class EngineSide(Side):
         return digest(self.engine.keyspace) == digest(self.replica.keyspace)
 
 
+class NodeSide(Side):
+    """A node in this process and one client of it, without sockets; its replies go through our RESP encoder."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.client = Stage().leader.client()
+
+    def run(self, lines: list[Argv]) -> list[Reply]:
+        replies = self.client.say(*lines).take()
+        assert len(replies) == len(lines)
+        decoded = []
+        for reply in replies:
+            out = bytearray()
+            encode(out, reply, self.version)
+            decoded.append(decode(out, 0)[0])
+        return decoded
+
+    def reset(self) -> None:
+        self.run([[b"FLUSHALL"]])
+
+
 class Oracle:
     """A redis-server on a free loopback port, for as long as the `with` block lasts."""
 
@@ -150,7 +172,7 @@ class Oracle:
             self.port = free_port()
             self.process = subprocess.Popen(
                 [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-                 "--dir", str(self.directory), "--daemonize", "no", "--loglevel", "notice"],
+                 "--dir", str(self.directory), "--enable-debug-command", "yes", "--daemonize", "no", "--loglevel", "notice"],
                 stdout=subprocess.PIPE, text=True, env={"LC_ALL": "C"},
             )  # fmt: skip
             assert self.process.stdout is not None

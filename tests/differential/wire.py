@@ -4,6 +4,7 @@ Decoded replies keep every shape that a client can tell apart: a null array is n
 """
 
 import socket
+from contextlib import suppress
 from typing import Any, Final
 
 Reply = Any
@@ -125,6 +126,24 @@ class Connection:
                 self.buffer += received
         del self.buffer[:at]
         return replies
+
+    def send(self, argv: list[bytes]) -> None:
+        """One command, without waiting for what it leads to; a closed connection shows when it is read."""
+        with suppress(OSError):
+            self.socket.sendall(request(argv))
+
+    def read_what_is_there(self) -> bool:
+        """Take into `buffer` what has arrived by now; False once the server has closed the connection."""
+        try:
+            while True:
+                received = self.socket.recv(1 << 20, socket.MSG_DONTWAIT)
+                if not received:
+                    return False
+                self.buffer += received
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
 
     def close(self) -> None:
         self.socket.close()

@@ -162,7 +162,8 @@ class Row:
             named.append("write")
         if self.flags & READONLY and self.group != "scripting":
             named.append("read")
-        named.extend(_CATEGORIES_OF_COMMAND.get(self.name, _CATEGORIES_OF_GROUP.get(self.group, [])))
+        command = self.name.partition(" ")[0]
+        named.extend(_CATEGORIES_OF_COMMAND.get(command, _CATEGORIES_OF_GROUP.get(self.group, [])))
         if self.flags & ADMIN:
             named.append("admin")
         if self.flags & (ADMIN | DANGEROUS):
@@ -172,9 +173,33 @@ class Row:
         named.append("fast" if self.flags & FAST else "slow")
         if self.flags & BLOCKING:
             named.append("blocking")
-        return named
+        return sorted(named, key=CATEGORIES.index)
 
 
+CATEGORIES: Final = [  # in the order in which Redis lists them
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "json",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+]
 _CATEGORIES_OF_GROUP: Final[dict[str, list[str]]] = {
     "generic": ["keyspace"],
     "string": ["string"],
@@ -193,11 +218,14 @@ _CATEGORIES_OF_GROUP: Final[dict[str, list[str]]] = {
 }
 
 _CATEGORIES_OF_COMMAND: Final[dict[str, list[str]]] = {  # where Redis does not follow the group
+    "COMMAND": ["connection"],
     "DBSIZE": ["keyspace"],
     "FLUSHALL": ["keyspace"],
     "FLUSHDB": ["keyspace"],
+    "ROLE": ["admin"],
     "SORT": ["set", "sortedset", "list"],
     "SORT_RO": ["set", "sortedset", "list"],
+    "WAIT": ["connection"],
 }
 
 
@@ -249,9 +277,7 @@ def _add(row: Row) -> None:
         return
     container = TABLE.get(parent.encode())
     if container is None:
-        container = Row(
-            parent, -2, row.flags & ~(WRITE | READONLY), NO_KEYS, row.group, f"Container of {parent} commands"
-        )
+        container = Row(parent, -2, 0, NO_KEYS, row.group, f"Container of {parent} commands")
         TABLE[parent.encode()] = container
     container.subcommands[child.encode()] = row
 

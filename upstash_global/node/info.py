@@ -12,6 +12,7 @@ Lines = list[tuple[str, object]]
 
 REDIS_VERSION: Final = "7.2.4"  # the Redis whose behaviour we follow; clients choose features by it
 
+_TITLES: Final = {"cpu": "CPU"}
 _DEFAULT: Final = [
     "server",
     "clients",
@@ -38,7 +39,7 @@ def info_text(node: "Node", wanted: list[str]) -> str:
     for name, section in _SECTIONS.items():
         if name in names:
             lines = "".join(f"{key}:{value}\r\n" for key, value in section(node))
-            parts.append(f"# {name.capitalize()}\r\n{lines}")
+            parts.append(f"# {_TITLES.get(name, name.capitalize())}\r\n{lines}")
     return "\r\n".join(parts)
 
 

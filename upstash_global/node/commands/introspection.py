@@ -16,7 +16,7 @@ from upstash_global.engine.table import (
 from upstash_global.engine.types.glob import Glob
 from upstash_global.errors import error, syntax_error
 from upstash_global.node.session import Session
-from upstash_global.reply import NULL_ARRAY, Reply, Set, Simple
+from upstash_global.reply import Reply, Set, Simple
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -46,13 +46,13 @@ def command_docs(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     return docs
 
 
-@command("COMMAND GETKEYS", arity=-3, flags=LOADING | STALE)
+@command("COMMAND GETKEYS", arity=-4, flags=LOADING | STALE)
 def command_getkeys(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """The keys in a command line."""
     return [key for key, _ in _keys_in(argv[2:])]
 
 
-@command("COMMAND GETKEYSANDFLAGS", arity=-3, flags=LOADING | STALE)
+@command("COMMAND GETKEYSANDFLAGS", arity=-4, flags=LOADING | STALE)
 def command_getkeysandflags(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """The keys in a command line, each with what would happen to it."""
     return [[key, Set([Simple(flag) for flag in flags])] for key, flags in _keys_in(argv[2:])]
@@ -63,7 +63,7 @@ def command_info(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Arity, flags and key positions of the named commands; nil for an unknown one."""
     if len(argv) == 2:
         return [_info(row) for row in _top_level()]
-    return [NULL_ARRAY if row is None else _info(row) for row in _named(argv[2:])]
+    return [None if row is None else _info(row) for row in _named(argv[2:])]
 
 
 @command("COMMAND LIST", arity=-2, flags=LOADING | STALE)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from upstash_global.engine.numbers import parse_integer
+from upstash_global.engine.numbers import parse_float, parse_integer
 from upstash_global.engine.table import (
     ADMIN,
     BLOCKING,
@@ -15,7 +15,7 @@ from upstash_global.engine.table import (
     Family,
     all_rows,
 )
-from upstash_global.errors import error, not_an_integer, wrong_arity
+from upstash_global.errors import error, not_a_float, not_an_integer, syntax_error, wrong_arity
 from upstash_global.node.info import info_text
 from upstash_global.node.parking import Parked
 from upstash_global.node.session import Session
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 command = Family("server").session_command
 generic = Family("generic").session_command
 
+MAX_SLEEP_S: Final = 1e9
 LATEST_MS: Final = 1 << 62  # a deadline that is never reached
 
 
@@ -59,28 +60,37 @@ def config_rewrite(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 def config_set(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Set parameters of this node, all or none."""
     if len(argv) % 2:
-        raise wrong_arity("config|set")
+        raise syntax_error()
     words = [word.decode("utf-8", "replace") for word in argv[2:]]
     node.parameters.set(node, list(zip(words[::2], words[1::2], strict=True)))
     return OK
 
 
-@command("DEBUG DIGEST", arity=2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
-def debug_digest(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """40 hex digits that are equal on every node at the same position."""
-    return Simple(node.digest())
+@command("DEBUG", arity=-2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
+def debug(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """DEBUG DIGEST: 40 hex digits, equal on every node at the same position. DEBUG SLEEP: hold this answer back.
+
+    One row as in Redis, whose COMMAND INFO knows no subcommands of it. Unlike there, a sleep lets others go on.
+    """
+    word = argv[1].upper()
+    if word == b"DIGEST" and len(argv) == 2:
+        return Simple(node.digest())
+    if word == b"SLEEP" and len(argv) == 3:
+        return _sleep(node, session, argv[2])
+    shown = argv[1][:128].decode("utf-8", "surrogateescape")
+    raise error(f"unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.")
 
 
-@command("DEBUG SLEEP", arity=3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
-def debug_sleep(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """Hold this session's answer back for some seconds; unlike Redis, others go on."""
-    try:
-        seconds = float(argv[2])
-    except ValueError:
-        raise error("value is not a valid float") from None
-    if not 0 <= seconds < 1e9:
+def _sleep(node: "Node", session: Session, text: bytes) -> Reply:
+    seconds = parse_float(text)
+    if seconds is None:
+        raise not_a_float()
+    if not seconds < MAX_SLEEP_S:
         raise error("value is out of range")
-    node.parking.park(Parked(session, _still_waiting, node.local_ms + max(1, int(seconds * 1000)), _ok, [], "sleep"))
+    if seconds <= 0 or not node.engine.context.may_block:
+        return OK
+    deadline_ms = node.local_ms + max(1, int(seconds * 1000))
+    node.parking.park(Parked(session, _still_waiting, deadline_ms, _ok, [], "sleep"))
     return PENDING
 
 
@@ -90,7 +100,7 @@ def info(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     return Verbatim(info_text(node, [word.decode("latin-1").lower() for word in argv[1:]]).encode())
 
 
-@command("ROLE", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | ADMIN)
+@command("ROLE", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | DANGEROUS)
 def role(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """The role as Redis words it; the number is the LSN, and a replica's state is ours translated."""
     lsn = node.log.head.lsn

@@ -7,7 +7,6 @@ from upstash_global.engine.table import (
     ALLOW_BUSY,
     FAST,
     LOADING,
-    NO_MULTI,
     NOSCRIPT,
     SKIP_SLOWLOG,
     STALE,
@@ -65,7 +64,7 @@ def unwatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     return OK
 
 
-@command("WATCH", arity=-2, flags=NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | NO_MULTI, keys=ALL)
+@command("WATCH", arity=-2, flags=NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY, keys=ALL)
 def watch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Let the next EXEC abort if one of the keys changes before it."""
     if session.queue is not None:
