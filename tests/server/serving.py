@@ -24,11 +24,11 @@ ADMIN_TOKEN: Final = "admin-token"
 T = TypeVar("T")
 
 
-def config(**limits: int) -> Config:
-    """One node on free ports."""
+def config(*, names: tuple[str, ...] = ("one",), **limits: int) -> Config:
+    """Nodes on free ports; the first one leads."""
     return parse(
         {
-            "cluster": {"id": "test", "leader": "one"},
+            "cluster": {"id": "test", "leader": names[0]},
             "credentials": {
                 "password": PASSWORD,
                 "tokens": {"standard": TOKEN, "read_only": READ_TOKEN},
@@ -39,7 +39,8 @@ def config(**limits: int) -> Config:
             "limits": limits,
             "regions": {"us-east-1": {}},
             "nodes": [
-                {"name": "one", "region": "us-east-1"} | {kind: f"127.0.0.1:{free_port()}" for kind in LISTENERS}
+                {"name": name, "region": "us-east-1"} | {kind: f"127.0.0.1:{free_port()}" for kind in LISTENERS}
+                for name in names
             ],
         },
         {},
@@ -49,9 +50,10 @@ def config(**limits: int) -> Config:
 class Served:
     """A running node; `with` ends it."""
 
-    def __init__(self, directory: Path, settings: Config | None = None) -> None:
+    def __init__(self, directory: Path, settings: Config | None = None, name: str = "one") -> None:
         self.config = settings or config()
-        me = self.config.nodes[0]
+        self.name = name
+        me = self.config.node(name)
         self.resp, self.rest, self.admin = me.resp.port, me.rest.port, me.admin.port
         self.directory = directory
         self.loop = asyncio.new_event_loop()
@@ -60,11 +62,11 @@ class Served:
     def __enter__(self) -> "Served":
         self.thread.start()
         self.running: RunningNode = self.await_(self._start())
-        wait_for(lambda: self.ask(lambda node: node.is_leader and node.durable_lsn >= node.must_be_durable))
+        wait_for(lambda: self.ask(_is_ready))
         return self
 
     async def _start(self) -> RunningNode:
-        running = RunningNode(self.config, "one", self.directory)
+        running = RunningNode(self.config, self.name, self.directory)
         await running.start()
         return running
 
@@ -101,6 +103,12 @@ class Served:
     def http(self) -> "Wire":
         """A raw connection to the REST port."""
         return Wire(self.rest)
+
+
+def _is_ready(node: Node) -> bool:
+    if node.is_leader:
+        return node.durable_lsn >= node.must_be_durable
+    return node.can_forward and node.state_name == "streaming"
 
 
 class Wire:
