@@ -14,6 +14,7 @@
 | NULL_ARRAY              | null           | null array                             |
 | Set                     | set            | array                                  |
 | Pairs                   | array of pairs | flat array                             |
+| Named                   | map            | array of pairs                         |
 | Verbatim                | verbatim text  | bulk string                            |
 | Push                    | push           | array                                  |
 | CommandError            | error          | error                                  |
@@ -67,7 +68,7 @@ class Double:
 
 
 class Items:
-    """What Set, Pairs and Push share: a list under another name."""
+    """What Set, Pairs, Named and Push share: a list under another name."""
 
     __slots__ = ("items",)
 
@@ -90,6 +91,10 @@ class Set(Items):
 
 class Pairs(Items):
     """A list of (name, value) tuples, flat in RESP2 and nested in RESP3, as ZRANGE WITHSCORES answers."""
+
+
+class Named(Items):
+    """A list of (name, value) tuples, nested in RESP2 and a map in RESP3, as XREAD answers; a name may come twice."""
 
 
 class Push(Items):
@@ -147,6 +152,7 @@ _SPECIAL: Final = 6
 _ERROR: Final = 7
 _BIG: Final = 8
 _DOUBLE: Final = 9
+_NAMED: Final = 10
 
 
 def pack(reply: Reply) -> bytes:
@@ -169,6 +175,8 @@ def _pack_special(value: object) -> object:
         return msgpack.ExtType(_SET, pack(value.items))
     if isinstance(value, Pairs):
         return msgpack.ExtType(_PAIRS, pack([list(pair) for pair in value.items]))
+    if isinstance(value, Named):
+        return msgpack.ExtType(_NAMED, pack([list(pair) for pair in value.items]))
     if isinstance(value, Push):
         return msgpack.ExtType(_PUSH, pack(value.items))
     if isinstance(value, Verbatim):
@@ -190,6 +198,8 @@ def _unpack_special(code: int, data: bytes) -> Reply:
         return Set(unpack(data))
     if code == _PAIRS:
         return Pairs([(name, value) for name, value in unpack(data)])
+    if code == _NAMED:
+        return Named([(name, value) for name, value in unpack(data)])
     if code == _PUSH:
         return Push(unpack(data))
     if code == _VERBATIM:

@@ -220,3 +220,92 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
 
 # Write commands that never change anything here: with one database MOVE can only refuse.
 WITHOUT_EFFECT: Final = {"MOVE"}
+    # -- streams --
+    "XACK": [["XADD s 1-1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >", "XACK s g 1-1 9-9"]],
+    "XACKDEL": [
+        ["XADD s 1-1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >", "XACKDEL s g IDS 2 1-1 9-9"],
+        [
+            "XADD s 1-1 f v",
+            "XGROUP CREATE s g 0",
+            "XGROUP CREATE s h 0",
+            "XREADGROUP GROUP g c STREAMS s >",
+            "XREADGROUP GROUP h c STREAMS s >",
+            "XACKDEL s g ACKED IDS 1 1-1",
+            "XACKDEL s h DELREF IDS 1 1-1",
+        ],
+    ],
+    "XADD": [
+        ["XADD s * f v"],
+        ["XADD s * f v", "XADD s * f w", "+5", "XADD s * f x"],
+        ["XADD s 5-* f v", "XADD s 5-* f w"],
+        ["XADD s 5-1 f v", "XADD s MAXLEN 1 6 f v g w"],
+        ["XADD s 5-1 f v", "XADD s NOMKSTREAM MINID ~ 6 LIMIT 1 7-7 f v"],
+        ["XADD s 99999999999999-9 f v", "XADD s * f w"],
+        ["XADD s MAXLEN 0 * f v"],
+        ["XADD s 1-1 f v", "PEXPIRE s 1", "+2", "XADD s 1-1 f w"],
+    ],
+    "XAUTOCLAIM": [
+        ["XADD s 1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >", "+9", "XAUTOCLAIM s g d 9 0"],
+        ["XGROUP CREATE s g 0 MKSTREAM", "XAUTOCLAIM s g d 9 0 COUNT 1 JUSTID"],
+        [
+            "XADD s 1 f v",
+            "XADD s 2 f v",
+            "XGROUP CREATE s g 0",
+            "XREADGROUP GROUP g c STREAMS s >",
+            "XDEL s 1",
+            "XAUTOCLAIM s g c 0 - JUSTID",
+        ],
+    ],
+    "XCLAIM": [
+        ["XADD s 1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >", "+9", "XCLAIM s g d 9 1 2"],
+        ["XADD s 1 f v", "XGROUP CREATE s g 0", "+9", "XCLAIM s g d 0 1 FORCE IDLE 3 RETRYCOUNT 7 LASTID 4-4"],
+        ["XADD s 1 f v", "XGROUP CREATE s g 0", "XCLAIM s g d 0 1 TIME @-5 JUSTID FORCE", "XCLAIM s g e 0 1 TIME @-7"],
+    ],
+    "XDEL": [["XADD s 1 f v", "XADD s 2 f v", "XDEL s 1 3 1"], ["XADD s 1 f v", "XDEL s 1"]],
+    "XDELEX": [
+        ["XADD s 1 f v", "XDELEX s IDS 2 1 3"],
+        ["XADD s 1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >", "XDELEX s DELREF IDS 1 1"],
+        ["XADD s 1 f v", "XADD s 2 f v", "XGROUP CREATE s g 1", "XDELEX s ACKED IDS 2 1 2"],
+    ],
+    "XGROUP CREATE": [
+        ["XADD s 1 f v", "XGROUP CREATE s g $"],
+        ["XGROUP CREATE s g $ MKSTREAM"],
+        ["XADD s 1 f v", "XGROUP CREATE s g 0-1 ENTRIESREAD 3"],
+    ],
+    "XGROUP CREATECONSUMER": [["XGROUP CREATE s g $ MKSTREAM", "XGROUP CREATECONSUMER s g c"]],
+    "XGROUP DELCONSUMER": [
+        ["XGROUP CREATE s g $ MKSTREAM", "XGROUP CREATECONSUMER s g c", "XGROUP DELCONSUMER s g c"],
+        ["XADD s 1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >", "XGROUP DELCONSUMER s g c"],
+    ],
+    "XGROUP DESTROY": [["XGROUP CREATE s g $ MKSTREAM", "XGROUP DESTROY s g"]],
+    "XGROUP SETID": [
+        ["XADD s 1 f v", "XGROUP CREATE s g $", "XGROUP SETID s g 0 ENTRIESREAD 0"],
+        ["XADD s 1 f v", "XGROUP CREATE s g 0", "XGROUP SETID s g $"],
+    ],
+    "XREADGROUP": [
+        ["XADD s 1 f v", "XADD s 2 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c COUNT 1 STREAMS s >"],
+        ["XADD s 1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c NOACK STREAMS s >"],
+        ["XGROUP CREATE s g 0 MKSTREAM", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"],
+        [
+            "XADD s 1 f v",
+            "XGROUP CREATE s g 0",
+            "XREADGROUP GROUP g c STREAMS s >",
+            "+7",
+            "XREADGROUP GROUP g c STREAMS s 0",
+        ],
+        [
+            "XADD s 1 f v",
+            "XADD t 1 f v",
+            "XGROUP CREATE s g 0",
+            "XGROUP CREATE t g 0",
+            "XREADGROUP GROUP g c STREAMS s >",
+            "XGROUP SETID s g 0",
+            "XREADGROUP GROUP g d STREAMS s t > >",
+        ],
+    ],
+    "XSETID": [["XADD s 1 f v", "XSETID s 9-9 ENTRIESADDED 7 MAXDELETEDID 4-4"], ["XADD s 1 f v", "XSETID s 1"]],
+    "XTRIM": [
+        ["XADD s 1 f v", "XADD s 2 f v", "XTRIM s MAXLEN = 1"],
+        ["XADD s 1 f v", "XADD s 2 f v", "XTRIM s MINID ~ 2 LIMIT 0"],
+        ["XADD s 1 f v", "XTRIM s MAXLEN ~ 0"],
+    ],

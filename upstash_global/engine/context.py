@@ -20,6 +20,7 @@ from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.sortedset import SortedSet
+from upstash_global.engine.types.stream import Stream
 from upstash_global.errors import wrong_type
 from upstash_global.reply import PENDING, Reply
 
@@ -153,6 +154,12 @@ class Context:
             raise wrong_type()
         return value
 
+    def find_stream(self, key: bytes) -> Stream | None:
+        value = self.find(key)
+        if value is not None and type(value) is not Stream:
+            raise wrong_type()
+        return value
+
     def exists(self, key: bytes) -> bool:
         return self.peek(key) is not None
 
@@ -202,6 +209,13 @@ class Context:
         value = self.find_zset(key)
         if value is None:
             return SortedSet()
+        self._before_change(key)
+        return value
+
+    def edit_stream(self, key: bytes) -> Stream:
+        value = self.find_stream(key)
+        if value is None:
+            return Stream()
         self._before_change(key)
         return value
 

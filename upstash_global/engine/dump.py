@@ -15,6 +15,7 @@ from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.sortedset import SortedSet
+from upstash_global.engine.types.stream import Stream, load_stream
 
 STRING: Final = "s"
 FLOAT_STRING: Final = "f"  # a string that INCRBYFLOAT wrote
@@ -23,6 +24,7 @@ LIST: Final = "l"
 HASH: Final = "h"
 SET: Final = "S"
 ZSET: Final = "z"
+STREAM: Final = "x"
 
 
 def type_name(value: Any) -> str:
@@ -32,7 +34,13 @@ def type_name(value: Any) -> str:
     return _TYPE_NAMES[type(value)]
 
 
-_TYPE_NAMES: Final[dict[type, str]] = {deque: "list", Hash: "hash", IndexedSet: "set", SortedSet: "zset"}
+_TYPE_NAMES: Final[dict[type, str]] = {
+    deque: "list",
+    Hash: "hash",
+    IndexedSet: "set",
+    SortedSet: "zset",
+    Stream: "stream",
+}
 
 
 def dump(value: Any) -> list[Any]:
@@ -60,6 +68,8 @@ def dump(value: Any) -> list[Any]:
             scored.append(member)
             scored.append(score)
         return [ZSET, value.encoding, scored]
+    if type(value) is Stream:
+        return [STREAM, *value.dump()]
     raise TypeError(f"{type(value).__name__} is no type of the keyspace")
 
 
@@ -96,6 +106,8 @@ def load(structure: list[Any]) -> Any:
             ranked.add(scored[i], scored[i + 1])
         ranked.encoding = structure[1]
         return ranked
+    if kind == STREAM:
+        return load_stream(structure[1], structure[2], structure[3])
     raise ValueError(f"unknown type {kind!r} in a dump")
 
 

@@ -36,6 +36,7 @@ class Limits:
         self.set_max_listpack_entries = 128
         self.set_max_listpack_value = 64
         self.zset_max_listpack_entries = 128
+        self.stream_node_max_entries = 100  # of which `XTRIM ~` removes a hundred at once; our streams have no nodes
         self.zset_max_listpack_value = 64
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.errors import CommandError, ProtocolError
 from upstash_global.floats import format_double
-from upstash_global.reply import NO_REPLY, NULL_ARRAY, OK, Double, Pairs, Push, Reply, Set, Simple, Verbatim
+from upstash_global.reply import NO_REPLY, NULL_ARRAY, OK, Double, Named, Pairs, Push, Reply, Set, Simple, Verbatim
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -430,6 +430,14 @@ def _encode_rare(out: bytearray, reply: Reply, version: int) -> None:
     elif isinstance(reply, Pairs):
         pairs = reply.items
         _encode_array(out, _ARRAY, pairs if version == 3 else [part for pair in pairs for part in pair], version)
+    elif isinstance(reply, Named):
+        if version == 2:
+            _encode_array(out, _ARRAY, reply.items, version)
+        else:
+            out += b"%%%d\r\n" % len(reply.items)
+            for name, value in reply.items:
+                encode(out, name, version)
+                encode(out, value, version)
     elif isinstance(reply, Set):
         _encode_array(out, _ARRAY if version == 2 else b"~", reply.items, version)
     elif isinstance(reply, Push):

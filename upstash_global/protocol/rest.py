@@ -23,7 +23,7 @@ from urllib.parse import unquote_to_bytes
 from upstash_global.errors import CommandError, error, wrong_arity
 from upstash_global.floats import format_double
 from upstash_global.protocol.resp import encode
-from upstash_global.reply import NO_REPLY, NULL_ARRAY, Double, Pairs, Push, Reply, Set, Simple, Verbatim
+from upstash_global.reply import NO_REPLY, NULL_ARRAY, Double, Named, Pairs, Push, Reply, Set, Simple, Verbatim
 
 MAX_COMMANDS: Final = 10_000  # of one pipeline
 DOCS: Final = "docs/rest.md"
@@ -388,7 +388,7 @@ def _plain(reply: Reply, base64: bool) -> Reply:
         return [_plain(part, base64) for pair in reply.items() for part in pair]
     if isinstance(reply, Pairs):
         return [_plain(part, base64) for pair in reply.items for part in pair]
-    if isinstance(reply, (Set, Push)):
+    if isinstance(reply, (Set, Named, Push)):
         return [_plain(item, base64) for item in reply.items]
     raise TypeError(f"{reply!r} is no reply")
 

@@ -28,6 +28,7 @@ from upstash_global.engine.keyspace import Keyspace, Observer
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.sortedset import SortedSet
+from upstash_global.engine.types.stream import Stream
 from upstash_global.errors import SnapshotError
 from upstash_global.replication.codec import INCOMPLETE, decode_block, encode_block
 from upstash_global.replication.position import History, Position
@@ -40,7 +41,7 @@ SLICE: Final = 1000  # elements
 BLOCK_BYTES: Final = 1 << 20
 
 # Where the elements stand in the dump of a collection that may be written in slices.
-_ELEMENTS_AT: Final = {kinds.LIST: 1, kinds.SET: 2, kinds.ZSET: 2, kinds.HASH: 2}
+_ELEMENTS_AT: Final = {kinds.LIST: 1, kinds.SET: 2, kinds.ZSET: 2, kinds.HASH: 2, kinds.STREAM: 2}
 
 _packer: Final = msgpack.Packer(use_bin_type=True)
 
@@ -172,7 +173,7 @@ class SnapshotWriter(Observer):
         return block
 
 
-_SLICED_TYPES: Final = (deque, Hash, IndexedSet, SortedSet)
+_SLICED_TYPES: Final = (deque, Hash, IndexedSet, SortedSet, Stream)
 
 
 class _Slices:
@@ -185,11 +186,11 @@ class _Slices:
         self.elements: Iterator[Any]
         if type(value) is Hash:
             self.elements = iter(value.fields.items())
-        elif type(value) is SortedSet:
+        elif type(value) is SortedSet or type(value) is Stream:
             self.elements = iter(value.items())
         else:
             self.elements = iter(value)
-        self.in_pairs = type(value) is Hash or type(value) is SortedSet
+        self.in_pairs = type(value) is Hash or type(value) is SortedSet or type(value) is Stream
         self.frame = dump(_emptied(value))  # the dump of a collection like it, whose elements are filled in
 
     def next(self) -> tuple[list[Any], bool]:
@@ -203,13 +204,15 @@ class _Slices:
         else:
             elements.extend(islice(self.elements, SLICE))
             self.left -= len(elements)
+        at = _ELEMENTS_AT[self.frame[0]]
         part = list(self.frame)
-        part[_ELEMENTS_AT[part[0]]] = elements
+        part[at] = elements
+        self.frame = [part[0], *[None] * at]  # the loader reads all else from the first slice
         return part, self.left > 0
 
 
 def _emptied(value: Any) -> Any:
-    """A collection of the same type, encoding and field deadlines without elements."""
+    """A collection of the same type, encoding, field deadlines and groups without elements."""
     if type(value) is Hash:
         fields = Hash()
         fields.encoding = value.encoding
@@ -223,6 +226,8 @@ def _emptied(value: Any) -> Any:
         ranked = SortedSet()
         ranked.encoding = value.encoding
         return ranked
+    if type(value) is Stream:
+        return value.without_entries()
     return deque()
 
 

@@ -20,4 +20,9 @@ from upstash_global.engine.commands import (  # noqa: F401
     sortedsets,
     sorting,
     strings,
+    streamdeletes,
+    streamgroups,
+    streaminfo,
+    streampending,
+    streams,
 )

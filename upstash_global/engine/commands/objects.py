@@ -15,6 +15,7 @@ from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.table import LOADING, READONLY, STALE, VOLATILE, Family, Keys
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.sortedset import SortedSet
+from upstash_global.engine.types.stream import Stream
 from upstash_global.errors import error, syntax_error
 from upstash_global.reply import Reply, Simple
 
@@ -103,6 +104,8 @@ _CONTAINER_BYTES: Final = 64 + 232  # an object and an empty table
 _ITEM_BYTES: Final = 33 + 8  # a bytes object and a reference to it
 _SLOT_BYTES: Final = 100  # a place in a table
 _SCORE_BYTES: Final = 24
+_ENTRY_BYTES: Final = 24 + 33 + 3 * 8  # the rest of an id, a bytes object for the fields, and references
+_PENDING_BYTES: Final = 120
 
 
 @server_command("MEMORY USAGE", arity=-3, flags=READONLY, keys=SECOND)
@@ -135,6 +138,10 @@ def value_bytes(value: Any, n_samples: int) -> int:
     if type(value) is SortedSet:
         each = _SLOT_BYTES + _ITEM_BYTES + _SCORE_BYTES
         return _CONTAINER_BYTES + n * each + _scaled_bytes(value.scores, n, n_samples)
+    if type(value) is Stream:
+        n_pending = sum([len(group.pending) for group in value.groups.values()])
+        entries_bytes = n * _ENTRY_BYTES + _scaled_bytes(value.items(), n, n_samples)
+        return _CONTAINER_BYTES * (1 + len(value.groups)) + n_pending * _PENDING_BYTES + entries_bytes
     if hasattr(value, "__iter__"):
         return _CONTAINER_BYTES + n * _ITEM_BYTES + _scaled_bytes(value, n, n_samples)
     return _CONTAINER_BYTES + n * (_SLOT_BYTES + _ITEM_BYTES)
