@@ -124,6 +124,7 @@ class Node:
         self.dirty: list[Session] = []
         self.woken = False  # an entry touched keys somebody is parked for
         self.touched: list[bytes] = []
+        self.heard = START  # the newest entry whose messages were delivered here
         self.gate: deque[tuple[int, Session, Any]] = deque()  # (LSN that must be durable, session, output)
         self.dropped: list[Session] = []  # to be cut off
         self.durable_lsn = 0
@@ -304,13 +305,21 @@ class Node:
         if effects.flushed:
             self.changes.note_flush(lsn)
         self.changes.note(effects.touched, lsn, self.now_ms)
-        if effects.published and not self.is_replaying:
+        if effects.published and not self.is_replaying and self._is_unheard(lsn):
             for channel, message in effects.published:
                 for session in self.pubsub.deliver(channel, message):
                     self.mark_dirty(session)
         if self.parking.by_key:
             self.touched.extend(effects.touched)
             self.woken = True
+
+    def _is_unheard(self, lsn: int) -> bool:
+        """Whether the messages of the entry at `lsn` are new here; a full resync may go over entries once more."""
+        heard, epoch = self.heard, self.log.epoch
+        if lsn <= heard.lsn and epoch <= heard.epoch:
+            return False
+        self.heard = Position(epoch, lsn)
+        return True
 
     def wake(self) -> None:
         """Try the sessions that are parked for keys which were touched."""
