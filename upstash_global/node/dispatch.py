@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORWARD: Final = Special("FORWARD")
 
+STALE_LEADER: Final = CommandError("STALE", "another node has begun to lead, and this one has not heard from it yet")
 NOAUTH: Final = CommandError("NOAUTH", "Authentication required.")
 
 QUEUED_BYTES: Final = 64  # about what a queued command takes beside its arguments
@@ -105,8 +106,11 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
         return reply if reply is not PENDING else node.park_blocked(session, row, argv)
     if node.read_refusal is not None and not row.flags & STALE:
         return node.read_refusal
-    if session.position is not START and not node.is_leader and not node.covers(session.position):
-        return node.park_read(session, argv)
+    if session.position is not START and not node.covers(session.position):
+        if not node.is_leader:
+            return node.park_read(session, argv)
+        if node.is_superseded(session.position):
+            return STALE_LEADER
     engine = node.engine
     engine.begin(node.now_ms)
     reply = engine.execute(row, argv)

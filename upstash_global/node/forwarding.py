@@ -98,6 +98,7 @@ class Forwarding:
             kind,
             commands,
             [(watch.key, watch.position, watch.visible) for watch in watches],
+            head_needed=session.position,
         )
         deadline_ms = 0 if blocks else node.local_ms + node.settings.forward_timeout_ms
         self.outstanding[session.id] = Outstanding(session, message, blocks, deadline_ms, n)
@@ -221,6 +222,7 @@ class Forwarding:
         node.abandon(remote)
         remote.sequence = message.sequence
         remote.user = message.user or None
+        remote.position = message.head_needed
         remote.answers = []
         remote.remembered = node.answers.find(message.origin, message.boot_id, message.session, message.sequence) or {}
         remote.waiting = 0

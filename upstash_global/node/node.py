@@ -42,7 +42,7 @@ from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import DATA, EPOCH, Entry
 from upstash_global.replication.log import ReplicationLog
 from upstash_global.replication.messages import Cancel, Forward, Forwarded, Message
-from upstash_global.replication.position import START, History, Position
+from upstash_global.replication.position import NEVER, START, History, Position
 from upstash_global.replication.storage import Recovered, Storage
 from upstash_global.reply import PENDING, Reply
 
@@ -335,6 +335,10 @@ class Node:
         if position.epoch == head.epoch:
             return position.lsn <= head.lsn
         return position.lsn <= head.lsn and self.log.history.contains(position)
+
+    def is_superseded(self, position: Position) -> bool:
+        """Whether `position` is of a later reign than this leader knows: what it has may be older."""
+        return self.roles.epoch < position.epoch < NEVER.epoch
 
     def park_read(self, session: Session, argv: list[bytes]) -> Reply:
         """A read that must not be older than the session's position: wait for it, within bounds, else ask the leader."""

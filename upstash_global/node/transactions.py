@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from upstash_global.engine.table import TABLE, Row, lookup
 from upstash_global.errors import CommandError
-from upstash_global.node.dispatch import remembered
+from upstash_global.node.dispatch import STALE_LEADER, remembered
 from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.session import Session, Watch
 from upstash_global.reply import NULL_ARRAY, PENDING, Reply
@@ -42,6 +42,8 @@ def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watc
         return PENDING
     if writes and node.is_sealed:
         return node.park_until_unsealed(session, lambda: execute_queue(node, session, queue, watches))
+    if node.is_leader and not writes and node.is_superseded(session.position):
+        return STALE_LEADER
     if node.read_refusal is not None and queue:
         return node.read_refusal
     return run_transaction(node, session, queue, watches)

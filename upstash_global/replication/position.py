@@ -29,6 +29,7 @@ class Position:
 
 
 START: Final = Position(0, 0)  # before the first entry; on every history
+NEVER: Final = Position((1 << 64) - 1, (1 << 64) - 1)  # on no history
 
 _START_BITS: Final = 24
 _NODE_BITS: Final = 8

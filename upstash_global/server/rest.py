@@ -29,7 +29,7 @@ from upstash_global.protocol.rest import (
     unauthorized,
 )
 from upstash_global.protocol.tokens import AccessTokens, SyncToken, decode_token, encode_token
-from upstash_global.replication.position import START, Position
+from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
 
@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 
 MAX_KEY_BYTES: Final = 32 << 10  # as Upstash has it
 KEEPALIVE_S: Final = 15.0  # between comment lines on an open event stream
-UNREACHABLE: Final = Position(
-    (1 << 64) - 1, (1 << 64) - 1
-)  # what an unreadable token stands for: only the leader may answer
+UNREACHABLE: Final = NEVER  # what an unreadable token stands for: only the leader may answer
 
 
 class RestListener:
