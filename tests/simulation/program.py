@@ -34,12 +34,11 @@ class Program:
             snapshot_bytes=3_000 if self.is_small else 64 << 20,
             regions=random.sample(REGIONS, random.choice([1, 3, 5, 5, 5])),
             configure=self.configure,
+            skews_ms=[random.choice([0, -3_000, 250, 2_000]) for _ in range(6)],
         )
         cluster.tick_ms = 40
         cluster.sync_ms = random.choice([1, 5, 30])
         cluster.network.notice_ms = random.choice([1, 200, 1_000])
-        for machine in cluster.nodes.values():
-            machine.skew_ms = random.choice([0, -3_000, 250, 2_000])
         self.machines = list(cluster.nodes.values())
         self.clients: list[Client] = []
 

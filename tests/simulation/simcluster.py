@@ -14,7 +14,7 @@ synced. The checks of `ledger` always run.
 import random
 import shlex
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -150,10 +150,10 @@ class CheckedNode(Node):
 class SimNode:
     """A machine: its disk survives crashes, its node does not."""
 
-    def __init__(self, cluster: "SimCluster", name: str) -> None:
+    def __init__(self, cluster: "SimCluster", name: str, skew_ms: int) -> None:
         self.cluster = cluster
         self.name = name
-        self.skew_ms = 0  # of this machine's clock
+        self.skew_ms = skew_ms  # how far this machine's clock is ahead
         self.storage = SimDisk()
         self.node: CheckedNode | None = None
         self.n_starts = 0
@@ -390,6 +390,7 @@ class SimCluster:
         snapshot_bytes: int = 64 << 20,
         regions: list[str] | None = None,
         configure: Callable[[Settings], None] | None = None,
+        skews_ms: Sequence[int] = (0,),
     ) -> None:
         self.seed = seed
         self.random = random.Random(seed)
@@ -408,7 +409,7 @@ class SimCluster:
         self.tally: dict[str, int] = {}  # what has happened, by name
         names = ["leader", *(regions or REGIONS)]
         self.peers = [Peer(name, "us-east-1" if name == "leader" else name, i) for i, name in enumerate(names)]
-        self.nodes = {name: SimNode(self, name) for name in names}
+        self.nodes = {name: SimNode(self, name, skews_ms[i % len(skews_ms)]) for i, name in enumerate(names)}
         for each in self.nodes.values():
             each.start()
 

@@ -401,3 +401,67 @@ def test_a_transaction_of_reads_is_not_older_than_the_session_has_seen() -> None
     paulo.send(client, "MULTI", "GET k", "EXEC")
     cluster.run_for(1_000)
     assert client.replies[-1] == [b"v"]
+
+
+def test_a_message_is_not_heard_again_after_a_full_resync_to_an_older_snapshot() -> None:
+    """Seeds 84 and 89: the entries behind the snapshot are applied once more."""
+    cluster = SimCluster(seed=30)
+    cluster.settle()
+    paulo = cluster["sa-east-1"]
+    listener = paulo.client()
+    paulo.send(listener, "SUBSCRIBE news")
+    leader = cluster["leader"].up()
+    leader.snapshots.is_wanted = True
+    cluster.run_for(100)
+    assert cluster["leader"].run("PUBLISH news hi") == 0
+    cluster.settle()
+    paulo.up().roles.follower.broken = True
+    cluster.network.break_(paulo.streams["follow"])
+    cluster.run_for(2_000)
+    cluster.settle()
+    assert paulo.snapshots_loaded == 1
+    assert listener.replies.count(Push([b"message", b"news", b"hi"])) == 1
+
+
+def test_a_leader_that_was_superseded_does_not_answer_to_a_token_of_the_next_reign() -> None:
+    """It does not know yet, but the token says so; also when a replica asks it (seeds 44 and 80)."""
+    cluster = SimCluster(seed=31)
+    cluster.settle()
+    cluster["leader"].run("SET k old")
+    cluster.settle()
+    for name in ("leader", "sa-east-1"):
+        for other in ("us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1"):
+            cluster.network.cut(name, other)
+    cluster["us-west-2"].up().roles.promote(True)
+    cluster["us-west-2"].turn()
+    cluster["us-west-2"].run("SET k new")
+    for name in ("leader", "sa-east-1"):
+        client = cluster[name].client()
+        client.position = cluster["us-west-2"].up().log.head
+        cluster[name].send(client, "GET k")
+        cluster[name].send(client, "MULTI", "GET k", "EXEC")
+        cluster.run_for(2_000)
+        assert [getattr(client.replies[i], "code", None) for i in (0, 3)] == ["STALE", "STALE"]
+
+
+def test_a_transaction_that_rests_on_lost_writes_aborts() -> None:
+    """What the client read was put aside, and its watched key looked unchanged to the new leader (seed 74)."""
+    cluster = SimCluster(seed=32)
+    cluster.settle()
+    cluster["leader"].run("SET balance 10")
+    cluster.settle()
+    old = cluster["leader"]
+    client = old.client()
+    old.send(client, "WATCH balance")
+    cluster.cut("leader")
+    old.run("SET balance 99")
+    old.send(client, "GET balance")
+    cluster["us-west-2"].up().roles.promote(True)
+    cluster["us-west-2"].turn()
+    cluster.heal("leader")
+    cluster.settle()
+    old.send(client, "MULTI", "SET balance 100", "EXEC")
+    cluster.run_for(1_000)
+    assert client.replies[1] == b"99"
+    assert client.replies[-1] is NULL_ARRAY
+    assert cluster.leader.run("GET balance") == b"10"

@@ -659,6 +659,12 @@ class Node:
         self.answers.load(None)
         self.durable_lsn = 0
 
+    def spoil_watches(self) -> None:
+        """The state went another way: no session's transaction may rest on what it read before."""
+        for session in self.sessions.values():
+            for watch in session.watches.values():
+                watch.position = NEVER
+
     def drop_gate(self) -> None:
         """Answers that are not out yet never go out: their clients lose the connection, the only honest answer."""
         for _, session, _ in self.gate:

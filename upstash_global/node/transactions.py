@@ -12,14 +12,17 @@ from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import STALE_LEADER, remembered
 from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.session import Session, Watch
+from upstash_global.replication.position import Position
 from upstash_global.reply import NULL_ARRAY, PENDING, Reply
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
 
-def is_dirty(node: "Node", watches: list[Watch]) -> bool:
-    """Whether one of the watched keys may have changed since."""
+def is_dirty(node: "Node", watches: list[Watch], seen: Position) -> bool:
+    """Whether one of the watched keys may have changed since, or the session has seen what is not on this history."""
+    if watches and not node.log.history.contains(seen):
+        return True
     context = node.engine.context
     context.now_ms = node.now_ms
     for watch in watches:
@@ -69,7 +72,7 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
             return answered
     if writes and node.write_refusal is not None:
         return CommandError("EXECABORT", f"Transaction discarded because of: {node.write_refusal.text}")
-    if is_dirty(node, watches):
+    if is_dirty(node, watches, session.position):
         return NULL_ARRAY
     node.engine.begin(node.now_ms)
     replies: list[Reply] = []
