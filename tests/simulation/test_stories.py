@@ -465,3 +465,20 @@ def test_a_transaction_that_rests_on_lost_writes_aborts() -> None:
     assert client.replies[1] == b"99"
     assert client.replies[-1] is NULL_ARRAY
     assert cluster.leader.run("GET balance") == b"10"
+
+
+def test_what_a_replica_had_forwarded_ends_when_it_is_promoted() -> None:
+    """A forwarded WAIT, which has no timeout there, was never answered (seed 39); a write may have run, or runs now."""
+    cluster = SimCluster(seed=33)
+    cluster.settle()
+    paulo = cluster["sa-east-1"]
+    waiting, counting = paulo.client(), paulo.client()
+    cluster.cut("sa-east-1", silently=True)
+    paulo.send(waiting, "WAIT 0 100", "PING")
+    paulo.send(counting, "INCR k")
+    cluster.run_for(500)
+    paulo.up().roles.promote(True)
+    cluster.run_for(500)
+    assert waiting.replies[0] == 0 and len(waiting.replies) == 2
+    assert counting.replies == [1]
+    assert not paulo.up().forwarding.remotes

@@ -29,6 +29,7 @@ NOT_LEADER: Final = CommandError("READONLY", "this node is not the leader; the w
 
 RUN: Final = "run"
 EXEC: Final = "exec"
+OWN: Final = "own"  # the stream on which a node that was promoted serves what it had forwarded itself
 
 REFUSED: Final = "refused"  # status of a Forwarded: this node does not lead, and has not run it
 
@@ -173,7 +174,11 @@ class Forwarding:
         outstanding = self.outstanding.get(session.id)
         if outstanding is not None:
             self._forget(outstanding)
-        if session.sequence and self.node.can_forward:
+        if self.node.is_leader:
+            remote = self.remotes.get((self.node.settings.name, self.node.boot_id, session.id))
+            if remote is not None:
+                self.drop(remote)
+        elif session.sequence and self.node.can_forward:
             self.node.send(self.node.leader_name, Cancel(session.id))
 
     def _deliver(self, outstanding: Outstanding) -> None:
@@ -234,6 +239,16 @@ class Forwarding:
         else:
             remote.expected = len(message.commands)
             node.run(remote, message.commands)
+
+    def serve_own(self) -> None:
+        """This node leads now: run what it had forwarded to the former leader, unless that ran there and is known here."""
+        for outstanding in list(self.outstanding.values()):
+            if outstanding.answer is None:
+                self.serve(OWN, outstanding.message)
+
+    def answer_own(self, remote: RemoteSession, message: Forwarded) -> None:
+        self.drop(remote)
+        self.answered(message)
 
     def attributes(self, remote: RemoteSession, reply: Reply) -> dict[str, object]:
         """What the entry of a forwarded unit carries so that every node remembers its answer."""

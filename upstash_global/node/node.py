@@ -26,7 +26,7 @@ from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
 from upstash_global.node.dispatch import FORWARD, dispatch, execute_unit
 from upstash_global.node.events import Events
-from upstash_global.node.forwarding import NOLEADER, Forwarding
+from upstash_global.node.forwarding import NOLEADER, OWN, Forwarding
 from upstash_global.node.metrics import Metrics
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
@@ -359,7 +359,7 @@ class Node:
         return FORWARD if self.can_forward else STALE  # the position was lost in a failover: the leader answers
 
     def _read_at_leader(self, session: Session, argv: list[bytes]) -> Reply:
-        if not self.can_forward:
+        if not (self.is_leader or self.can_forward):
             return STALE
         session.fresh_until_leader = True
         return self.retry(session, argv)
@@ -634,7 +634,10 @@ class Node:
             _, session, output = gate.popleft()
             if session.is_remote:
                 assert isinstance(session, RemoteSession)
-                self.messages.append((session.peer, output))
+                if session.peer == OWN:
+                    self.forwarding.answer_own(session, output)
+                else:
+                    self.messages.append((session.peer, output))
             else:
                 outbox.released.append((session, output))
 

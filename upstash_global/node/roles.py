@@ -204,6 +204,7 @@ class Roles:
         node.records.append(entry.record)
         node.must_be_durable = entry.position.lsn
         node.events.note(node.now_ms, "led", f"leads epoch {epoch} from LSN {entry.position.lsn}")
+        node.forwarding.serve_own()
         self._announce()
 
     def follow(self, leader: str, epoch: int) -> None:
