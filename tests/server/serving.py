@@ -116,7 +116,7 @@ class Wire:
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), LIMIT_S)
-        self.held = b""
+        self.held = bytearray()
 
     def __enter__(self) -> "Wire":
         return self
@@ -132,23 +132,24 @@ class Wire:
         """Exactly `n` bytes, or fewer if the server closes."""
         while len(self.held) < n and self._fill():
             pass
-        taken, self.held = self.held[:n], self.held[n:]
-        return taken
+        return self._take(n)
 
     def read_until(self, end: bytes) -> bytes:
         """Everything up to and including `end`, or what came before the server closed."""
         while end not in self.held and self._fill():
             pass
         at = self.held.find(end)
-        n = len(self.held) if at < 0 else at + len(end)
-        taken, self.held = self.held[:n], self.held[n:]
-        return taken
+        return self._take(len(self.held) if at < 0 else at + len(end))
 
     def read_all(self) -> bytes:
         """Everything until the server closes."""
         while self._fill():
             pass
-        taken, self.held = self.held, b""
+        return self._take(len(self.held))
+
+    def _take(self, n: int) -> bytes:
+        taken = bytes(self.held[:n])
+        del self.held[:n]
         return taken
 
     def _fill(self) -> bool:

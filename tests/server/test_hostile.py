@@ -371,3 +371,14 @@ def test_too_long_a_pipeline_is_refused(tmp_path: Path) -> None:
         body = b'[["ping"],["ping"],["ping"]]'
         wire.send(request(b"POST /pipeline HTTP/1.1", b"Content-Length: %d" % len(body), body=body, token=READ_TOKEN))
         assert wire.answer().status == 413
+
+
+def test_a_pipeline_over_rest_stops_where_its_answer_is_too_large(served: Served, bystander: Wire) -> None:
+    bystander.call("SET", "big", b"x" * (16 * MIB))
+    with served.http() as wire:
+        body = json.dumps([["get", "big"]] * 4 + [["set", "k", "v"]] * 2).encode()
+        wire.send(request(b"POST /pipeline HTTP/1.1", b"Content-Length: %d" % len(body), body=body))
+        answers = json.loads(wire.answer().body)
+    assert [list(answer) for answer in answers] == [["result"]] * 4 + [["error"]] * 2
+    assert answers[4]["error"].endswith("; not executed")
+    assert bystander.call("EXISTS", "k") == b":0\r\n"

@@ -162,3 +162,16 @@ def test_a_rest_transaction_is_forwarded_whole(replica: Served) -> None:
             {"error": "ERR value is not an integer or out of range"},
             {"result": "v"},
         ]
+
+
+def test_more_answers_than_fit_a_message_come_in_several(leader: Served, replica: Served) -> None:
+    """A pipeline that begins with a write is forwarded, and asks for 60 MiB; the leader answers a part at a time."""
+    with leader.redis() as client:
+        client.set("big", b"x" * MIB)
+    with replica.wire() as wire:
+        wire.send(b"".join(command("INCR", "n") + command("GET", "big") for _ in range(60)))
+        for i in range(1, 61):
+            assert wire.reply() == b":%d\r\n" % i
+            assert len(wire.reply()) > MIB
+    served = leader.ask(lambda node: list(node.forwarding.remotes.values()))
+    assert all(remote.answer_bytes < 8 * MIB for remote in served)

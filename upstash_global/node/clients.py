@@ -6,12 +6,16 @@ shell's: something with `send(output)` for RESP, `respond`, `stream` and `cut` f
 
 from typing import Any, Final
 
-from upstash_global.node.session import Session
+from upstash_global.errors import error
+from upstash_global.node.session import Session, size_of_reply
 from upstash_global.protocol.resp import encode
 from upstash_global.protocol.rest import Call, event
 from upstash_global.reply import Push, Reply
 
 MAX_HELD_BYTES: Final = 1 << 20  # of answers that have not reached the connection; beyond it nothing is run
+
+MAX_ANSWER_BYTES: Final = 64 << 20  # of one HTTP response; the commands of a pipeline beyond it are not run
+ANSWER_TOO_LARGE: Final = error(f"max response size exceeded. Limit: {MAX_ANSWER_BYTES} bytes; not executed")
 
 
 class RespSession(Session):
@@ -53,18 +57,23 @@ class RestSession(Session):
         self.call: Call | None = None  # under way
         self.expected = 0  # replies until it is done
         self.replies: list[Reply] = []
+        self.reply_bytes = 0  # about what they take
         self.events = bytearray()  # server-sent, not yet taken
 
     def begin(self, call: Call, n_replies: int) -> None:
         self.call = call
         self.expected = n_replies
         self.replies = []
+        self.reply_bytes = 0
 
     def write(self, reply: Reply) -> None:
         if isinstance(reply, Push):
             self.events += event(reply.items)
         else:
             self.replies.append(reply)
+            self.reply_bytes += size_of_reply(reply)
+            if self.reply_bytes > MAX_ANSWER_BYTES:
+                self.is_full = True
 
     def take_output(self) -> Any:
         """(response, headers) of a finished request, or the bytes of events."""
@@ -72,6 +81,10 @@ class RestSession(Session):
             events, self.events = self.events, bytearray()
             return bytes(events)
         call = self.call
+        if self.is_full and not self.waiting:  # what is left was not run
+            self.replies.extend([ANSWER_TOO_LARGE] * len(self.input))
+            self.input.clear()
+            self.is_full = False
         if call is None or len(self.replies) < self.expected:
             return None
         self.call = None

@@ -187,8 +187,10 @@ class Forwarding:
         self._forget(outstanding)
         replies: list[Reply] = [unpack(packed) for packed in answer.replies]
         for index, count in outstanding.local_counts.items():
-            if type(replies[index]) is int:
+            if index < len(replies) and type(replies[index]) is int:
                 replies[index] = count
+        if outstanding.message.kind == RUN:  # the leader stopped where the answers filled a message
+            outstanding.session.input.extendleft(reversed(outstanding.message.commands[len(replies) :]))
         self.node.answer(outstanding.session, replies, answer.head)
 
     def _deliver_unapplied(self, outstanding: Outstanding) -> None:
@@ -229,6 +231,8 @@ class Forwarding:
         remote.user = message.user or None
         remote.position = message.head_needed
         remote.answers = []
+        remote.answer_bytes = 0
+        remote.is_full = False
         remote.remembered = node.answers.find(message.origin, message.boot_id, message.session, message.sequence) or {}
         remote.waiting = 0
         self.n_served += 1
@@ -263,9 +267,12 @@ class Forwarding:
         }
 
     def take_answer(self, remote: RemoteSession) -> Forwarded | None:
-        """The answer of a Forward if all its commands are done."""
-        if remote.expected and len(remote.answers) == remote.expected:
+        """The answer of a Forward if all its commands are done, or so many that their answers fill a message."""
+        if not remote.expected or remote.waiting:
+            return None
+        if len(remote.answers) == remote.expected or remote.is_full:
             remote.expected = 0
+            remote.input.clear()  # its node sends the rest again
             return self._forwarded(remote)
         return None
 

@@ -14,12 +14,28 @@ from typing import Any
 from upstash_global.engine.table import Row
 from upstash_global.errors import CommandError
 from upstash_global.replication.position import START, Position
-from upstash_global.reply import NO_REPLY, Push, Reply
+from upstash_global.reply import NO_REPLY, Items, Push, Reply
 
 REPLY_ON = 0
 REPLY_OFF = 1
 REPLY_SKIP_NEXT = 2  # CLIENT REPLY SKIP was the last command
 REPLY_SKIP = 3  # the running command answers nothing
+
+
+MAX_FORWARD_BYTES = 4 << 20  # of the answers of one Forward; beyond it the rest of its commands is left to the next
+
+
+def size_of_reply(reply: Reply) -> int:
+    """About how many bytes a reply takes on a wire."""
+    if type(reply) is bytes:
+        return len(reply) + 8
+    if isinstance(reply, (list, tuple)):
+        return 8 + sum([size_of_reply(item) for item in reply])
+    if isinstance(reply, dict):
+        return 8 + sum([size_of_reply(name) + size_of_reply(value) for name, value in reply.items()])
+    if isinstance(reply, Items):
+        return size_of_reply(reply.items)
+    return 16
 
 
 class Watch:
@@ -136,8 +152,12 @@ class RemoteSession(Session):
         self.remote_id = remote_id
         self.expected = 0  # commands of the running Forward
         self.answers: list[Any] = []  # its replies so far
+        self.answer_bytes = 0  # about what they take
         self.remembered: dict[int, bytes] = {}  # command index → packed reply, of an earlier run of the same Forward
         self.lost_ms = 0  # since when its node's stream is gone; 0 while it is there
 
     def write(self, reply: Reply) -> None:
         self.answers.append(reply)
+        self.answer_bytes += size_of_reply(reply)
+        if self.answer_bytes > MAX_FORWARD_BYTES:
+            self.is_full = True

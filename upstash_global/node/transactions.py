@@ -5,18 +5,21 @@ when a watched key changed after the position at which it was watched, was visib
 position lies off the leader's history or below the index's floor.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import TABLE, Row, lookup
 from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import STALE_LEADER, remembered
 from upstash_global.node.forwarding import NOLEADER
-from upstash_global.node.session import Session, Watch
+from upstash_global.node.session import Session, Watch, size_of_reply
 from upstash_global.replication.position import Position
 from upstash_global.reply import NULL_ARRAY, PENDING, Reply
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
+
+MAX_REPLY_BYTES: Final = 512 << 20  # of all replies of one EXEC
+LEFT_OUT: Final = CommandError("UNKNOWN", "it ran, but the replies of this transaction are too long to be sent")
 
 
 def is_dirty(node: "Node", watches: list[Watch], seen: Position) -> bool:
@@ -76,9 +79,12 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
         return NULL_ARRAY
     node.engine.begin(node.now_ms)
     replies: list[Reply] = []
+    n_bytes = 0
     node.engine.context.may_block = False
     for row, argv in zip(rows, queue, strict=True):
-        replies.append(_run_one(node, session, row, argv))
+        reply = _run_one(node, session, row, argv)
+        n_bytes += size_of_reply(reply)
+        replies.append(reply if n_bytes <= MAX_REPLY_BYTES else LEFT_OUT)
     node.engine.context.may_block = True
     effects = node.engine.take_effects()
     if effects is not None:

@@ -84,6 +84,7 @@ class HttpConnection(asyncio.Protocol):
         self.queued_bytes = 0  # of the bodies in the queue
         self.is_handing_over = False
         self.is_paused = False  # not read from
+        self.unread_bytes = 0  # of answers, when it was last looked
         self.is_full = False  # the client does not read its answers: nothing more is handed over
         self.deadline = loop.time() + limits.header_s  # when the client is given up
         self.is_broken = False  # nothing more is read
@@ -338,9 +339,12 @@ class HttpConnection(asyncio.Protocol):
         transport = self.transport
         if transport is None or self.is_streaming or self.running is not None or now < self.deadline:
             return
-        if self.is_reading_request and not self.is_broken:
+        unread_bytes, self.unread_bytes = self.unread_bytes, transport.get_write_buffer_size()
+        if 0 < self.unread_bytes != unread_bytes:
+            self.deadline = now + self.limits.idle_s  # it reads, slowly
+        elif self.is_reading_request and not self.is_broken:
             self.refuse(HttpError(408, "ERR the request was not sent in time"))
-        elif transport.get_write_buffer_size():
+        elif self.unread_bytes:
             transport.abort()  # it does not read: a close that waits for that would not end
         else:
             transport.close()
