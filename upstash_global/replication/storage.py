@@ -67,6 +67,8 @@ class Storage:
     def set_aside(self, from_lsn: int) -> tuple[int, str]:
         """Move the entries from `from_lsn` on out of the log: (how many, where to). Snapshots of them are dropped.
 
+        If the log begins above `from_lsn`, the newest of these snapshots goes with them: it alone knows the rest.
+
         If no snapshot is left to start from, `recover` raises Corruption until `reset_log`; after a restart the node is
         then an empty one.
         """
@@ -154,6 +156,7 @@ class MemoryStorage(Storage):
         self.tail = b""  # what a crash left of the record after the last
         self.start_is_lost = False  # `set_aside` went below everything that could be started from
         self.set_aside_logs: dict[str, list[bytes]] = {}
+        self.set_aside_snapshots: dict[str, bytes] = {}
         self.files: dict[str, bytes] = {}  # finished snapshots, oldest first
         self.infos: list[SnapshotInfo] = []
         self.pins: dict[str, int] = {}
@@ -191,18 +194,23 @@ class MemoryStorage(Storage):
         return entries
 
     def set_aside(self, from_lsn: int) -> tuple[int, str]:
+        count = max(0, self.head_lsn + 1 - from_lsn)
         keep = max(0, from_lsn - self.first_lsn)
         tail = self.log[keep:]
         name = ""
+        above = [each for each in self.infos if each.position.lsn >= from_lsn]
+        if above and from_lsn < self.first_lsn:
+            name = divergent_snapshot_name(above[-1].position, from_lsn)
+            self.set_aside_snapshots[name] = self.files[above[-1].name]
         if tail:
             name = divergent_name(tail[0], from_lsn, self.head_lsn)
             self.set_aside_logs[name] = tail
             del self.log[keep:]
         self.durable_lsn = min(self.durable_lsn, from_lsn - 1)
-        for info in [each for each in self.infos if each.position.lsn >= from_lsn]:
+        for info in above:
             self._drop(info)
         self.start_is_lost = not self.infos and self.first_lsn > 1
-        return len(tail), name
+        return count, name
 
     def reset_log(self, position: Position) -> None:
         self.log = []
@@ -326,3 +334,8 @@ def divergent_name(record: bytes, from_lsn: int, to_lsn: int) -> str:
     """Where entries go that a superseded leader wrote and nobody else has."""
     position, _ = record_position(record)
     return f"divergent/{position.epoch}-{from_lsn}-{to_lsn}.log"
+
+
+def divergent_snapshot_name(position: Position, from_lsn: int) -> str:
+    """Where a snapshot goes that holds what such entries did, where the log no longer has them."""
+    return f"divergent/{position.epoch}-{from_lsn}-{position.lsn}.snapshot"

@@ -6,6 +6,7 @@
     log/<generation>-<first LSN>.log      a header, then records; a new segment every 64 MiB
     snapshots/<generation>-<LSN>-<epoch>.snapshot
     divergent/<epoch>-<from>-<to>.log     entries of a superseded leader that nobody else has
+    divergent/<epoch>-<from>-<to>.snapshot  and its state, when the log no longer had all of them
     torn-<time>.bin                       what a crash left of the last write
 
 What a crash can leave is a tail: bytes behind the last good record of the last segment, from above the durable mark. It is
@@ -41,6 +42,7 @@ from upstash_global.replication.storage import (
     Storage,
     StorageError,
     divergent_name,
+    divergent_snapshot_name,
 )
 from upstash_global.server.segments import (
     HEADER_BYTES,
@@ -314,9 +316,15 @@ class DiskStorage(Storage):
     def set_aside(self, from_lsn: int) -> tuple[int, str]:
         with self.sync_lock, disk_errors("setting entries aside"):
             self._sync()
-            count, name = self._copy_aside(from_lsn) if from_lsn <= self.head_lsn else (0, "")
+            count, name = max(0, self.head_lsn + 1 - from_lsn), ""
+            above = [each for each in self.infos if each.position.lsn >= from_lsn]
+            begins_lsn = self.segments[0].first_lsn if self.segments else self.head_lsn + 1
+            if above and from_lsn < begins_lsn:
+                name = self._keep_aside(above[-1], from_lsn)
+            if count:
+                name = self._copy_aside(from_lsn) or name
             self.crashpoint("after_set_aside_before_cut")
-            for info in [each for each in self.infos if each.position.lsn >= from_lsn]:
+            for info in above:
                 self._delete_snapshot(info)
             self._write_durable(min(self.durable_lsn, from_lsn - 1))
             self._cut(from_lsn)
@@ -346,11 +354,20 @@ class DiskStorage(Storage):
         self.head_lsn = min(self.head_lsn, from_lsn - 1)
         self.durable_lsn = min(self.durable_lsn, self.head_lsn)
 
-    def _copy_aside(self, from_lsn: int) -> tuple[int, str]:
+    def _keep_aside(self, info: SnapshotInfo, from_lsn: int) -> str:
+        """Let a snapshot that is about to be dropped stay under another name."""
+        name = divergent_snapshot_name(info.position, from_lsn)
+        path = self.directory / name
+        path.unlink(missing_ok=True)
+        path.hardlink_to(self.directory / "snapshots" / info.name)
+        sync_directory(path.parent)
+        return name
+
+    def _copy_aside(self, from_lsn: int) -> str:
         """Write the entries from `from_lsn` on to a file of their own, itself a segment."""
         at = max(0, bisect_right(self.segments, from_lsn, key=_first_lsn) - 1)
         if not self.segments:
-            return 0, ""
+            return ""
         first_lsn = max(from_lsn, self.segments[0].first_lsn)
         first = self.segments[at].read(first_lsn, 1)[0]
         name = divergent_name(first.record, first_lsn, self.head_lsn)
@@ -368,7 +385,7 @@ class DiskStorage(Storage):
             os.fsync(file.fileno())
         part.rename(path)
         sync_directory(path.parent)
-        return self.head_lsn + 1 - first_lsn, name
+        return name
 
     def reset_log(self, position: Position) -> None:
         with self.sync_lock, disk_errors("starting the log afresh"):
