@@ -41,12 +41,12 @@ ODD_VALUES: Final = [
 ]  # fmt: skip
 
 
-# Whole ones and damaged ones: empty, of an unknown form, too long, too short, all registers full. None is as short as an
-# embstr, which in Redis turns raw when a PF command has only looked at it.
+# Whole ones and damaged ones: empty, of an unknown form, all registers full, too short. None is as short as an embstr,
+# which in Redis turns raw when a PF command has only looked at it; in none a PFADD that fails has changed something before.
 HYPERLOGLOGS: Final = [
-    b"HYLL\1" + bytes(11) + b"\x3f" * 256, b"HYLL\2" + bytes(40), b"HYLL\1", b"HYLL\1" + bytes(11) + b"\x3f" * 300,
-    b"HYLL\0" + bytes(10) + b"\x80" + b"\xff" * 12288, b"HYLL\0" + bytes(12300), b"HYLL\1" + bytes(10) + b"\x80" + b"\x8b" * 4096,
-    b"HYLL\1" + bytes(10) + b"\x80" + b"\x44\x00" * 13, b"hyll\1" + bytes(60),
+    b"HYLL\1" + bytes(11) + b"\x3f" * 256, b"HYLL\2" + bytes(40), b"HYLL\1", b"HYLL\0" + bytes(12300),
+    b"HYLL\0" + bytes(10) + b"\x80" + b"\xff" * 12288, b"HYLL\1" + bytes(10) + b"\x80" + b"\x8b" * 4096,
+    b"HYLL\1" + bytes(10) + b"\x80" + b"\xff" * 29, b"hyll\1" + bytes(60),
 ]  # fmt: skip
 
 

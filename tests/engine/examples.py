@@ -134,6 +134,20 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["SET t old", "GEOSEARCHSTORE t none FROMLONLAT 0 0 BYRADIUS 1 m"],
         ["SET t old PX 1", "+2", "GEOADD g 0 0 p", "GEOSEARCHSTORE t g FROMLONLAT 0 0 BYRADIUS 1 km ASC"],
     ],
+    # -- hyperloglogs --
+    "PFADD": [
+        ["PFADD p a b c"],
+        ["PFADD p"],
+        ["PFADD p a", "PFCOUNT p", "EXPIRE p 9", "PFADD p b"],
+        ["PFADD p " + " ".join(map(str, range(3000)))],
+        ["PFADD p a", "PEXPIRE p 1", "+2", "PFADD p b"],
+    ],
+    "PFDEBUG": [["PFADD p a", "PFDEBUG GETREG p"], ["PFADD p a", "PFDEBUG TODENSE p"]],
+    "PFMERGE": [
+        ["PFADD a 1 2 3", "PFADD b 3 4", "PFMERGE t a b"],
+        ["PFADD a 1 2 3", "PFDEBUG TODENSE a", "PFADD t 9", "PFMERGE t a none"],
+        ["PFMERGE t"],
+    ],
     # -- hashes --
     "HDEL": [["HSET h a 1 b 2", "HDEL h a missing"], ["HSET h a 1", "HDEL h a"]],
     "HINCRBY": [

@@ -31,6 +31,7 @@ class Limits:
         self.hash_max_listpack_entries = 128
         self.hash_max_listpack_value = 64
         self.list_max_listpack_size = -2  # -2 is 8 KiB
+        self.hll_sparse_max_bytes = 3000
         self.proto_max_bulk_len = 512 * 1024 * 1024  # of any string
         self.set_max_intset_entries = 512
         self.set_max_listpack_entries = 128

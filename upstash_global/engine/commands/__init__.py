@@ -7,6 +7,7 @@ from upstash_global.engine.commands import (  # noqa: F401
     geo,
     geosearch,
     hashes,
+    hyperloglogs,
     internal,
     keys,
     lcs,
