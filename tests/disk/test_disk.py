@@ -334,9 +334,22 @@ def test_a_divergent_tail_is_set_aside_and_the_rest_goes_another_way(node: Node,
         assert node.log.head.lsn == fork_lsn + 3 and node.log.history.fork_point(10) == fork_lsn
 
 
+def test_a_snapshot_that_was_begun_before_a_rewind_does_not_count(node: Node) -> None:
+    node.begin_epoch(10).write(10).sync()
+    node.storage.begin_snapshot(node.log.head)
+    node.storage.write_snapshot(node.snapshot_bytes())
+    node.storage.set_aside(6)
+    assert node.storage.finish_snapshot() == "" and node.storage.snapshots() == []
+    node.recover()
+    assert node.log.head.lsn == 5
+
+
 def test_a_fork_below_all_that_is_kept_leaves_nothing_to_start_from(node: Node) -> None:
     node.begin_epoch(10).write(20).snapshot().write(20).snapshot().write(2).sync()
-    node.storage.set_aside(20)
+    count, _ = node.storage.set_aside(20)
+    assert count == 24, "also those that are in the snapshot alone"
+    if isinstance(node.storage, DiskStorage):
+        assert (node.storage.directory / "divergent" / "10-20-41.snapshot").exists()
     with pytest.raises(Corruption, match="no .*snapshot"):
         node.recover()
     if isinstance(node.storage, DiskStorage):

@@ -61,9 +61,11 @@ class Snapshots:
                 return
 
     def finished(self, name: str) -> None:
-        """The shell has called `finish_snapshot`; the snapshot of this name counts."""
+        """The shell has called `finish_snapshot`; the snapshot of this name counts, if there is a name."""
         node = self.node
         self.is_finishing = False
+        if not name:
+            return
         self.last_lsn = self.written_lsn
         self.last_ms = node.now_ms
         self.n_written += 1

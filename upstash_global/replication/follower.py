@@ -305,7 +305,7 @@ class Follower:
         self.state = FollowerState.SEEKING
         if message.code == OLD_EPOCH:
             self.epoch_seen = max(self.epoch_seen, message.epoch)
-        elif message.code == DIVERGED and message.epoch >= self.epoch_seen:
+        elif message.code == DIVERGED and message.epoch >= self.epoch_seen and not self.broken:
             self.rewind_to = self.log.history.fork_from(History.from_plain(message.history))
         return []
 

@@ -91,7 +91,10 @@ class Storage:
         raise NotImplementedError
 
     def finish_snapshot(self) -> str:
-        """Make the snapshot durable, read it back, let it count; then drop what is no longer needed. Its name."""
+        """Make the snapshot durable, read it back, let it count; then drop what is no longer needed. Its name.
+
+        One that was begun before the log was cut or started afresh counts for nothing: its name is "".
+        """
         raise NotImplementedError
 
     def abort_snapshot(self) -> None:
@@ -161,6 +164,8 @@ class MemoryStorage(Storage):
         self.infos: list[SnapshotInfo] = []
         self.pins: dict[str, int] = {}
         self.writing: bytearray | None = None
+        self.writing_cuts = 0  # n_cuts when it was begun
+        self.n_cuts = 0  # how often the log was cut or started afresh
         self.receiving: bytearray | None = None
         self.state: dict[str, Any] = {}
         self.n_snapshots = 0
@@ -194,6 +199,7 @@ class MemoryStorage(Storage):
         return entries
 
     def set_aside(self, from_lsn: int) -> tuple[int, str]:
+        self.n_cuts += 1
         count = max(0, self.head_lsn + 1 - from_lsn)
         keep = max(0, from_lsn - self.first_lsn)
         tail = self.log[keep:]
@@ -213,6 +219,7 @@ class MemoryStorage(Storage):
         return count, name
 
     def reset_log(self, position: Position) -> None:
+        self.n_cuts += 1
         self.log = []
         self.first_lsn = position.lsn + 1
         self.durable_lsn = position.lsn
@@ -238,6 +245,7 @@ class MemoryStorage(Storage):
 
     def begin_snapshot(self, position: Position) -> None:
         self.writing = bytearray()
+        self.writing_cuts = self.n_cuts
 
     def write_snapshot(self, data: bytes) -> None:
         assert self.writing is not None
@@ -246,6 +254,8 @@ class MemoryStorage(Storage):
     def finish_snapshot(self) -> str:
         assert self.writing is not None
         data, self.writing = bytes(self.writing), None
+        if self.writing_cuts != self.n_cuts:
+            return ""
         name = self._finish(data)
         kept = [each for i, each in enumerate(self.infos) if i >= len(self.infos) - 2 or each.name in self.pins]
         for info in [each for each in self.infos if each not in kept]:

@@ -34,7 +34,7 @@ from zlib import crc32
 from upstash_global.errors import SnapshotError
 from upstash_global.replication.codec import Entry, decode_records, next_valid_record, record_position
 from upstash_global.replication.position import Position
-from upstash_global.replication.snapshot import BlockReader, Loaded, SnapshotLoader, read_header
+from upstash_global.replication.snapshot import SnapshotHeader, BlockReader, Loaded, SnapshotLoader, read_header
 from upstash_global.replication.storage import (
     Corruption,
     Recovered,
@@ -105,6 +105,8 @@ class DiskStorage(Storage):
         self.sync_lock = Lock()  # one sync or rearrangement of files at a time
         self.pins: dict[str, int] = {}
         self.part_fd = -1  # of the snapshot being written
+        self.part_cuts = 0  # n_cuts when it was begun
+        self.n_cuts = 0  # how often the log was cut or started afresh
         self.received_fd = -1  # of the snapshot being received
         self.dirty: list[Segment] = []  # written since their last fsync
         self.segments: list[Segment] = []
@@ -316,6 +318,7 @@ class DiskStorage(Storage):
     def set_aside(self, from_lsn: int) -> tuple[int, str]:
         with self.sync_lock, disk_errors("setting entries aside"):
             self._sync()
+            self.n_cuts += 1
             count, name = max(0, self.head_lsn + 1 - from_lsn), ""
             above = [each for each in self.infos if each.position.lsn >= from_lsn]
             begins_lsn = self.segments[0].first_lsn if self.segments else self.head_lsn + 1
@@ -390,6 +393,7 @@ class DiskStorage(Storage):
     def reset_log(self, position: Position) -> None:
         with self.sync_lock, disk_errors("starting the log afresh"):
             self.dirty = []
+            self.n_cuts += 1
             with self.lock:
                 self._delete_older_generations()
                 self._delete_segments(0)
@@ -414,6 +418,7 @@ class DiskStorage(Storage):
         self.abort_snapshot()
         with disk_errors("beginning a snapshot"):
             self.part_fd = os.open(self._part("own"), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            self.part_cuts = self.n_cuts
 
     def write_snapshot(self, data: bytes) -> None:
         with disk_errors("writing a snapshot"):
@@ -423,8 +428,13 @@ class DiskStorage(Storage):
         self.sync()  # or a crash might leave a log that ends below the snapshot
         with disk_errors("finishing a snapshot"):
             fd, self.part_fd = self.part_fd, -1
-            info = self._finish(fd, self._part("own"), self.generation)
+            part = self._part("own")
+            header = self._seal(fd, part)
             with self.sync_lock:
+                if self.part_cuts != self.n_cuts:
+                    part.unlink()
+                    return ""
+                info = self._name(part, header, self.generation)
                 self._take_in(info)
             self.crashpoint("snapshot_after_cleanup")
             return info.name
@@ -466,7 +476,9 @@ class DiskStorage(Storage):
     def receive_snapshot_finish(self) -> str:
         with self.sync_lock, disk_errors("finishing a received snapshot"):
             fd, self.received_fd = self.received_fd, -1
-            info = self._finish(fd, self._part("received"), self.generation + 1)
+            part = self._part("received")
+            info = self._name(part, self._seal(fd, part), self.generation + 1)
+            self.n_cuts += 1
             with self.lock:
                 self.infos.append(info)
             self.generation += 1
@@ -481,17 +493,20 @@ class DiskStorage(Storage):
     def _part(self, whose: str) -> Path:
         return self.directory / "snapshots" / f"{whose}.part"
 
-    def _finish(self, fd: int, part: Path, generation: int) -> SnapshotInfo:
-        """Make a written snapshot durable, read it back, and give it the name under which it counts."""
+    def _seal(self, fd: int, part: Path) -> SnapshotHeader:
+        """Make a written snapshot durable and read it back."""
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
         try:
-            header = _verify_snapshot(part)
+            return _verify_snapshot(part)
         except SnapshotError as problem:
             part.unlink()
             raise StorageError(f"the snapshot cannot be read back: {problem}") from None
+
+    def _name(self, part: Path, header: SnapshotHeader, generation: int) -> SnapshotInfo:
+        """Give a sealed snapshot the name under which it counts."""
         position = header.position
         path = part.with_name(f"{generation:08d}-{position.lsn:020d}-{position.epoch}.snapshot")
         self.crashpoint("snapshot_before_rename")
