@@ -17,7 +17,7 @@ from upstash_global.reply import NULL_ARRAY, Push, Reply
 if TYPE_CHECKING:
     from tests.simulation.simcluster import SimCluster, SimNode, SimSession
 
-THINK_MS = 120
+THINK_MS = 150
 PATIENCE_MS = 12_000  # virtual time in which every batch is answered or its connection cut
 REGISTERS = 3
 
@@ -183,7 +183,7 @@ class Appending(Client):
             return [[b"MULTI"], [b"LLEN", elements], [b"GET", count], [b"EXEC"]]
         if self.is_watching:
             self.mark = self.cluster.ledger.mark()
-            number = b"%d" % (int(self.count or b"0") + 1)  # type: ignore[arg-type]
+            number = b"%d" % (int(self.count or b"0") + 1)
             return [[b"MULTI"], [b"SET", count, number], [b"RPUSH", elements, self.mark], [b"EXEC"]]
         return [[b"WATCH", count], [b"GET", count]]
 
@@ -195,7 +195,7 @@ class Appending(Client):
         elif self.is_watching:
             self.cluster.ledger.answered(self.mark, outcome(last))
             if last is NULL_ARRAY:
-                self.cluster.note("", "exec-aborted")
+                self.cluster.note("", "transaction-aborted")
             self.is_watching = False
         else:
             self.is_watching = not isinstance(last, CommandError)
@@ -255,7 +255,9 @@ class Reading(Client):
             if not isinstance(reply, CommandError):
                 seen = mark or reply
                 assert seen is None or isinstance(seen, bytes)
-                self.sightings[-1].append(Sighting(register, seen, bool(mark), n_back, f"{seen!r} {where}: {self.sent} {replies}"))
+                self.sightings[-1].append(
+                    Sighting(register, seen, bool(mark), n_back, f"{seen!r} {where}: {self.sent} {replies}")
+                )
         if self.travels:
             if not all(isinstance(reply, CommandError) for reply in replies):
                 self._take_token()
@@ -347,7 +349,7 @@ class Listening(Client):
         history = self.cluster.leader.up().log.history
         for session in self.ears:
             heard = [push.items[2] for push in session.replies if type(push) is Push and push.items[0] == b"message"]
-            lsns = []
+            lsns: list[int] = []
             for mark in heard:
                 positions = self.cluster.ledger.marks[mark]
                 if heard.count(mark) > len(positions):
@@ -374,8 +376,10 @@ class Waiting(Client):
     def answered(self, replies: list[Reply]) -> None:
         self.cluster.ledger.answered(self.mark, outcome(replies[0]))
         n_replicas = replies[1]
-        if isinstance(n_replicas, int) and outcome(replies[0]) == ACKED and all(
-            each.is_up for each in self.cluster.nodes.values()
+        if (
+            isinstance(n_replicas, int)
+            and outcome(replies[0]) == ACKED
+            and all(each.is_up for each in self.cluster.nodes.values())
         ):
             positions = self.cluster.ledger.marks[self.mark]
             having = [

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from upstash_global.node.node import Node
 from upstash_global.replication.codec import EPOCH, Entry, decode_records
 from upstash_global.replication.position import Position, epoch_parts
+from upstash_global.replication.snapshot import read_header
 
 if TYPE_CHECKING:
     from tests.simulation.simcluster import SimCluster, SimNode
@@ -56,7 +57,7 @@ class Ledger:
         """A client was told what became of its write, or that nobody knows."""
         self.outcomes[mark] = outcome
         if outcome == ACKED:
-            positions = self.marks.get(mark)
+            positions = self.marks.get(mark, [])
             if not positions:
                 self.cluster.broken(f"write {mark!r} was acked and never logged")
             if self.cluster.fsync == "always" and not any(each in self.durable for each in positions):
@@ -99,8 +100,14 @@ class Ledger:
             self.lost.setdefault(entry.position, []).append((machine.name, now_ms))
             logger, logged_ms = self.loggers.get(entry.position, ("", now_ms))
             age_ms = now_ms - logged_ms
-            if logger == machine.name and self.cluster.fsync == "everysec" and age_ms > 1_000 + 2 * self.cluster.sync_ms:
-                self.cluster.broken(f"{machine.name} lost {entry.position}, which it logged {age_ms} ms before it crashed")
+            if (
+                logger == machine.name
+                and self.cluster.fsync == "everysec"
+                and age_ms > 1_000 + 2 * self.cluster.sync_ms
+            ):
+                self.cluster.broken(
+                    f"{machine.name} lost {entry.position}, which it logged {age_ms} ms before it crashed"
+                )
 
     # -- with every turn ----------------------------------------------------------------------------------------
 
@@ -189,7 +196,11 @@ class Ledger:
                 cluster.broken(f"write {mark!r} was refused and stands at {positions}")
             if outcome != ACKED or kept:
                 continue
-            if not was_forced and cluster.fsync == "always" and not all(self._was_superseded(each) for each in positions):
+            if (
+                not was_forced
+                and cluster.fsync == "always"
+                and not all(self._was_superseded(each) for each in positions)
+            ):
                 cluster.broken(f"acked write {mark!r} at {positions} is lost, and nobody was promoted by force")
             if any(each in aside for each in positions):
                 cluster.note(f"acked write {mark!r} was put aside", "acked-put-aside")
@@ -213,6 +224,9 @@ class Ledger:
         for machine in self.cluster.nodes.values():
             for records in machine.storage.set_aside_logs.values():
                 aside.update(entry.position for entry in decode_records(b"".join(records))[0])
+            for data in machine.storage.set_aside_snapshots.values():
+                header = read_header(data)
+                aside.update(header.history.position_at(lsn) for lsn in range(1, header.position.lsn + 1))
         return aside
 
     def check_disks(self) -> None:

@@ -9,6 +9,7 @@ loses its streams at once, or silently: then nothing is noticed until somebody h
 """
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from upstash_global.errors import ClusterError
@@ -127,7 +128,7 @@ class Network:
         for way in connection.ways.values():
             way.n_survivors = self.cluster.random.randint(way.n_arrived, way.n_sent)
             wait_ms = 1 if way.receiver is at_once else self.cluster.random.randint(1, self.notice_ms)
-            self.cluster.after(wait_ms, lambda way=way: self._noticed(connection, way))
+            self.cluster.after(wait_ms, partial(self._noticed, connection, way))
 
     def _noticed(self, connection: Connection, way: Way) -> None:
         way.is_over = True
@@ -135,6 +136,10 @@ class Network:
             self.connections.pop(connection.number, None)
         if way.receiver.node is way.node:
             way.receiver.disconnected(connection)
+
+    def _give_up(self, connection: Connection) -> None:
+        if self._is_cut(connection):
+            self.break_(connection)
 
     def _is_cut(self, connection: Connection) -> bool:
         return frozenset((connection.source.name, connection.target.name)) in self.cuts
@@ -178,7 +183,7 @@ class Network:
         self.changed_ms = self.cluster.now_ms
         for connection in self._between(pair):
             if silently:
-                self.cluster.after(KEEPALIVE_MS, lambda it=connection: self._is_cut(it) and self.break_(it))
+                self.cluster.after(KEEPALIVE_MS, partial(self._give_up, connection))
             else:
                 self.break_(connection)
 
@@ -190,7 +195,7 @@ class Network:
         self.changed_ms = self.cluster.now_ms
         for connection in self._between(pair):
             for way in connection.ways.values():
-                self.cluster.after(self.delay(), lambda it=connection, way=way: self._pump(it, way))
+                self.cluster.after(self.delay(), partial(self._pump, connection, way))
 
     def _between(self, pair: frozenset[str]) -> list[Connection]:
         return [each for each in self.connections.values() if {each.source.name, each.target.name} == pair]

@@ -341,7 +341,7 @@ class SimNode:
             return
         target = cluster.nodes[leader]
         if not cluster.network.can_talk(self, target):
-            cluster.after(RECONNECT_MS, lambda: self.node is node and self.connect(kind, leader))
+            cluster.after(RECONNECT_MS, lambda: self.connect_if(node, kind, leader))
             return
         connection = cluster.network.open(kind, self, target)
         self.streams[kind] = connection
@@ -351,6 +351,10 @@ class SimNode:
         else:
             node.forward_connected(leader, self.now_ms)
         cluster.after(0, self.turn)
+
+    def connect_if(self, node: Node, kind: str, leader: str) -> None:
+        if self.node is node:
+            self.connect(kind, leader)
 
     def disconnected(self, connection: Connection) -> None:
         """This node has noticed that one of its streams has ended."""
@@ -364,7 +368,7 @@ class SimNode:
                 node.disconnected(leader, self.now_ms)
             else:
                 node.forward_disconnected(leader, self.now_ms)
-            self.cluster.after(RECONNECT_MS, lambda: self.node is node and self.connect(connection.kind, leader))
+            self.cluster.after(RECONNECT_MS, lambda: self.connect_if(node, connection.kind, leader))
         elif self.inbound.pop(connection.inbound_name, None) is not None:
             node.disconnected(connection.inbound_name, self.now_ms)
         self.turn()
@@ -514,13 +518,17 @@ class SimCluster:
 
     def note(self, what: str, name: str = "") -> None:
         """Remember something notable for the text of a failure, and count it."""
-        self.recent.append(f"{self.now_ms - START_MS:6d} ms  {what}")
+        if what:
+            self.recent.append(f"{self.now_ms - START_MS:6d} ms  {what}")
         if name:
             self.tally[name] = self.tally.get(name, 0) + 1
 
     def broken(self, what: str) -> None:
         recent = "\n".join(self.recent)
-        raise Broken(f"{what} (seed {self.seed}, at {self.now_ms - START_MS} ms)\n{recent}")
+        raise Broken(
+            f"{what} (seed {self.seed}, at {self.now_ms - START_MS} ms)\n"
+            f"replay it: pytest --seed {self.seed} --seeds 1 tests/simulation/test_seeds.py\n{recent}"
+        )
 
     def check(self, machine: SimNode) -> None:
         """Called with every turn, when its entries are on disk and nothing else of it is out yet."""

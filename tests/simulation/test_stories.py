@@ -308,6 +308,8 @@ def test_an_old_leader_without_a_snapshot_below_the_fork_point_is_synced_in_full
     assert old.run("GET k") == b"after"
     assert old.run("GET counter") is None
     assert old.snapshots_loaded == 1
+    assert old.up().metrics.n_divergent_entries == 200
+    assert list(old.storage.set_aside_snapshots) == ["divergent/4294967296-2-201.snapshot"]
 
 
 def test_a_write_that_waited_for_a_switchover_is_covered_by_the_token_that_comes_with_its_answer() -> None:

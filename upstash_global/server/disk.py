@@ -34,7 +34,7 @@ from zlib import crc32
 from upstash_global.errors import SnapshotError
 from upstash_global.replication.codec import Entry, decode_records, next_valid_record, record_position
 from upstash_global.replication.position import Position
-from upstash_global.replication.snapshot import SnapshotHeader, BlockReader, Loaded, SnapshotLoader, read_header
+from upstash_global.replication.snapshot import BlockReader, Loaded, SnapshotHeader, SnapshotLoader, read_header
 from upstash_global.replication.storage import (
     Corruption,
     Recovered,
@@ -618,7 +618,7 @@ def _segment_paths(directory: Path) -> list[Path]:
     return [path for path in paths if generation_of(path.name) == newest]
 
 
-def _verify_snapshot(path: Path) -> Any:
+def _verify_snapshot(path: Path) -> SnapshotHeader:
     """The header of a snapshot whose every block is good. Raises SnapshotError."""
     reader = BlockReader()
     with open(path, "rb") as file:

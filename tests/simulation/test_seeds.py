@@ -1,0 +1,36 @@
+"""Random programs: a seed decides the cluster, its clients and its misfortunes, and every promise is checked.
+
+`pytest --seed N --seeds M tests/simulation/test_seeds.py` runs the programs N to N + M - 1.
+"""
+
+from tests.simulation.program import run_program
+from tests.simulation.simcluster import Broken
+
+ENOUGH_SEEDS = 150  # for every happening below
+HAPPENINGS = [
+    "acked-lost", "acked-put-aside", "crash", "fetched", "full-resync", "isolate", "led", "part", "promote", "resumed",
+    "rewound", "snapshot-written", "stepped-down", "switched", "torn-tail", "transaction-aborted", "unsealed",
+]  # fmt: skip
+
+
+def test_every_promise_holds_whatever_happens(seed: int, n_seeds: int) -> None:
+    failures: list[str] = []
+    tally: dict[str, int] = {}
+    for each in range(seed, seed + n_seeds):
+        try:
+            happened = run_program(each)
+        except Broken as failure:
+            failures.append(str(failure))
+            if len(failures) == 3:
+                break
+            continue
+        for name, count in happened.items():
+            tally[name] = tally.get(name, 0) + count
+    assert not failures, "\n\n".join(failures)
+    if n_seeds >= ENOUGH_SEEDS:
+        missing = [name for name in HAPPENINGS if name not in tally]
+        assert not missing, f"these never happened, so nothing was shown about them: {missing}; {tally}"
+
+
+def test_a_seed_replays_exactly() -> None:
+    assert run_program(5) == run_program(5)
