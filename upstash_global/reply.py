@@ -16,6 +16,7 @@
 | Pairs                   | array of pairs | flat array                             |
 | Named                   | map            | array of pairs                         |
 | Verbatim                | verbatim text  | bulk string                            |
+| ByProtocol              | its `resp3`    | its `resp2`                            |
 | Push                    | push           | array                                  |
 | CommandError            | error          | error                                  |
 | NO_REPLY                | nothing is sent| nothing is sent                        |
@@ -120,6 +121,25 @@ class Verbatim:
         return f"Verbatim({self.text!r})"
 
 
+class ByProtocol:
+    """A reply that RESP3 has in another shape than RESP2, as those of some JSON commands."""
+
+    __slots__ = ("resp2", "resp3")
+
+    def __init__(self, resp2: Any, resp3: Any) -> None:
+        self.resp2 = resp2
+        self.resp3 = resp3
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByProtocol) and other.resp2 == self.resp2 and other.resp3 == self.resp3
+
+    def __hash__(self) -> int:
+        return hash(type(self.resp2))
+
+    def __repr__(self) -> str:
+        return f"ByProtocol({self.resp2!r}, {self.resp3!r})"
+
+
 class Special:
     """A reply that is one of a kind; compare with `is`."""
 
@@ -153,6 +173,7 @@ _ERROR: Final = 7
 _BIG: Final = 8
 _DOUBLE: Final = 9
 _NAMED: Final = 10
+_BY_PROTOCOL: Final = 11
 
 
 def pack(reply: Reply) -> bytes:
@@ -181,6 +202,8 @@ def _pack_special(value: object) -> object:
         return msgpack.ExtType(_PUSH, pack(value.items))
     if isinstance(value, Verbatim):
         return msgpack.ExtType(_VERBATIM, pack([value.text, value.format]))
+    if isinstance(value, ByProtocol):
+        return msgpack.ExtType(_BY_PROTOCOL, pack([value.resp2, value.resp3]))
     if isinstance(value, Special):
         return msgpack.ExtType(_SPECIAL, value.name.encode())
     if isinstance(value, CommandError):
@@ -205,6 +228,9 @@ def _unpack_special(code: int, data: bytes) -> Reply:
     if code == _VERBATIM:
         text_and_format = unpack(data)
         return Verbatim(text_and_format[0], text_and_format[1])
+    if code == _BY_PROTOCOL:
+        resp2, resp3 = unpack(data)
+        return ByProtocol(resp2, resp3)
     if code == _SPECIAL:
         return NULL_ARRAY if data == b"NULL_ARRAY" else NO_REPLY
     if code == _ERROR:

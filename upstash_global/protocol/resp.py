@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.errors import CommandError, ProtocolError
 from upstash_global.floats import format_double
-from upstash_global.reply import NO_REPLY, NULL_ARRAY, OK, Double, Named, Pairs, Push, Reply, Set, Simple, Verbatim
+from upstash_global.reply import (
+    NO_REPLY,
+    NULL_ARRAY,
+    OK,
+    ByProtocol,
+    Double,
+    Named,
+    Pairs,
+    Push,
+    Reply,
+    Set,
+    Simple,
+    Verbatim,
+)
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -447,6 +460,8 @@ def _encode_rare(out: bytearray, reply: Reply, version: int) -> None:
             _encode_bulk(out, reply.text)
         else:
             out += b"=%d\r\n%b:%b\r\n" % (len(reply.text) + 4, reply.format.encode(), reply.text)
+    elif isinstance(reply, ByProtocol):
+        encode(out, reply.resp2 if version == 2 else reply.resp3, version)
     elif reply is NULL_ARRAY:
         out += b"*-1\r\n" if version == 2 else b"_\r\n"
     elif reply is not NO_REPLY:

@@ -23,7 +23,19 @@ from urllib.parse import unquote_to_bytes
 from upstash_global.errors import CommandError, error, wrong_arity
 from upstash_global.floats import format_double
 from upstash_global.protocol.resp import encode
-from upstash_global.reply import NO_REPLY, NULL_ARRAY, Double, Named, Pairs, Push, Reply, Set, Simple, Verbatim
+from upstash_global.reply import (
+    NO_REPLY,
+    NULL_ARRAY,
+    ByProtocol,
+    Double,
+    Named,
+    Pairs,
+    Push,
+    Reply,
+    Set,
+    Simple,
+    Verbatim,
+)
 
 MAX_COMMANDS: Final = 10_000  # of one pipeline
 DOCS: Final = "docs/rest.md"
@@ -390,6 +402,8 @@ def _plain(reply: Reply, base64: bool) -> Reply:
         return [_plain(part, base64) for pair in reply.items for part in pair]
     if isinstance(reply, (Set, Named, Push)):
         return [_plain(item, base64) for item in reply.items]
+    if isinstance(reply, ByProtocol):
+        return _plain(reply.resp2, base64)
     raise TypeError(f"{reply!r} is no reply")
 
 
