@@ -16,10 +16,17 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
     # -- internal --
     "_EVICTED": [["SET k v", "_EVICTED k"]],
     "_EXPIRED": [["SET k v PX 1", "+2", "_EXPIRED k"], ["RPUSH k v", "PEXPIRE k 1", "+2", "_EXPIRED k"]],
+    "_SCRIPT": [["_SCRIPT 'return 1'"]],
     # -- strings --
     "APPEND": [["APPEND k 12"], ["SET k 12", "APPEND k 3"], ["SET k 12 PX 1", "+2", "APPEND k 3"]],
     "DECR": [["DECR k"], ["SET k 10 EX 5", "DECR k"]],
     "DECRBY": [["SET k 10", "DECRBY k 3"]],
+    "DELEX": [
+        ["SET k v", "DELEX k"],
+        ["LPUSH k v", "DELEX k"],
+        ["SET k v", "DELEX k IFEQ v"],
+        ["SET k v", "DELEX k IFDNE 0123456789abcdef"],
+    ],
     "GETDEL": [["SET k v", "GETDEL k"]],
     "GETEX": [
         ["SET k v", "GETEX k EX 10"],
@@ -43,6 +50,9 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["SET k v", "SET k w PXAT @-1"],
         ["SET k v", "SET k w XX GET"],
         ["SET k v NX"],
+        ["SET k v", "SET k w IFEQ v EX 10"],
+        ["SET k w IFNE v GET"],
+        ["SET k v", "SET k w IFDNE 0123456789abcdef"],
         ["RPUSH k v", "SET k v"],
     ],
     "SETEX": [["SETEX k 10 v"]],
@@ -58,6 +68,7 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["SET a abc", "SET b xy", "BITOP AND t a b"],
         ["SET a abc", "SET t old EX 10", "BITOP NOT t a"],
         ["SET t old", "BITOP OR t missing"],
+        ["SET a abc", "SET b b", "BITOP DIFF t a b", "BITOP DIFF1 t b a", "BITOP ANDOR t b a", "BITOP ONE t a b"],
     ],
     "SETBIT": [["SETBIT k 7 1"], ["SET k 1", "SETBIT k 0 0"], ["SETBIT k 7 1", "SETBIT k 7 0"]],
     # -- keys --
@@ -230,10 +241,6 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["SADD a x 2 3", "SADD b 3 4", "SREM a x", "SUNIONSTORE t a b"],
         ["SADD t x", "SUNIONSTORE t none"],
     ],
-}
-
-# Write commands that never change anything here: with one database MOVE can only refuse.
-WITHOUT_EFFECT: Final = {"MOVE"}
     # -- streams --
     "XACK": [["XADD s 1-1 f v", "XGROUP CREATE s g 0", "XREADGROUP GROUP g c STREAMS s >", "XACK s g 1-1 9-9"]],
     "XACKDEL": [
@@ -323,3 +330,38 @@ WITHOUT_EFFECT: Final = {"MOVE"}
         ["XADD s 1 f v", "XADD s 2 f v", "XTRIM s MINID ~ 2 LIMIT 0"],
         ["XADD s 1 f v", "XTRIM s MAXLEN ~ 0"],
     ],
+    # -- json --
+    "JSON.ARRAPPEND": [['JSON.SET j $ \'{"a":[],"b":{"a":[1]}}\'', "JSON.ARRAPPEND j $..a 1.50 '{\"c\":1}'"]],
+    "JSON.ARRINSERT": [["JSON.SET j $ [1,2]", "JSON.ARRINSERT j . -1 [3] 4"]],
+    "JSON.ARRPOP": [["JSON.SET j $ [[1,2],[],3]", "JSON.ARRPOP j $.* 0"], ["JSON.SET j . [1]", "JSON.ARRPOP j"]],
+    "JSON.ARRTRIM": [["JSON.SET j $ [1,2,3]", "JSON.ARRTRIM j . 1 -1"]],
+    "JSON.CLEAR": [['JSON.SET j $ \'{"a":[1],"b":2.5,"c":"x"}\'', "JSON.CLEAR j $.*"]],
+    "JSON.DEL": [
+        ['JSON.SET j $ \'{"a":1,"b":{"a":[1,2,3]}}\'', "JSON.DEL j $..a[0,2]"],
+        ["JSON.SET j $ {}", "EXPIRE j 9", "JSON.DEL j"],
+    ],
+    "JSON.FORGET": [['JSON.SET j $ \'{"a":{"a":1}}\'', "JSON.FORGET j $..a"]],
+    "JSON.MERGE": [
+        ['JSON.MERGE j $ \'{"a":{"b":null,"c":1E3}}\''],
+        ['JSON.SET j $ \'{"a":{"b":1},"c":[]}\'', 'JSON.MERGE j $.* \'{"b":null,"d":{}}\''],
+        ["JSON.SET j $ {}", "JSON.MERGE j .a 1"],
+    ],
+    "JSON.MSET": [["JSON.SET b $ {}", "JSON.MSET a $ 1 b $.x 2 c $ [] c $ {} c $.y -0"]],
+    "JSON.NUMINCRBY": [
+        ["JSON.SET j $ [1,2.5,9223372036854775807]", "JSON.NUMINCRBY j $.* 1"],
+        ["JSON.SET j $ 0.1", "JSON.NUMINCRBY j . 0.2"],
+    ],
+    "JSON.NUMMULTBY": [['JSON.SET j $ [3,1e300,-0,\\"x\\"]', "JSON.NUMMULTBY j $.* 1.1"]],
+    "JSON.SET": [
+        ['JSON.SET j $ \'{"b":1.0,"a":"\\u00e9"}\''],
+        ["JSON.SET j $ {} NX", "EXPIRE j 9", "JSON.SET j $ [1,1.50] XX"],
+        ["JSON.SET j $ {} NX", "PEXPIRE j 1", "+2", "JSON.SET j $ []"],
+        ['JSON.SET j $ \'{"a":{"b":1},"c":{"b":2}}\'', "JSON.SET j $..b [{}]"],
+        ["JSON.SET j $ {}", "JSON.SET j a.b 1 XX", "JSON.SET j a 1 NX"],
+    ],
+    "JSON.STRAPPEND": [['JSON.SET j $ \'["a",1,"b"]\'', "JSON.STRAPPEND j $.* '\"é\"'"]],
+    "JSON.TOGGLE": [["JSON.SET j $ [true,false,0]", "JSON.TOGGLE j $.*"]],
+}
+
+# Write commands that never change anything here: with one database MOVE can only refuse.
+WITHOUT_EFFECT: Final = {"MOVE"}

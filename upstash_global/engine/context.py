@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.engine.accesses import Accesses
 from upstash_global.engine.keyspace import Keyspace
+from upstash_global.engine.scripts import Scripts
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
+from upstash_global.engine.types.json import Json
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Stream
 from upstash_global.errors import wrong_type
@@ -60,6 +62,9 @@ class Context:
         self.random = random
         self.now_ms = 0  # leader time of this unit, milliseconds since 1970; during replay the entry's
         self.receivers: Callable[[bytes], int] = _no_receivers  # deliveries a message on a channel makes on this node
+        self.scripts = Scripts()
+        self.interpreter: Any = None  # lua.Interpreter, from the first script on
+        self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes somebody listens to
         self.commands: list[list[bytes]] = []  # what the log will carry for this unit
         self.touched: list[bytes] = []  # keys changed by this unit, repeats included
@@ -160,6 +165,12 @@ class Context:
             raise wrong_type()
         return value
 
+    def find_json(self, key: bytes) -> Json | None:
+        value = self.find(key)
+        if value is not None and type(value) is not Json:
+            raise wrong_type()
+        return value
+
     def exists(self, key: bytes) -> bool:
         return self.peek(key) is not None
 
@@ -216,6 +227,14 @@ class Context:
         value = self.find_stream(key)
         if value is None:
             return Stream()
+        self._before_change(key)
+        return value
+
+    def edit_json(self, key: bytes) -> Json:
+        """The document; a new one that holds null if there is no key."""
+        value = self.find_json(key)
+        if value is None:
+            return Json(None)
         self._before_change(key)
         return value
 

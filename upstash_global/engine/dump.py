@@ -14,6 +14,7 @@ from upstash_global.engine.encodings import FloatText
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
+from upstash_global.engine.types.json import Json, encode, parse
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Stream, load_stream
 
@@ -25,6 +26,7 @@ HASH: Final = "h"
 SET: Final = "S"
 ZSET: Final = "z"
 STREAM: Final = "x"
+JSON: Final = "j"
 
 
 def type_name(value: Any) -> str:
@@ -40,6 +42,7 @@ _TYPE_NAMES: Final[dict[type, str]] = {
     IndexedSet: "set",
     SortedSet: "zset",
     Stream: "stream",
+    Json: "ReJSON-RL",
 }
 
 
@@ -70,6 +73,8 @@ def dump(value: Any) -> list[Any]:
         return [ZSET, value.encoding, scored]
     if type(value) is Stream:
         return [STREAM, *value.dump()]
+    if type(value) is Json:
+        return [JSON, encode(value.root)]
     raise TypeError(f"{type(value).__name__} is no type of the keyspace")
 
 
@@ -108,6 +113,8 @@ def load(structure: list[Any]) -> Any:
         return ranked
     if kind == STREAM:
         return load_stream(structure[1], structure[2], structure[3])
+    if kind == JSON:
+        return Json(parse(structure[1]))
     raise ValueError(f"unknown type {kind!r} in a dump")
 
 

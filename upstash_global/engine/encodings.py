@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, Final
 
 from upstash_global.engine.numbers import parse_integer
+from upstash_global.engine.types.json import Json
 
 LISTPACK: Final = 0  # small collections
 HASHTABLE: Final = 1  # hashes and sets
@@ -30,14 +31,14 @@ class Limits:
     def __init__(self) -> None:
         self.hash_max_listpack_entries = 128
         self.hash_max_listpack_value = 64
-        self.list_max_listpack_size = -2  # -2 is 8 KiB
         self.hll_sparse_max_bytes = 3000
+        self.list_max_listpack_size = -2  # -2 is 8 KiB
         self.proto_max_bulk_len = 512 * 1024 * 1024  # of any string
         self.set_max_intset_entries = 512
         self.set_max_listpack_entries = 128
         self.set_max_listpack_value = 64
-        self.zset_max_listpack_entries = 128
         self.stream_node_max_entries = 100  # of which `XTRIM ~` removes a hundred at once; our streams have no nodes
+        self.zset_max_listpack_entries = 128
         self.zset_max_listpack_value = 64
 
 
@@ -54,6 +55,8 @@ def encoding_name(value: Any) -> str:
         return string_encoding(value)
     if type(value) is deque:
         return list_encoding(value)
+    if type(value) is Json:
+        return "raw"  # as of any value of a module
     name: str = NAMES[value.encoding]
     return name
 

@@ -14,6 +14,7 @@ from upstash_global.engine.encodings import encoding_name
 from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.table import LOADING, READONLY, STALE, VOLATILE, Family, Keys
 from upstash_global.engine.types.hash import Hash
+from upstash_global.engine.types.json import Json, memory_bytes
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Stream
 from upstash_global.errors import error, syntax_error
@@ -131,6 +132,8 @@ def value_bytes(value: Any, n_samples: int) -> int:
     """An estimate of a value's memory from its first `n_samples` elements, 0 for all of them."""
     if isinstance(value, (bytes, bytearray)):
         return 33 + len(value)
+    if type(value) is Json:
+        return _CONTAINER_BYTES + memory_bytes(value.root)
     n = len(value)
     if type(value) is Hash:
         each = _SLOT_BYTES + 2 * _ITEM_BYTES

@@ -37,7 +37,7 @@ def scan(ctx: Context, argv: list[bytes]) -> Reply:
         value = ctx.peek(key)
         if value is None or (options.glob is not None and not options.glob.matches(key)):
             continue
-        if options.type_name is not None and type_name(value) != options.type_name:
+        if options.type_name is not None and type_name(value).lower() != options.type_name:
             continue
         found.append(key)
         if options.with_types:
