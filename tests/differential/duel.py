@@ -16,7 +16,7 @@ ROUND: Final = 2500  # lines between two fresh starts
 SHRINK_RUNS: Final = 400
 
 CONTENT: Final = ["TYPE {}", "OBJECT ENCODING {}", "PTTL {}", "GET {}", "LRANGE {} 0 -1", "HGETALL {}", "SMEMBERS {}",
-                  "ZRANGE {} 0 -1 WITHSCORES"]  # fmt: skip
+                  "ZRANGE {} 0 -1 WITHSCORES", "XRANGE {} - +", "XINFO STREAM {} FULL COUNT 0"]  # fmt: skip
 
 
 class Mismatch:

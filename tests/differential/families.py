@@ -246,6 +246,50 @@ GET key
 GETRANGE key 0 15
 """
 
+STREAMS: Final = """
+XACK key group stream_id...
+XACKDEL key group [KEEPREF|DELREF|ACKED] (IDS) numbered_ids
+XADD key new_id (field value)...
+XADD key new_id (field value)...
+XADD key new_id (field value)...
+XADD key new_id (field value)...
+XADD key {NOMKSTREAM|MAXLEN [=|~] size} new_id (field value)...
+XADD key {NOMKSTREAM|MINID [=|~] stream_id|LIMIT trim_limit} new_id (field value)...
+XADD key (MAXLEN|MINID) ~ size (LIMIT) trim_limit new_id field value
+XAUTOCLAIM key group consumer min_idle range_id {COUNT positive|JUSTID}
+XCLAIM key group consumer min_idle stream_id... {IDLE idle|TIME idle|RETRYCOUNT size|FORCE|JUSTID|LASTID stream_id}
+XCLAIM key group consumer min_idle stream_id... [FORCE]
+XDEL key stream_id...
+XDELEX key [KEEPREF|DELREF|ACKED] (IDS) numbered_ids
+XGROUP CREATE key group group_id {MKSTREAM|ENTRIESREAD entries_count}
+XGROUP CREATE key group group_id [MKSTREAM]
+XGROUP CREATECONSUMER key group consumer
+XGROUP DELCONSUMER key group consumer
+XGROUP DESTROY key group
+XGROUP SETID key group group_id {ENTRIESREAD entries_count}
+XGROUP SETID key group group_id
+XINFO CONSUMERS key group
+XINFO GROUPS key
+XINFO STREAM key
+XINFO STREAM key FULL [COUNT size]
+XLEN key
+XPENDING key group
+XPENDING key group {IDLE min_idle} range_id range_id size [consumer]
+XRANGE key range_id range_id {COUNT count}
+XRANGE key - + {COUNT count}
+XREAD {COUNT count} (STREAMS) key stream_id
+XREAD {COUNT count|BLOCK bad_timeout} (STREAMS) key key read_id read_id
+XREADGROUP (GROUP) group consumer {COUNT count} (STREAMS) key >
+XREADGROUP (GROUP) group consumer {COUNT count} (STREAMS) key stream_id
+XREADGROUP (GROUP) group consumer {COUNT count|BLOCK bad_timeout} (STREAMS) key key read_id read_id
+XREADGROUP (GROUP) group consumer {COUNT count} (STREAMS) key key > >
+XREADGROUP (GROUP) group ghost {COUNT count} (NOACK) (STREAMS) key read_id
+XREVRANGE key range_id range_id {COUNT count}
+XREVRANGE key + - {COUNT count}
+XSETID key stream_id {ENTRIESADDED entries_count|MAXDELETEDID stream_id}
+XTRIM key (MAXLEN [=|~] size|MINID [=|~] stream_id) {LIMIT trim_limit}
+"""
+
 # Run between the commands of every family: other types under the same keys, deadlines, and keys that vanish.
 MIXTURE: Final = """
 SET key value
@@ -273,6 +317,7 @@ FAMILIES: Final[dict[str, str]] = {
     "sets": SETS,
     "sorted-sets": SORTED_SETS,
     "bitmaps": BITMAPS,
+    "streams": STREAMS,
     "geo": GEO,
     "hyperloglogs": HYPERLOGLOGS,
 }

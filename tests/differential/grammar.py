@@ -107,6 +107,45 @@ def length(random: Random) -> bytes:
     return repr(10 ** random.uniform(-2, 5.5)).encode()
 
 
+def stream_id(random: Random) -> bytes:
+    """Mostly of an entry that may be there: see `new_id`."""
+    luck = random.random()
+    if luck < 0.75:
+        return b"%d-%d" % (random.choice([3, 4, 5, 5, 5, 5]), random.randint(0, 9))
+    if luck < 0.93:
+        return random.choice(
+            [b"0", b"0-0", b"0-1", b"1", b"5", b"5-3", b"6", b"7-1", b"1-0", b"4-18446744073709551615"]
+        )
+    if luck < 0.95:
+        return random.choice(
+            [b"18446744073709551615", b"18446744073709551615-18446744073709551615", b"9223372036854775808-1"]
+        )
+    return random.choice(ODD_IDS)
+
+
+def new_id(random: Random) -> bytes:
+    """Rises seldom, so that streams grow for a long time under few ids."""
+    luck = random.random()
+    if luck < 0.7:
+        return random.choice([b"3-*", b"4-*", b"5-*", b"5-*", b"5-*"])
+    return stream_id(random) if luck < 0.98 else b"*-1"
+
+
+def range_id(random: Random) -> bytes:
+    luck = random.random()
+    if luck < 0.3:
+        return random.choice(
+            [b"-", b"+", b"-", b"+", b"(-", b"(", b"(0-0", b"(18446744073709551615-18446744073709551615"]
+        )
+    return (b"(" if luck < 0.5 else b"") + stream_id(random)
+
+
+ODD_IDS: Final = [
+    b"", b"-", b"+", b"$", b">", b"abc", b"1-", b"-1", b"1-abc", b"1--1", b" 5-1", b"+5-1", b"05-1", b"5-01", b"5- 1", b"5-+1",
+    b"5- -1", b"5-1 ", b"5-1-1", b"5.0", b"18446744073709551616", b"5-18446744073709551616", b"5-*", b"5-1\x00x", b"0x5-1",
+]  # fmt: skip
+
+
 def _value(random: Random) -> bytes:
     luck = random.random()
     return random.choice(WORDS if luck < 0.4 else NUMBERS if luck < 0.7 else ODD_VALUES)
@@ -138,6 +177,19 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "milliseconds": lambda random: _distance(random, 10**6, 10**11),
     "at": lambda random: _distance(random, 4_102_444_800, 4_202_444_800),
     "at_ms": lambda random: _distance(random, 4_102_444_800_000, 4_202_444_800_000),
+    "stream_id": stream_id,
+    "new_id": new_id,
+    "range_id": range_id,
+    "read_id": some([b">", b">", b"0", b"5-2", b"$"], ODD_IDS, 0.1),
+    "group_id": some([b"0", b"0", b"$", b"5-1", b"5-3", b"4"], ODD_IDS, 0.1),
+    "group": some([b"g", b"g", b"g", b"h"], [b"nosuch", b""], 0.05),
+    "consumer": some([b"Alice", b"bob", b"carol"], [b"", b"\xff\x00"], 0.03),
+    "ghost": some([b"ghost"], [b"ghost"]),  # who reads without acknowledging, and is gone after that
+    "min_idle": some([b"0", b"0", b"100000000", b"-1"], JUNK, 0.05),
+    "idle": some([b"0", b"1000000000", b"5000", b"-5"], JUNK, 0.05),
+    "entries_count": some([b"0", b"1", b"2", b"5", b"-1", b"100"], [b"-2", *JUNK], 0.05),
+    "trim_limit": some([b"0", b"100000"], [b"-1", *JUNK], 0.2),
+    "bad_timeout": some([b"abc", b"-1", b"1.5", b""], [b"abc"]),  # a good one would stop the oracle
     "score": score,
     "any_score": lambda random: b"%d" % int(random.uniform(-1.5, 1.5) * 10 ** random.uniform(10, 20)),
     "score_bound": score_bound,
@@ -204,6 +256,8 @@ class Maker:
 
     def add(self, argv: Argv, node: Node) -> None:
         kind, content = node
+        if b"NOACK" in argv:
+            return argv  # spoilt, it may leave a consumer behind that only Redis keeps
         random = self.random
         if kind == "literal":
             argv.append(content)
@@ -248,6 +302,10 @@ class Maker:
 
     def key(self) -> bytes:
         luck = self.random.random()
+        elif kind == "numbered_ids":  # numids id...
+            ids = [stream_id(random) for _ in range(random.randint(1, 3))]
+            stated = len(ids) if random.random() < 0.95 else random.randint(-1, 5)
+            argv.extend([b"%d" % stated, *ids])
         if luck < 0.01:
             return b""
         return self.random.choice(FOREIGN_KEYS if (luck < 0.1) != self.foreign else OWN_KEYS)
@@ -300,7 +358,9 @@ def _sequence(tokens: list[str], at: int) -> tuple[Node, int]:
                 if tokens[at - 1] == closing:
                     break
             nodes.append((kind, choices))
-        elif token == token.lower() and (token in KINDS or token in ("key", "keys", "weights", "many_elements")):
+        elif token == token.lower() and (
+            token in KINDS or token in ("key", "keys", "weights", "many_elements", "numbered_ids")
+        ):
             nodes.append(("word", token))
         else:
             assert token == token.upper(), f"no kind of argument is called {token}"

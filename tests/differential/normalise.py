@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tests.differential.wire import NULL_ARRAY, Reply, Tagged
+from tests.differential import streams
+from tests.differential.facts import LATER, PATH
 
 Argv = list[bytes]
 
@@ -28,6 +30,7 @@ ENCODINGS: Final[set[tuple[bytes, bytes]]] = {
     (b"listpack", b"hashtable"),  # small sets of any members became listpacks in 7.2
 }
 
+    *streams.ERROR_TEXTS,
 
 # COMMAND INFO and DOCS: rows that differ in those fields because of 7.2, or that only 7.2 has.
 ROWS_OF_7_2: Final[dict[str, str]] = {
@@ -41,7 +44,18 @@ ROWS_OF_7_2: Final[dict[str, str]] = {
 LIMIT_OF_RANKS: Final = "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
 
 
-CONTAINERS: Final = (b"CLIENT", b"COMMAND", b"CONFIG", b"DEBUG", b"MEMORY", b"OBJECT", b"PUBSUB", b"SLOWLOG")
+CONTAINERS: Final = (
+    b"CLIENT",
+    b"COMMAND",
+    b"CONFIG",
+    b"DEBUG",
+    b"MEMORY",
+    b"OBJECT",
+    b"PUBSUB",
+    b"SLOWLOG",
+    b"XGROUP",
+    b"XINFO",
+)
 
 
 def name_of(argv: Argv) -> bytes:
@@ -404,6 +418,7 @@ RULES: Final[dict[bytes, Rule]] = {
 
 
 def _and_all_keys(argv: Argv, ours: Reply) -> list[Argv]:
+    **streams.RULES,
     return [argv, [b"KEYS", b"*"]]
 
 
@@ -458,3 +473,4 @@ QUESTIONS: Final[dict[bytes, Callable[[Argv, Reply], list[Argv]]]] = {
     **dict.fromkeys([b"SORT", b"SORT_RO"], _sort_a_copy),
     **dict.fromkeys([b"ZRANK", b"ZREVRANK"], _rank_and_score),
 }
+    **streams.QUESTIONS,

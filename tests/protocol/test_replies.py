@@ -10,7 +10,20 @@ from upstash_global.errors import CommandError, ProtocolError
 from upstash_global.floats import format_double
 from upstash_global.protocol.replies import ReplyParser
 from upstash_global.protocol.resp import encode
-from upstash_global.reply import NO_REPLY, NULL_ARRAY, OK, PENDING, Double, Pairs, Push, Reply, Set, Simple, Verbatim
+from upstash_global.reply import (
+    NO_REPLY,
+    NULL_ARRAY,
+    OK,
+    PENDING,
+    Double,
+    Named,
+    Pairs,
+    Push,
+    Reply,
+    Set,
+    Simple,
+    Verbatim,
+)
 
 
 def wire(reply: Reply, version: int) -> bytes:
@@ -48,6 +61,11 @@ TABLE = [
     (Simple("a\r\nb"), b"+a  b\r\n", b"+a  b\r\n"),
     (NULL_ARRAY, b"*-1\r\n", b"_\r\n"),
     (Set([1]), b"*1\r\n:1\r\n", b"~1\r\n:1\r\n"),
+    (
+        Named([(b"a", [1]), (b"a", [])]),
+        b"*2\r\n*2\r\n$1\r\na\r\n*1\r\n:1\r\n*2\r\n$1\r\na\r\n*0\r\n",
+        b"%2\r\n$1\r\na\r\n*1\r\n:1\r\n$1\r\na\r\n*0\r\n",
+    ),
     (Pairs([(b"a", 1.5)]), b"*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", b"*1\r\n*2\r\n$1\r\na\r\n,1.5\r\n"),
     (Double(b"0.50"), b"$4\r\n0.50\r\n", b",0.50\r\n"),
     (Verbatim(b"text"), b"$4\r\ntext\r\n", b"=8\r\ntxt:text\r\n"),

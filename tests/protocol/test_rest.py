@@ -24,7 +24,7 @@ from upstash_global.protocol.rest import (
     too_large,
     unauthorized,
 )
-from upstash_global.reply import NULL_ARRAY, OK, Pairs, Reply, Set, Simple, Verbatim
+from upstash_global.reply import NULL_ARRAY, OK, Named, Pairs, Reply, Set, Simple, Verbatim
 
 
 def call(line: str, body: bytes | str = b"", **headers: str) -> Call:
@@ -397,6 +397,11 @@ def encoded(text: str | bytes) -> str:
         (1.5, "1.5", encoded("1.5")),
         ({b"f": b"v"}, ["f", "v"], [encoded("f"), encoded("v")]),
         (Pairs([(b"m", 2.0)]), ["m", "2"], [encoded("m"), encoded("2")]),
+        (
+            Named([(b"s", [[b"1-0", [b"f"]]])]),
+            [["s", [["1-0", ["f"]]]]],
+            [[encoded("s"), [[encoded("1-0"), [encoded("f")]]]]],
+        ),
         (Set([b"m"]), ["m"], [encoded("m")]),
         (Verbatim(b"info"), "info", encoded("info")),
         ([error("inner")], ["ERR inner"], [encoded("ERR inner")]),

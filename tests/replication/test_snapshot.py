@@ -10,6 +10,7 @@ from upstash_global.engine.dump import digest
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.sortedset import SortedSet
+from upstash_global.engine.types.stream import Consumer, Group, Stream
 from upstash_global.errors import SnapshotError
 from upstash_global.replication.position import History, Position
 from upstash_global.replication.snapshot import (
@@ -82,11 +83,18 @@ def change(bench: Bench, word: str, key: bytes, argument: bytes = b"", ms: int =
         ranked = ctx.edit_zset(key)
         ranked.add(argument, float(len(argument)))
         ctx.save(key, ranked)
+    elif word == "xadd" and kind in (Stream, type(None)):
+        stream = ctx.edit_stream(key)
+        stream.add(stream.last_id + 1, [b"f", argument])
+        group = stream.groups.setdefault(b"g", Group(0, 0))
+        consumer = group.consumers.setdefault(argument[:2], Consumer(argument[:2], bench.now_ms))
+        group.deliver(stream.last_id, consumer, bench.now_ms)
+        ctx.save(key, stream)
 
 
 def program(chance: random.Random, n: int) -> list[tuple[str, bytes, bytes, int]]:
     """Changes of few keys in many ways; some have no effect."""
-    words = ["put", "remove", "remove", "expire", "rename", "append", "push", "pop", "add", "hset", "zadd"]
+    words = ["put", "remove", "remove", "expire", "rename", "append", "push", "pop", "add", "hset", "zadd", "xadd"]
     changes = []
     for _ in range(n):
         word = "flush" if chance.random() < 0.02 else chance.choice(words)
@@ -121,7 +129,7 @@ def test_snapshot_and_replay_of_the_rest_give_the_same_digest(seed: int) -> None
         assert replica.digest() == leader.digest(), f"begun after {start} changes"
 
 
-@pytest.mark.parametrize("word", ["push", "add", "hset", "zadd"])
+@pytest.mark.parametrize("word", ["push", "add", "hset", "zadd", "xadd"])
 def test_a_large_collection_is_written_in_slices_also_when_it_changes_between_them(word: str) -> None:
     def filled() -> Bench:
         bench = Bench()

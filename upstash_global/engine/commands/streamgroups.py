@@ -41,6 +41,8 @@ def xgroup_create(ctx: Context, argv: list[bytes]) -> Reply:
     stream = ctx.find_stream(argv[2])
     if stream is None and not makes_stream:
         raise _no_stream()
+    if len(argv) > 8:
+        raise wrong_form(argv)
     last_id = _last_read_id(stream, argv[4], True)
     if stream is not None and argv[3] in stream.groups:
         raise CommandError("BUSYGROUP", "Consumer Group name already exists")
@@ -100,6 +102,8 @@ def xgroup_setid(ctx: Context, argv: list[bytes]) -> Reply:
     """Set what a group has read up to, and with ENTRIESREAD how many entries that were."""
     _, entries_read = _group_options(argv, "SETID")
     _group(ctx, argv)
+    if len(argv) > 7:
+        raise wrong_form(argv)
     last_id = _last_read_id(ctx.find_stream(argv[2]), argv[4], False)
     stream = ctx.edit_stream(argv[2])
     group = stream.groups[argv[3]]

@@ -122,7 +122,7 @@ def _full_group(stream: Stream, name: bytes, most: int) -> dict[str, Any]:
         "entries-read": _entries_read(group),
         "lag": stream.lag(group),
         "pel-count": len(group.pending),
-        "pel": [
+        "pending": [
             [id_text(id), pending.consumer.name, pending.delivered_ms, pending.n_deliveries]
             for id, pending in group.pending.between(0, MAX_ID, most)
         ],
@@ -132,7 +132,7 @@ def _full_group(stream: Stream, name: bytes, most: int) -> dict[str, Any]:
                 "seen-time": consumer.seen_ms,
                 "active-time": consumer.active_ms,
                 "pel-count": len(consumer.pending),
-                "pel": [
+                "pending": [
                     [id_text(id), pending.delivered_ms, pending.n_deliveries]
                     for id, pending in consumer.pending.between(0, MAX_ID, most)
                 ],

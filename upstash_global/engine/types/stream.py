@@ -166,9 +166,7 @@ class Stream:
 
     def has_deleted_from(self, id: int) -> bool:
         """Whether an entry of this id or a later one was deleted, with entries still before it."""
-        if not self.entries.size or not self.max_deleted_id:
-            return False
-        return id <= self.max_deleted_id
+        return bool(self.entries.size) and id <= self.max_deleted_id and self.entries.first_id() <= self.max_deleted_id
 
     def entries_until(self, id: int) -> int:
         """How many entries were ever added up to an id, as far as that follows from the ends of the stream; else UNKNOWN."""
