@@ -8,6 +8,7 @@ says nothing until it is answered. The seed is in the failure.
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -86,6 +87,13 @@ def take(connection: Connection, n: int) -> list[Reply]:
     return replies
 
 
+def more(connection: Connection) -> bool:
+    """Whether anything came that nobody waits for."""
+    if select([connection.socket], [], [], 0)[0]:
+        connection.buffer += connection.socket.recv(1 << 16)
+    return bool(connection.buffer)
+
+
 def answered(client: Ours) -> list[Reply]:
     replies: list[Reply] = []
     at = 0
@@ -135,6 +143,8 @@ def test_blocked_clients_are_served_as_in_redis(oracle: Oracle, seed: int, round
                 assert mine == got, f"client {j} after {story[-12:]}: {mine} instead of {got} (seed {seed})"
             if not ours[i].session.waiting:
                 assert theirs[i].pipeline([[b"PING"]])[0].content == b"PONG", f"{story[-12:]} (seed {seed})"
+                for connection in theirs:
+                    assert not more(connection), f"{story[-12:]} (seed {seed}): {connection.buffer!r} came as well"
     finally:
         for connection in theirs:
             connection.close()
