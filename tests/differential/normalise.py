@@ -45,6 +45,8 @@ LIMIT_OF_RANKS: Final = "ERR syntax error, LIMIT is only supported in combinatio
 
 
 CONTAINERS: Final = (
+    "XACKDEL": "arity",  # of 8.2
+    "XDELEX": "arity",
     b"CLIENT",
     b"COMMAND",
     b"CONFIG",
