@@ -393,6 +393,15 @@ def test_a_transaction_during_a_switchover_waits_and_is_not_lost() -> None:
     assert cluster.leader.up().engine.keyspace.values[b"k"] == b"2"
 
 
+def test_a_transaction_with_a_writing_subcommand_runs_at_the_leader() -> None:
+    """It ran at the replica (seeds 134 and 220)."""
+    cluster = SimCluster(seed=34)
+    cluster.settle()
+    assert cluster["sa-east-1"].run("MULTI", "XGROUP CREATE s g $ MKSTREAM", "EXEC") == [OK]
+    cluster.settle()
+    assert cluster["us-west-2"].run("EXISTS s") == 1
+
+
 def test_a_transaction_of_reads_is_not_older_than_the_session_has_seen() -> None:
     cluster = SimCluster(seed=29)
     cluster.settle()

@@ -266,6 +266,7 @@ class Node:
 
     def commit(self, session: Session | None, effects: Effects, reply: Reply) -> None:
         """Log what a unit changed, at the leader."""
+        assert self.is_leader
         attributes = NO_ATTRIBUTES
         if session is not None and session.is_remote:
             assert isinstance(session, RemoteSession)

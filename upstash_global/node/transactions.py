@@ -7,7 +7,7 @@ position lies off the leader's history or below the index's floor.
 
 from typing import TYPE_CHECKING, Final
 
-from upstash_global.engine.table import TABLE, Row, lookup
+from upstash_global.engine.table import Row, lookup
 from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import STALE_LEADER, remembered
 from upstash_global.node.forwarding import NOLEADER
@@ -93,8 +93,10 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
 
 
 def _needs_leader(argv: list[bytes]) -> bool:
-    row = TABLE.get(argv[0].upper())
-    return row is not None and row.needs_leader
+    try:
+        return lookup(argv).needs_leader
+    except CommandError:
+        return False  # told when it is run
 
 
 def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Reply:
