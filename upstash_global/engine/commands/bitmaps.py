@@ -134,13 +134,16 @@ def bitfield(ctx: Context, argv: list[bytes]) -> Reply:
 
 @command("BITOP", arity=-4, flags=WRITE | DENYOOM, keys=Keys(2, -1, 1))
 def bitop(ctx: Context, argv: list[bytes]) -> Reply:
-    """Combine strings bit by bit (AND, OR, XOR, NOT) and store the result; reply with its length in bytes.
+    """Combine strings bit by bit and store the result; reply with its length in bytes.
 
-    Shorter strings count as followed by zeros. An empty result removes the target.
+    AND, OR, XOR and NOT; DIFF: in the first and in no other; DIFF1: in another, not in the first; ANDOR: in the first and
+    in another; ONE: in exactly one. Shorter strings count as followed by zeros. An empty result removes the target.
     """
     name, target = argv[1].upper(), argv[2]
-    if name not in (b"AND", b"OR", b"XOR", b"NOT"):
+    if name not in (b"AND", b"OR", b"XOR", b"NOT", b"ONE", *_FIRST_AND_OTHERS):
         raise syntax_error()
+    if name in _FIRST_AND_OTHERS and len(argv) < 5:
+        raise error(f"BITOP {name.decode()} must be called with at least two source keys.")
     if name == b"NOT" and len(argv) != 4:
         raise error("BITOP NOT must be called with a single source key.")
     sources = [ctx.view_string(key) or b"" for key in argv[3:]]
@@ -151,6 +154,9 @@ def bitop(ctx: Context, argv: list[bytes]) -> Reply:
     elif ctx.remove(target):
         ctx.notify(EVENT_GENERIC, b"del", target)
     return len(result)
+
+
+_FIRST_AND_OTHERS: Final = (b"DIFF", b"DIFF1", b"ANDOR")  # as Redis 8.2
 
 
 @command("SETBIT", arity=4, flags=WRITE | DENYOOM, keys=FIRST)
@@ -338,19 +344,37 @@ def _combine(name: bytes, sources: list[bytes | bytearray]) -> bytearray:
     result = bytearray()
     for at in range(0, n_bytes, _BLOCK_BYTES):
         n_block = min(_BLOCK_BYTES, n_bytes - at)
-        combined = _block(sources[0], at)
-        if name == b"NOT":
-            combined ^= (1 << (n_block * 8)) - 1
-        for source in sources[1:]:
-            block = _block(source, at)
-            if name == b"AND":
-                combined &= block
-            elif name == b"OR":
-                combined |= block
-            else:
-                combined ^= block
+        combined = _combine_blocks(name, [_block(source, at) for source in sources], n_block)
         result += combined.to_bytes(n_block, "little")
     return result
+
+
+def _combine_blocks(name: bytes, blocks: list[int], n_bytes: int) -> int:
+    first = blocks[0]
+    if name == b"NOT":
+        return first ^ (1 << (n_bytes * 8)) - 1
+    if name == b"AND":
+        for block in blocks[1:]:
+            first &= block
+        return first
+    if name == b"XOR":
+        for block in blocks[1:]:
+            first ^= block
+        return first
+    others = 0
+    if name == b"ONE":
+        several = 0
+        for block in blocks:
+            several |= others & block
+            others |= block
+        return others & ~several
+    for block in blocks[1:]:
+        others |= block
+    if name == b"OR":
+        return first | others
+    if name == b"DIFF":
+        return first & ~others
+    return others & ~first if name == b"DIFF1" else first & others
 
 
 def _block(source: bytes | bytearray, at: int) -> int:

@@ -4,6 +4,10 @@ A value is `bytes` (OBJECT ENCODING follows from its text) until a command edits
 commands leave a `bytearray`, which is `raw`. INCRBYFLOAT leaves a FloatText, which is never `int`.
 """
 
+from typing import Final
+
+from xxhash import xxh3_64_hexdigest
+
 from upstash_global.engine.arguments import Arguments, integer_argument
 from upstash_global.engine.commands.expiry import DEADLINE_UNITS, deadline_argument, expire
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_STRING, Context
@@ -23,6 +27,13 @@ command = Family("string").command
 
 
 # -- reads ------------------------------------------------------------------------------------------------------
+
+
+@command("DIGEST", arity=2, flags=READONLY | FAST, keys=FIRST)
+def digest(ctx: Context, argv: list[bytes]) -> Reply:
+    """Get the XXH3 digest of a string as 16 hexadecimal digits, for the conditions of SET and DELEX."""
+    value = ctx.view_string(argv[1])
+    return None if value is None else _digest(value)
 
 
 @command("GET", arity=2, flags=READONLY | FAST, keys=FIRST)
@@ -103,6 +114,26 @@ def decrby(ctx: Context, argv: list[bytes]) -> Reply:
     if by == INT64_MIN:
         raise error("decrement would overflow")
     return _increment(ctx, argv[1], -by)
+
+
+@command("DELEX", arity=-2, flags=WRITE | FAST, keys=FIRST)
+def delex(ctx: Context, argv: list[bytes]) -> Reply:
+    """Remove a key, with a condition only if its string is or is not as said: 1 if it was removed."""
+    key = argv[1]
+    if len(argv) not in (2, 4):
+        raise wrong_arity("delex")
+    if len(argv) == 4:
+        condition = argv[2].upper()
+        if condition not in CONDITIONS:
+            raise error("Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE")
+        _check_operand(condition, argv[3])
+        value = ctx.view_string(key)
+        if value is None or not _holds(condition, argv[3], value):
+            return 0
+    if not ctx.remove(key):
+        return 0
+    ctx.notify(EVENT_GENERIC, b"del", key)
+    return 1
 
 
 @command("GETDEL", arity=2, flags=WRITE | FAST, keys=FIRST)
@@ -257,6 +288,8 @@ class _Options:
         self.wants_old = False
         self.keeps_deadline = False
         self.persist = False
+        self.condition = b""  # one of CONDITIONS
+        self.operand = b""
         self.unit = b""  # EX, PX, EXAT or PXAT
         self.time = b""
         args = Arguments(argv, at)
@@ -265,10 +298,14 @@ class _Options:
         args.done()
 
     def _read(self, args: Arguments, of_set: bool) -> None:
-        if of_set and not self.only_present and args.flag(b"NX"):
+        if of_set and not self.only_present and not self.condition and args.flag(b"NX"):
             self.only_new = True
-        elif of_set and not self.only_new and args.flag(b"XX"):
+        elif of_set and not self.only_new and not self.condition and args.flag(b"XX"):
             self.only_present = True
+        elif of_set and args.left() > 1 and args.argv[args.at].upper() in CONDITIONS:
+            if self.only_new or self.only_present or self.condition:
+                args.fail(syntax_error())
+            self.condition, self.operand = args.next().upper(), args.next()
         elif of_set and args.flag(b"GET"):
             self.wants_old = True
         elif of_set and not self.unit and args.flag(b"KEEPTTL"):
@@ -283,6 +320,28 @@ class _Options:
             self.time = args.next()
         else:
             args.unknown()
+
+
+CONDITIONS: Final = (b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE")  # a value, not that value, its digest, not that digest
+
+
+def _holds(condition: bytes, operand: bytes, value: bytes | bytearray | None) -> bool:
+    """Whether a string is as a condition says; a missing one equals nothing."""
+    if condition in (b"IFDEQ", b"IFDNE"):
+        equal = value is not None and _digest(value) == operand.lower()
+    else:
+        equal = value is not None and value == operand
+    return equal if condition in (b"IFEQ", b"IFDEQ") else not equal
+
+
+def _check_operand(condition: bytes, operand: bytes) -> None:
+    """Raises CommandError for what cannot be a digest, as Redis 8.4."""
+    if condition in (b"IFDEQ", b"IFDNE") and (len(operand) != 16 or operand.lower().strip(b"0123456789abcdef")):
+        raise error("must be exactly 16 hexadecimal characters")
+
+
+def _digest(value: bytes | bytearray) -> bytes:
+    return xxh3_64_hexdigest(value).encode()
 
 
 def check_length(n_bytes: int) -> None:
@@ -332,7 +391,11 @@ def _set_with_options(ctx: Context, argv: list[bytes]) -> Reply:
     at_ms = -1
     if options.unit:
         at_ms = deadline_argument(options.unit, options.time, ctx.now_ms, "set")
+    if options.condition:
+        _check_operand(options.condition, options.operand)
     old = ctx.find_string(key) if options.wants_old else None
+    if options.condition and not _holds(options.condition, options.operand, ctx.view_string(key)):
+        return old
     exists = ctx.exists(key)
     if exists if options.only_new else options.only_present and not exists:
         return old
