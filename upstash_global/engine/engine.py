@@ -40,6 +40,22 @@ class Effects:
         self.events = events
 
 
+def execute(context: Context, row: Row, argv: list[bytes]) -> Reply:
+    """Run one data command inside the unit; a refusal is the reply (a CommandError), not an exception."""
+    context.changed = False
+    context.logged = False
+    handler = row.handler
+    assert handler is not None
+    try:
+        reply = handler(context, argv)
+    except CommandError as refusal:
+        return refusal
+    if context.changed and not context.logged:
+        context.commands.append(argv)
+    context.changed = False
+    return reply
+
+
 class Engine:
     def __init__(self, random: "Random") -> None:
         self.keyspace = Keyspace()
@@ -56,19 +72,7 @@ class Engine:
 
     def execute(self, row: Row, argv: list[bytes]) -> Reply:
         """Run one data command inside the unit; a refusal is the reply (a CommandError), not an exception."""
-        context = self.context
-        context.changed = False
-        context.logged = False
-        handler = row.handler
-        assert handler is not None
-        try:
-            reply = handler(context, argv)
-        except CommandError as refusal:
-            return refusal
-        if context.changed and not context.logged:
-            context.commands.append(argv)
-        context.changed = False
-        return reply
+        return execute(self.context, row, argv)
 
     def take_effects(self) -> Effects | None:
         """Close the unit; None if it changed nothing and has nothing to say."""

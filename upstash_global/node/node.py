@@ -132,6 +132,8 @@ class Node:
         self.sync_is_slow = False  # everysec: one takes more than 2 s, and answers wait for it
         self.sync_wanted = 0  # highest LSN for which a sync was asked
         self.engine.context.receivers = self.pubsub.count
+        self.script_session = Session(0, DEFAULT)  # for what a script asks about the node
+        self.engine.context.serve = self.serve_script
 
     # -- sessions -----------------------------------------------------------------------------------------------
 
@@ -261,6 +263,11 @@ class Node:
         self.parking.release(session)
         session.waiting = 0
         session.input.clear()
+
+    def serve_script(self, row: Row, argv: list[bytes]) -> Reply:
+        """Run a session command that a script called (TIME, PING, INFO…)."""
+        assert row.session_handler is not None
+        return row.session_handler(self, self.script_session, argv)
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -646,10 +653,11 @@ class Node:
 
     def system_tables(self) -> dict[str, Any]:
         """Everything beside the keyspace that the log determines, by name, as plain structures."""
-        return {"answers": self.answers.dump()}
+        return {"answers": self.answers.dump(), "scripts": self.engine.context.scripts.dump()}
 
     def load_system_tables(self, tables: dict[str, Any]) -> None:
         self.answers.load(tables.get("answers"))
+        self.engine.context.scripts.restore(tables.get("scripts"))
 
     def restore(self, recovered: Recovered) -> None:
         """Take over what storage holds: the newest snapshot, then the log behind it."""
@@ -660,7 +668,7 @@ class Node:
         self.engine.take_keyspace(Keyspace())
         self.log.reset(START, 0, History())
         self.changes.reset(0)
-        self.answers.load(None)
+        self.load_system_tables({})
         self.durable_lsn = 0
 
     def spoil_watches(self) -> None:

@@ -1,0 +1,236 @@
+"""Scripts: what they may do, what they leave in the log, and what keeps them in bounds."""
+
+import pytest
+
+from tests.engine.bench import Bench
+from upstash_global.engine.lua import Interpreter
+from upstash_global.engine.scripts import MAX_EVALUATED, Scripts, sha_of
+from upstash_global.errors import CommandError
+from upstash_global.reply import OK, Reply, Set, Simple
+
+
+def ev(bench: Bench, source: str, *keys_and_args: object, n_keys: int = 0) -> Reply:
+    return bench.run("EVAL", source, n_keys, *keys_and_args)
+
+
+def refusal(reply: Reply) -> str:
+    assert isinstance(reply, CommandError), reply
+    return reply.text
+
+
+def test_a_script_is_logged_as_what_it_did() -> None:
+    leader, replica = Bench(seed=1), Bench(seed=2)
+    source = "redis.call('SADD', KEYS[1], 'a', 'b', 'c') redis.call('GET', 'x') return redis.call('SPOP', KEYS[1])"
+    gone = ev(leader, source, "k", n_keys=1)
+    assert leader.entries[-1].commands == [
+        [b"_SCRIPT", source.encode()],
+        [b"SADD", b"k", b"a", b"b", b"c"],
+        [b"SREM", b"k", gone],
+    ]
+    replica.apply(leader.entries)
+    assert replica.digest() == leader.digest()
+    assert replica.engine.context.scripts.dump() == leader.engine.context.scripts.dump()
+
+
+def test_a_cached_script_that_only_reads_is_no_entry() -> None:
+    bench = Bench()
+    ev(bench, "return redis.call('GET', 'k')")
+    assert len(bench.entries) == 1
+    ev(bench, "return redis.call('GET', 'k')")
+    assert len(bench.entries) == 1
+
+
+def test_what_was_written_before_an_error_stays_and_is_one_entry() -> None:
+    bench = Bench()
+    bench.run("SCRIPT", "LOAD", "redis.call('SET', 'a', '1') redis.call('INCR', 'a') redis.call('LPUSH', 'a', 'x')")
+    sha = sha_of(b"redis.call('SET', 'a', '1') redis.call('INCR', 'a') redis.call('LPUSH', 'a', 'x')")
+    text = refusal(bench.run("EVALSHA", sha, 0))
+    assert text.startswith("WRONGTYPE Operation against a key holding the wrong kind of value script: ")
+    assert text.endswith(", on @user_script:1.")
+    assert bench.entries[-1].commands == [[b"SET", b"a", b"1"], [b"INCR", b"a"]]
+
+
+def test_evalsha_finds_the_script_where_only_the_log_came() -> None:
+    leader, replica = Bench(), Bench()
+    leader.run("SCRIPT", "LOAD", "return ARGV[1]")
+    ev(leader, "return 'second'")
+    replica.apply(leader.entries)
+    assert replica.run("EVALSHA", sha_of(b"return ARGV[1]"), 0, "x") == b"x"
+    assert replica.run("EVALSHA", sha_of(b"return 'second'").upper(), 0) == b"second"
+    leader.run("SCRIPT", "FLUSH")
+    replica.apply(leader.entries[-1:])
+    assert refusal(replica.run("EVALSHA", sha_of(b"return ARGV[1]"), 0)).startswith("NOSCRIPT ")
+
+
+def test_script_load_of_a_known_script_and_flush_of_nothing_are_no_entries() -> None:
+    bench = Bench()
+    bench.run("SCRIPT FLUSH")
+    assert bench.entries == []
+    bench.run("SCRIPT", "LOAD", "return 1")
+    bench.run("SCRIPT", "LOAD", "return 1")
+    assert len(bench.entries) == 1
+
+
+def test_the_table_of_scripts_survives_a_snapshot() -> None:
+    table, other = Scripts(), Scripts()
+    table.load(sha_of(b"return 1"), b"return 1")
+    table.evaluate(sha_of(b"return 2"), b"return 2")
+    other.restore(table.dump())
+    assert other.dump() == table.dump()
+    assert other.find(sha_of(b"return 2")) == b"return 2"
+
+
+def test_eval_pushes_out_only_what_eval_brought() -> None:
+    table = Scripts()
+    table.load(sha_of(b"return 'kept'"), b"return 'kept'")
+    for i in range(MAX_EVALUATED + 1):
+        table.evaluate(sha_of(b"return %d" % i), b"return %d" % i)
+    assert table.find(sha_of(b"return 0")) is None
+    assert table.find(sha_of(b"return 'kept'")) is not None
+    assert len(table.evaluated) == MAX_EVALUATED
+
+
+def test_a_read_only_script_reads_and_may_not_write() -> None:
+    bench = Bench()
+    bench.run("SET k v")
+    assert bench.run("EVAL_RO", "return redis.call('GET', 'k')", 0) == b"v"
+    assert bench.run("EVALSHA_RO", sha_of(b"return redis.call('GET', 'k')"), 0) == b"v"
+    text = refusal(bench.run("EVAL_RO", "return redis.call('SET', 'k', 'w')", 0))
+    assert "Write commands are not allowed from read-only scripts" in text
+    assert "not allowed from read-only" in refusal(ev(bench, "#!lua flags=no-writes\nreturn redis.call('DEL', 'k')"))
+    assert bench.run("GET k") == b"v"
+
+
+def test_with_key_locking_only_declared_keys_may_be_touched() -> None:
+    bench = Bench()
+    shebang = "#!lua flags=allow-key-locking\n"
+    assert ev(bench, shebang + "return redis.call('SET', KEYS[1], 'v')", "a", n_keys=1) == OK
+    text = refusal(ev(bench, shebang + "return redis.call('SET', 'b', 'v')", "a", n_keys=1))
+    assert text.startswith(
+        "ERR Dynamic keys are not allowed in Lua scripts when 'allow-key-locking' flag is set. Key was: b"
+    )
+    assert bench.run("EXISTS b") == 0
+
+
+def test_nothing_waits_inside_a_script() -> None:
+    assert ev(Bench(), "return redis.call('BLMPOP', 0, 1, 'l', 'LEFT')") is None
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("return {1, 2.9, 'x', false, true, {3}, nil, 4}", [1, 2, b"x", None, 1, [3]]),
+        ("return -3.99", -3),
+        ("return {ok='fine'}", Simple("fine")),
+        ("return {double=3.5}", 3.5),
+        ("return {map={a=1}}", {b"a": 1}),
+        ("return {set={a=true}}", Set([b"a"])),
+        ("redis.setresp(3) return false", False),
+        ("redis.call('HSET', 'h', 'f', 'v') redis.setresp(3) return redis.call('HGETALL', 'h').map.f", b"v"),
+        ("return tostring(redis.call('GET', 'none'))", b"false"),
+        ("return redis.call('ZADD', 'z', 1.5, 'm') + redis.call('ZSCORE', 'z', 'm')", 2),
+        ("return redis.pcall('LPUSH')['err']", b"ERR Wrong number of args calling Redis command from script"),
+        ("return #redis.call('PING_', 1)", None),
+        ("return cjson.encode({a={1,2.5,'x/y'},b=cjson.null})", None),
+        ("return cjson.encode({})", b"{}"),
+        ("return cjson.decode('[1,{\"a\":[true,null]}]')[2].a[1]", 1),
+        ("return tostring(cjson.decode('[null]')[1] == cjson.null)", b"true"),
+        ("return cjson.decode('\"\\\\u20ac\\\\ud83d\\\\ude00\"')", "€😀".encode()),
+        ("return cmsgpack.unpack(cmsgpack.pack({1, 'x', -70000, 1.1}))", [1, b"x", -70000, 1]),
+        ("return tostring(cmsgpack.unpack(cmsgpack.pack(1.1)))", b"1.1"),
+        ("return struct.pack('>I2i4c2', 258, -2, 'ab')", b"\x01\x02\xff\xff\xff\xfeab"),
+        ("return {struct.unpack('<hbs', struct.pack('<hbs', -5, -1, 'q'))}", [-5, -1, b"q", 6]),
+        ("return {bit.band(12, 10), bit.bor(12, 10), bit.bxor(12, 10), bit.bnot(0), bit.lshift(1, 31)}",
+         [8, 14, 6, -1, -2147483648]),
+        ("return {bit.tohex(255, 4), bit.rol(0x12345678, 8), bit.bswap(1)}", [b"00ff", 0x34567812, 16777216]),
+    ],
+)  # fmt: skip
+def test_conversions_and_libraries(source: str, expected: Reply) -> None:
+    reply = ev(Bench(), source)
+    if expected is not None:
+        assert reply == expected
+    elif "PING_" in source:
+        assert refusal(reply).startswith("ERR Unknown Redis command called from script script: ")
+    else:
+        assert reply in (b'{"a":[1,2.5,"x\\/y"],"b":null}', b'{"b":null,"a":[1,2.5,"x\\/y"]}')
+
+
+@pytest.mark.parametrize(
+    "name", ["os", "io", "debug", "package", "require", "dofile", "python", "getfenv", "setfenv", "newproxy", "print"]
+)
+def test_the_world_is_out_of_reach(name: str) -> None:
+    text = refusal(ev(Bench(), f"return {name}"))
+    assert f"Script attempted to access nonexistent global variable '{name}'" in text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = 1", "KEYS = {}", "redis.call = 1", "string.foo = 1", "_G.x = 2", "rawset(redis, 'x', 1)",
+        "rawset(_G, 'x', 1)", "setmetatable(redis, {})",
+    ],
+)  # fmt: skip
+def test_the_environment_is_read_only(source: str) -> None:
+    assert "Attempt to modify a readonly table" in refusal(ev(Bench(), source))
+
+
+def test_no_run_leaves_a_trace_for_the_next() -> None:
+    bench = Bench()
+    ev(bench, "table.insert(redis, 'trace') KEYS[1] = 'trace' math.randomseed(7)")
+    assert ev(bench, "return {redis[1] or 'none', KEYS[1] or 'none'}") == [b"none", b"none"]
+    assert ev(bench, "return math.random(1000000)") == ev(bench, "return  math.random(1000000)")
+
+
+def test_bytecode_is_not_loaded() -> None:
+    assert ev(Bench(), "return tostring(loadstring('\\27Lua'))") == b"nil"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "local f = coroutine.wrap(function() while true do end end) f()",
+        "while true do pcall(redis.call, 'PING') end",
+    ],
+)
+def test_a_script_without_end_is_killed(source: str) -> None:
+    bench = Bench()
+    bench.engine.context.interpreter = Interpreter()
+    bench.engine.context.interpreter.max_instructions = 200_000
+    assert "Script killed" in refusal(ev(bench, source))
+    assert ev(bench, "return 1") == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "local t = {} while true do t[#t + 1] = string.rep('x', 1000) .. #t end",
+        "return string.rep('x', 1e9)",
+        "local t = {} for i = 1, 30 do t[i] = redis.call('GET', 'big') .. i end return #t",
+    ],
+)
+def test_memory_is_bounded(source: str) -> None:
+    bench = Bench()
+    bench.run("SET", "big", b"x" * 3_000_000)
+    assert "not enough memory" in refusal(ev(bench, source))
+    assert ev(bench, "return 1") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["EVAL", "return 1"], "ERR wrong number of arguments for 'eval' command"),
+        (["EVAL", "return 1", "x"], "ERR value is not an integer or out of range"),
+        (["EVAL", "return 1", "-1"], "ERR Number of keys can't be negative"),
+        (["EVAL", "return 1", "3", "a"], "ERR Number of keys can't be greater than number of args"),
+        (["EVALSHA", "none", "0"], "NOSCRIPT No matching script. Please use EVAL."),
+        (["SCRIPT", "KILL"], "NOTBUSY No scripts in execution right now."),
+        (["SCRIPT", "FLUSH", "x"], "ERR SCRIPT FLUSH only support SYNC|ASYNC option"),
+        (["EVAL", "#!lua flags=foo\nreturn 1", "0"], "ERR Unexpected flag in script shebang: foo"),
+    ],
+)
+def test_refusals(words: list[str], text: str) -> None:
+    bench = Bench()
+    assert refusal(bench.run(*words)) == text
+    assert bench.entries == []

@@ -1,0 +1,198 @@
+"""Scripts: EVAL and its family.
+
+A script is logged as what it did: each of its commands logs itself, and all of them are one entry, also when it fails
+half-way (as Redis: what was written stays). A script that the table of scripts does not have goes before them as `_SCRIPT`,
+so that EVALSHA finds it in every region.
+
+A first line `#!lua flags=…` says what a script wants: `no-writes`; `allow-key-locking`, Upstash's own, with which it may
+touch no key but those in KEYS; and Redis's `allow-oom`, `allow-stale`, `no-cluster`, `allow-cross-slot-keys`, which change
+nothing here.
+"""
+
+from typing import Final
+
+from upstash_global.engine.context import Context
+from upstash_global.engine.lua import Interpreter, Run
+from upstash_global.engine.numbers import parse_integer
+from upstash_global.engine.scripts import sha_of
+from upstash_global.engine.table import (
+    ALLOW_BUSY,
+    INTERNAL,
+    LEADER,
+    LOADING,
+    MAY_REPLICATE,
+    MOVABLEKEYS,
+    NOSCRIPT,
+    READONLY,
+    SKIP_MONITOR,
+    STALE,
+    WRITE,
+    Family,
+    Keys,
+)
+from upstash_global.errors import CommandError, error, not_an_integer
+from upstash_global.reply import OK, Reply, Simple
+
+command = Family("scripting").command
+internal = Family("internal").command
+
+FLAGS: Final = frozenset(
+    [b"no-writes", b"allow-oom", b"allow-stale", b"no-cluster", b"allow-cross-slot-keys", b"allow-key-locking"]
+)
+HELP: Final = [
+    "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "EXISTS <sha1> [<sha1> ...]",
+    "    Return information about the existence of the scripts in the script cache.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Flush the Lua scripts cache of every region.",
+    "KILL",
+    "    Kill the currently executing Lua script.",
+    "LOAD <script>",
+    "    Load a script into the scripts cache without executing it.",
+    "HELP",
+    "    Prints this help.",
+]
+BEHIND_SCRIPT: Final = Keys(0, 0, 0, counted=2)
+EVAL_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | MAY_REPLICATE | MOVABLEKEYS
+EVAL_RO_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | READONLY | MOVABLEKEYS
+NO_SCRIPT: Final = CommandError("NOSCRIPT", "No matching script. Please use EVAL.")
+NOT_BUSY: Final = CommandError("NOTBUSY", "No scripts in execution right now.")
+
+
+@command("EVAL", arity=-3, flags=EVAL_FLAGS, keys=BEHIND_SCRIPT)
+def evaluate(ctx: Context, argv: list[bytes]) -> Reply:
+    """Run a Lua script."""
+    return _evaluate(ctx, argv, False)
+
+
+@command("EVALSHA", arity=-3, flags=EVAL_FLAGS, keys=BEHIND_SCRIPT)
+def evaluate_sha(ctx: Context, argv: list[bytes]) -> Reply:
+    """Run a cached Lua script, named by its SHA-1."""
+    return _evaluate_sha(ctx, argv, False)
+
+
+@command("EVALSHA_RO", arity=-3, flags=EVAL_RO_FLAGS, keys=BEHIND_SCRIPT)
+def evaluate_sha_read_only(ctx: Context, argv: list[bytes]) -> Reply:
+    """Run a cached Lua script that may not write."""
+    return _evaluate_sha(ctx, argv, True)
+
+
+@command("EVAL_RO", arity=-3, flags=EVAL_RO_FLAGS, keys=BEHIND_SCRIPT)
+def evaluate_read_only(ctx: Context, argv: list[bytes]) -> Reply:
+    """Run a Lua script that may not write."""
+    return _evaluate(ctx, argv, True)
+
+
+@command("SCRIPT EXISTS", arity=-3, flags=NOSCRIPT)
+def exists(ctx: Context, argv: list[bytes]) -> Reply:
+    """Whether scripts are cached, as 1 or 0 each."""
+    return [int(ctx.scripts.find(sha.lower()) is not None) for sha in argv[2:]]
+
+
+@command("SCRIPT FLUSH", arity=-2, flags=NOSCRIPT | LEADER)
+def flush(ctx: Context, argv: list[bytes]) -> Reply:
+    """Forget all cached scripts, in every region."""
+    if len(argv) > 3 or len(argv) == 3 and argv[2].upper() not in (b"SYNC", b"ASYNC"):
+        raise error("SCRIPT FLUSH only support SYNC|ASYNC option")
+    ctx.changed = ctx.scripts.flush()
+    if ctx.interpreter is not None:
+        ctx.interpreter.flush()
+    return OK
+
+
+@command("SCRIPT HELP", arity=2, flags=LOADING | STALE)
+def help_(ctx: Context, argv: list[bytes]) -> Reply:
+    """The subcommands."""
+    return [Simple(line) for line in HELP]
+
+
+@command("SCRIPT KILL", arity=2, flags=NOSCRIPT | ALLOW_BUSY)
+def kill(ctx: Context, argv: list[bytes]) -> Reply:
+    """Stop the running script: there never is one when a command is read."""
+    raise NOT_BUSY
+
+
+@command("SCRIPT LOAD", arity=3, flags=NOSCRIPT | STALE | LEADER)
+def load(ctx: Context, argv: list[bytes]) -> Reply:
+    """Cache a script in every region; its SHA-1."""
+    source = argv[2]
+    sha = sha_of(source)
+    if sha not in ctx.scripts.loaded:
+        _interpreter(ctx).check(sha, _parse(source)[0])
+        ctx.changed = ctx.scripts.load(sha, source)
+    return sha
+
+
+@internal("_SCRIPT", arity=2, flags=WRITE | INTERNAL)
+def cache(ctx: Context, argv: list[bytes]) -> Reply:
+    """Cache a script that EVAL brought."""
+    ctx.changed = ctx.scripts.evaluate(sha_of(argv[1]), argv[1])
+    return OK
+
+
+def _evaluate(ctx: Context, argv: list[bytes], is_read_only: bool) -> Reply:
+    n_keys = _key_count(argv)
+    source = argv[1]
+    sha = sha_of(source)
+    if ctx.scripts.find(sha) is None:
+        _interpreter(ctx).check(sha, _parse(source)[0])
+    if is_read_only:
+        ctx.scripts.note(sha, source)
+    elif ctx.scripts.evaluate(sha, source):
+        ctx.log_as(b"_SCRIPT", source)
+    return _run(ctx, sha, source, argv, n_keys, is_read_only)
+
+
+def _evaluate_sha(ctx: Context, argv: list[bytes], is_read_only: bool) -> Reply:
+    n_keys = _key_count(argv)
+    sha = argv[1].lower()
+    source = ctx.scripts.find(sha)
+    if source is None:
+        raise NO_SCRIPT
+    return _run(ctx, sha, source, argv, n_keys, is_read_only)
+
+
+def _run(ctx: Context, sha: bytes, source: bytes, argv: list[bytes], n_keys: int, is_read_only: bool) -> Reply:
+    body, flags = _parse(source)
+    run = Run(ctx, body, argv[3 : 3 + n_keys], is_read_only or b"no-writes" in flags, b"allow-key-locking" in flags)
+    return _interpreter(ctx).run(sha, run, argv[3 + n_keys :])
+
+
+def _key_count(argv: list[bytes]) -> int:
+    n_keys = parse_integer(argv[2])
+    if n_keys is None:
+        raise not_an_integer()
+    if n_keys > len(argv) - 3:
+        raise error("Number of keys can't be greater than number of args")
+    if n_keys < 0:
+        raise error("Number of keys can't be negative")
+    return n_keys
+
+
+def _parse(source: bytes) -> tuple[bytes, list[bytes]]:
+    """The script without its shebang line, whose place an empty line takes, and the flags of that line."""
+    if not source.startswith(b"#!"):
+        return source, []
+    line, newline, rest = source.partition(b"\n")
+    if not newline:
+        raise error("Invalid script shebang")
+    engine, *options = line.split(b" ")
+    if engine != b"#!lua":
+        raise error(f"Unexpected engine in script shebang: {engine.decode('utf-8', 'surrogateescape')}")
+    flags: list[bytes] = []
+    for option in options:
+        name, _, value = option.partition(b"=")
+        if name != b"flags":
+            raise error(f"Unknown lua shebang option: {option.decode('utf-8', 'surrogateescape')}")
+        for flag in value.split(b",") if value else []:
+            if flag not in FLAGS:
+                raise error(f"Unexpected flag in script shebang: {flag.decode('utf-8', 'surrogateescape')}")
+            flags.append(flag)
+    return newline + rest, flags
+
+
+def _interpreter(ctx: Context) -> Interpreter:
+    if ctx.interpreter is None:
+        ctx.interpreter = Interpreter()
+    interpreter: Interpreter = ctx.interpreter
+    return interpreter

@@ -1,0 +1,291 @@
+"""Lua: how a script meets the engine.
+
+One Lua 5.1 state per engine runs `sandbox/*.lua`, which gives every run a fresh, read-only world. Python offers it a few
+functions, and only bytes, numbers and booleans cross the border; what has a shape is packed with MessagePack. The commands
+of a script run through the table on the same Context, so each write logs itself and all of them are one unit.
+
+Not compiled: lupa calls back into closures. Bounded are the instructions (a command counts as 500) and the memory.
+"""
+
+import re
+from importlib.resources import files
+from operator import and_, or_, xor
+from typing import Any, Final
+
+import lupa.lua51 as lupa
+import msgpack
+
+from upstash_global.engine.context import Context
+from upstash_global.engine.engine import execute
+from upstash_global.engine.scripts import sha_of
+from upstash_global.engine.table import NOSCRIPT, lookup
+from upstash_global.errors import CommandError, error
+from upstash_global.floats import format_double
+from upstash_global.reply import Double, Items, Pairs, Reply, Set, Simple, Special, Verbatim
+
+VERSION: Final = b"7.2.0"  # what redis.REDIS_VERSION says
+VERSION_NUMBER: Final = 0x070200
+MEMORY_BYTES: Final = 64 << 20
+MARGIN_BYTES: Final = 8 << 20  # free before anything is handed over, for a failure there cannot be caught
+MAX_INSTRUCTIONS: Final = 100_000_000
+
+PLAIN: Final = 0
+PACKED: Final = 1
+FAILED: Final = 2
+
+TAIL_CALL: Final = re.compile(rb"\breturn\s+[\w.]+\s*\(")
+
+OUT_OF_MEMORY: Final = b"ERR not enough memory"
+
+
+class Run:
+    """What one run of a script may do."""
+
+    def __init__(self, ctx: Context, source: bytes, keys: list[bytes], is_read_only: bool, locks_keys: bool) -> None:
+        self.ctx = ctx
+        self.source = source
+        self.keys = keys
+        self.is_read_only = is_read_only  # writes are refused
+        self.locks_keys = locks_keys  # keys other than `keys` are refused
+
+
+class Interpreter:
+    def __init__(self) -> None:
+        self.max_instructions = MAX_INSTRUCTIONS
+        self._run: Run | None = None
+        self._bug: Exception | None = None  # of ours, kept while Lua unwinds
+        self._start()
+
+    def _start(self) -> None:
+        self._lua = lupa.LuaRuntime(
+            encoding=None,
+            source_encoding="utf-8",
+            unpack_returned_tuples=True,
+            register_eval=False,
+            register_builtins=False,
+            attribute_filter=_no_attributes,
+            max_memory=MEMORY_BYTES,
+        )
+        library, codec = self._load("cmsgpack")
+        host = self._lua.table_from(
+            {
+                b"call": self._call,
+                b"may_call": _may_call,
+                b"sha1hex": sha_of,
+                b"band": and_,
+                b"bor": or_,
+                b"bxor": xor,
+                b"version": VERSION,
+                b"version_number": VERSION_NUMBER,
+            }
+        )
+        self._compile, self._execute, self._flush = self._load(
+            "sandbox", host, self._load("cjson"), library, codec, self._load("struct", codec)
+        )
+
+    def _load(self, name: str, *arguments: Any) -> Any:
+        source = files("upstash_global.engine").joinpath("sandbox", f"{name}.lua").read_bytes()
+        chunk_name = b"@sandbox" if name == "sandbox" else b"@library"
+        return self._lua.globals()[b"loadstring"](source, chunk_name)(*arguments)
+
+    def check(self, sha: bytes, source: bytes) -> None:
+        """Compile a script, without its shebang line. Raises CommandError."""
+        self._make_room(len(source) * 8)
+        problem = self._compile(sha, source)
+        if problem is not None:
+            text = problem.decode("utf-8", "surrogateescape")
+            raise error(f"Error compiling script (new function): {text}")
+
+    def run(self, sha: bytes, run: Run, arguments: list[bytes]) -> Reply:
+        """Run a script and convert what it returned; raises CommandError when it failed."""
+        self.check(sha, run.source)
+        packed = msgpack.packb([run.keys, arguments], use_bin_type=False)
+        self._make_room(2 * len(packed) + 64 * (len(run.keys) + len(arguments)))
+        may_block = run.ctx.may_block
+        run.ctx.may_block = False
+        self._run = run
+        try:
+            outcome = self._execute(sha, packed, self.max_instructions)
+        except lupa.LuaMemoryError:
+            self._start()
+            outcome = (False, OUT_OF_MEMORY, None)
+        finally:
+            self._run = None
+            run.ctx.may_block = may_block
+            run.ctx.changed = False
+        if self._bug is not None:
+            bug, self._bug = self._bug, None
+            raise bug
+        if outcome[0] is True:
+            return _reply_of(msgpack.unpackb(outcome[2], raw=True, strict_map_key=False), outcome[1])
+        _, text, place = outcome
+        line = text.replace(b"\r", b" ").replace(b"\n", b" ")
+        line += b" script: %s, on %s." % (sha, place or _tail_call(run.source))
+        raise _error_of(line)
+
+    def flush(self) -> None:
+        """Forget the compiled scripts."""
+        self._flush()
+
+    def _make_room(self, n_bytes: int) -> None:
+        """See to it that so much can be handed to Lua. Raises CommandError."""
+        if not self._has_room(n_bytes):
+            raise _error_of(OUT_OF_MEMORY)
+
+    def _has_room(self, n_bytes: int) -> bool:
+        limit = MEMORY_BYTES - MARGIN_BYTES - n_bytes
+        if self._lua.get_memory_used() <= limit:
+            return True
+        self._lua.globals()[b"collectgarbage"]()
+        return bool(self._lua.get_memory_used() <= limit)
+
+    def _call(self, resp: int, *argv: bytes) -> tuple[int, Any]:
+        """What redis.call and redis.pcall are: (kind, value)."""
+        run = self._run
+        assert run is not None
+        try:
+            try:
+                reply = _run_command(run, list(argv))
+            except CommandError as refusal:
+                reply = refusal
+            if type(reply) is CommandError:
+                return FAILED, reply.text.encode("utf-8", "surrogateescape")
+            if type(reply) is bytes and len(reply) < MARGIN_BYTES // 2 or type(reply) is int:
+                return PLAIN, reply
+            if reply is None:
+                return PLAIN, None if resp == 3 else False
+            packed: bytes = msgpack.packb(_plain(reply, resp), use_bin_type=False)
+            if not self._has_room(4 * len(packed)):
+                return FAILED, OUT_OF_MEMORY
+            return PACKED, packed
+        except Exception as bug:
+            self._bug = bug
+            return FAILED, b"ERR internal error"
+
+
+def _run_command(run: Run, argv: list[bytes]) -> Reply:
+    try:
+        row = lookup(argv)
+    except CommandError as refusal:
+        if refusal.message.startswith("wrong number"):
+            raise error("Wrong number of args calling Redis command from script") from None
+        raise error("Unknown Redis command called from script") from None
+    if row.flags & NOSCRIPT or (row.handler is None and run.ctx.serve is None):
+        raise error("This Redis command is not allowed from script")
+    if run.is_read_only and row.needs_leader:
+        raise error("Write commands are not allowed from read-only scripts.")
+    if run.locks_keys:
+        for key in row.keys.find(argv):
+            if key not in run.keys:
+                shown = key.decode("utf-8", "surrogateescape")
+                raise error(
+                    "Dynamic keys are not allowed in Lua scripts when 'allow-key-locking' flag is set. "
+                    f"Key was: {shown}"
+                )
+    row.calls += 1
+    if row.handler is not None:
+        return execute(run.ctx, row, argv)
+    assert run.ctx.serve is not None
+    return run.ctx.serve(row, argv)
+
+
+def _tail_call(source: bytes) -> bytes:
+    """Where a script failed whose frame a tail call has taken: its line if only one has such a call."""
+    lines = [number for number, line in enumerate(source.split(b"\n"), 1) if TAIL_CALL.search(line)]
+    return b"@user_script:%d" % lines[0] if len(lines) == 1 else b"@user_script"
+
+
+def _may_call(*argv: bytes) -> tuple[bool, bool]:
+    """(is a command, may be called); only users who may run everything may run scripts."""
+    try:
+        lookup(list(argv))
+    except CommandError:
+        return False, False
+    return True, True
+
+
+def _no_attributes(target: object, name: object, is_setting: bool) -> object:
+    raise AttributeError("scripts see no Python")
+
+
+def _plain(reply: Reply, resp: int) -> Any:
+    """A reply as the sandbox reads it: bytes, numbers, booleans, lists, and maps of one marked key."""
+    if isinstance(reply, (bytes, str)) or type(reply) is int:
+        return reply
+    if reply is None or isinstance(reply, Special):
+        return None if resp == 3 else False
+    if isinstance(reply, bool):
+        return reply if resp == 3 else int(reply)
+    if isinstance(reply, float):
+        return {"double": reply} if resp == 3 else format_double(reply)
+    if isinstance(reply, Double):
+        return {"double": float(reply.text)} if resp == 3 else reply.text
+    if isinstance(reply, Simple):
+        return {"ok": reply.text.encode("utf-8", "surrogateescape")}
+    if isinstance(reply, CommandError):
+        return {"err": reply.text.encode("utf-8", "surrogateescape")}
+    if isinstance(reply, (list, tuple)):
+        return [_plain(item, resp) for item in reply]
+    if isinstance(reply, Pairs):
+        if resp == 3:
+            return [[_plain(name, resp), _plain(value, resp)] for name, value in reply.items]
+        return [_plain(item, resp) for pair in reply.items for item in pair]
+    if isinstance(reply, Set) and resp == 3:
+        return {"set": {item: True for item in reply.items}}
+    if isinstance(reply, Items):
+        return [_plain(item, resp) for item in reply.items]
+    if isinstance(reply, dict):
+        if resp == 3:
+            return {"map": {name: _plain(value, resp) for name, value in reply.items()}}
+        return [_plain(item, resp) for pair in reply.items() for item in pair]
+    if isinstance(reply, Verbatim):
+        if resp == 3:
+            return {"verbatim_string": {"format": reply.format, "string": reply.text}}
+        return reply.text
+    return bytes(reply)
+
+
+def _reply_of(value: Any, resp: int) -> Reply:
+    """What a script returned, as a reply."""
+    if isinstance(value, float):
+        return _integer(value)
+    if isinstance(value, bool):
+        return value if resp == 3 else 1 if value else None
+    if isinstance(value, list):
+        return [_reply_of(item, resp) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((mark, content),) = value.items()
+    if mark == b"err":
+        return _error_of(content)
+    if mark == b"ok":
+        return Simple(_line(content))
+    if mark == b"set":
+        return Set([_reply_of(item, resp) for item in content])
+    if mark == b"map":
+        items = [_reply_of(item, resp) for item in content]
+        return {_hashable(items[i]): items[i + 1] for i in range(0, len(items), 2)}
+    if mark == b"verbatim_string":
+        form, text = content
+        return Verbatim(text, form.decode("latin-1")[:3])
+    return content  # double, big_number
+
+
+def _integer(value: float) -> int:
+    """Cut toward zero, as C does on x86: what does not fit is the lowest integer."""
+    if -(2.0**63) <= value < 2.0**63:
+        return int(value)
+    return -(2**63)
+
+
+def _hashable(name: Reply) -> Any:
+    return tuple(name) if isinstance(name, list) else name
+
+
+def _line(text: bytes) -> str:
+    return text.replace(b"\r", b" ").replace(b"\n", b" ").decode("utf-8", "surrogateescape")
+
+
+def _error_of(text: bytes) -> CommandError:
+    code, _, message = _line(text).partition(" ")
+    return CommandError(code, message)

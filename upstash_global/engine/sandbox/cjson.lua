@@ -1,0 +1,237 @@
+-- JSON, as Redis's `cjson` (lua-cjson 2.1.0) behaves: its number format, sparse arrays, limits and error texts.
+
+local byte, char, find, format, gsub, match, sub = string.byte, string.char, string.find, string.format, string.gsub, string.match, string.sub
+local concat = table.concat
+local floor, huge, max = math.floor, math.huge, math.max
+local error, next, select, tonumber, tostring, type = error, next, select, tonumber, tostring, type
+
+local null = newproxy()
+local MAX_DEPTH = 1000
+local PRECISION = "%.14g"
+
+local SPARSE_RATIO, SPARSE_SAFE = 2, 10 -- an array of more than 10 places must be at least half full
+
+local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["/"] = "\\/", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+for code = 0, 31 do
+  local c = char(code)
+  ESCAPES[c] = ESCAPES[c] or format("\\u%04x", code)
+end
+ESCAPES["\127"] = "\\u007f"
+
+local function quoted(text)
+  return '"' .. gsub(text, '[%c"\\/\127]', ESCAPES) .. '"'
+end
+
+local function number_text(value)
+  if value ~= value or value == huge or value == -huge then
+    error("Cannot serialise number: must not be NaN or Inf", 0)
+  end
+  return format(PRECISION, value)
+end
+
+-- The length of an array, or -1 for an object.
+local function array_length(value)
+  local n, last = 0, 0
+  for key in next, value do
+    if type(key) ~= "number" or key <= 0 or key ~= floor(key) then return -1 end
+    n = n + 1
+    last = max(last, key)
+  end
+  if last > n * SPARSE_RATIO and last > SPARSE_SAFE then
+    error("Cannot serialise table: excessively sparse array", 0)
+  end
+  return last
+end
+
+local function encode_value(out, value, depth)
+  local kind = type(value)
+  if kind == "string" then
+    out[#out + 1] = quoted(value)
+  elseif kind == "number" then
+    out[#out + 1] = number_text(value)
+  elseif kind == "boolean" then
+    out[#out + 1] = tostring(value)
+  elseif kind == "nil" or value == null then
+    out[#out + 1] = "null"
+  elseif kind == "table" then
+    depth = depth + 1
+    if depth > MAX_DEPTH then error("Cannot serialise, excessive depth (" .. depth .. ")", 0) end
+    local length = array_length(value)
+    local separator = ""
+    if length > 0 then
+      out[#out + 1] = "["
+      for i = 1, length do
+        out[#out + 1] = separator
+        encode_value(out, value[i], depth)
+        separator = ","
+      end
+      out[#out + 1] = "]"
+      return
+    end
+    out[#out + 1] = "{"
+    for key, item in next, value do
+      out[#out + 1] = separator
+      if type(key) == "number" then
+        out[#out + 1] = '"' .. number_text(key) .. '":'
+      elseif type(key) == "string" then
+        out[#out + 1] = quoted(key) .. ":"
+      else
+        error("Cannot serialise table: table key must be a number or string", 0)
+      end
+      encode_value(out, item, depth)
+      separator = ","
+    end
+    out[#out + 1] = "}"
+  else
+    error("Cannot serialise " .. kind .. ": type not supported", 0)
+  end
+end
+
+local function utf8(code)
+  if code < 0x80 then return char(code) end
+  if code < 0x800 then return char(0xC0 + floor(code / 64), 0x80 + code % 64) end
+  if code < 0x10000 then return char(0xE0 + floor(code / 4096), 0x80 + floor(code / 64) % 64, 0x80 + code % 64) end
+  return char(0xF0 + floor(code / 262144), 0x80 + floor(code / 4096) % 64, 0x80 + floor(code / 64) % 64, 0x80 + code % 64)
+end
+
+local UNESCAPED = { ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
+
+local function unexpected(wanted, found, at)
+  error("Expected " .. wanted .. " but found " .. found .. " at character " .. at, 0)
+end
+
+-- The string whose opening quote is at `at`, and the place behind its closing one; nil and why if it is malformed.
+local function string_at(text, at)
+  local parts, from = {}, at + 1
+  while true do
+    local stop = find(text, '[%c"\\]', from)
+    while stop and byte(text, stop) == 127 do stop = find(text, '[%c"\\]', stop + 1) end
+    if not stop then return nil, "unexpected end of string", #text + 1 end
+    local c = sub(text, stop, stop)
+    if c == '"' then
+      if from == at + 1 then return sub(text, from, stop - 1), stop + 1 end
+      parts[#parts + 1] = sub(text, from, stop - 1)
+      return concat(parts), stop + 1
+    elseif c ~= "\\" then
+      return nil, "invalid token", at
+    end
+    parts[#parts + 1] = sub(text, from, stop - 1)
+    local escape = sub(text, stop + 1, stop + 1)
+    if UNESCAPED[escape] then
+      parts[#parts + 1] = UNESCAPED[escape]
+      from = stop + 2
+    elseif escape == "u" then
+      local digits = match(text, "^%x%x%x%x", stop + 2)
+      if not digits then return nil, "invalid unicode escape code", stop end
+      local code = tonumber(digits, 16)
+      from = stop + 6
+      if code >= 0xD800 and code < 0xE000 then
+        local low = code < 0xDC00 and match(text, "^\\u(%x%x%x%x)", from)
+        low = low and tonumber(low, 16)
+        if not low or low < 0xDC00 or low > 0xDFFF then return nil, "invalid unicode escape code", stop end
+        code = 0x10000 + (code - 0xD800) * 1024 + low - 0xDC00
+        from = from + 6
+      end
+      parts[#parts + 1] = utf8(code)
+    else
+      return nil, "invalid escape code", stop
+    end
+  end
+end
+
+local PUNCTUATION = { ["{"] = "T_OBJ_BEGIN", ["}"] = "T_OBJ_END", ["["] = "T_ARR_BEGIN", ["]"] = "T_ARR_END", [","] = "T_COMMA", [":"] = "T_COLON" }
+local WORDS = { { "true", "T_BOOLEAN", true }, { "false", "T_BOOLEAN", false }, { "null", "T_NULL", null } }
+
+local function number_at(text, at)
+  local word = match(text, "^[+-]?0[xX]%x+", at) or match(text, "^-?%d+%.?%d*[eE][+-]?%d+", at) or match(text, "^-?%d+%.?%d*", at)
+  if word and not match(word, "^-?0%d") then return tonumber(word), at + #word end
+  local sign, name = match(text, "^(-?)(%a+)", at)
+  name = name and name:lower()
+  if name == "inf" or name == "infinity" then return sign == "-" and -huge or huge, at + #sign + #name end
+  if name == "nan" then return 0 / 0, at + #sign + 3 end
+end
+
+-- The kind of the next token, its value, the place behind it and its own place.
+local function token(text, at)
+  at = find(text, "[^ \t\n\r]", at) or #text + 1
+  if at > #text then return "T_END", nil, at, at end
+  local c = sub(text, at, at)
+  if PUNCTUATION[c] then return PUNCTUATION[c], nil, at + 1, at end
+  if c == '"' then
+    local value, after, place = string_at(text, at)
+    if value then return "T_STRING", value, after, at end
+    return after, nil, place, place
+  end
+  for i = 1, 3 do
+    local word = WORDS[i]
+    if sub(text, at, at + #word[1] - 1) == word[1] then return word[2], word[3], at + #word[1], at end
+  end
+  local value, after = number_at(text, at)
+  if value then return "T_NUMBER", value, after, at end
+  return "invalid token", nil, at, at
+end
+
+local IS_SCALAR = { T_STRING = true, T_NUMBER = true, T_BOOLEAN = true, T_NULL = true }
+
+local function decode_value(text, kind, value, after, at, depth)
+  if IS_SCALAR[kind] then return value, after end
+  if kind ~= "T_OBJ_BEGIN" and kind ~= "T_ARR_BEGIN" then unexpected("value", kind, at) end
+  depth = depth + 1
+  if depth > MAX_DEPTH then
+    error("Found too many nested data structures (" .. depth .. ") at character " .. after - 1, 0)
+  end
+  local items = {}
+  if kind == "T_ARR_BEGIN" then
+    local n = 0
+    kind, value, after, at = token(text, after)
+    if kind == "T_ARR_END" then return items, after end
+    while true do
+      n = n + 1
+      items[n], after = decode_value(text, kind, value, after, at, depth)
+      kind, value, after, at = token(text, after)
+      if kind == "T_ARR_END" then return items, after end
+      if kind ~= "T_COMMA" then unexpected("comma or array end", kind, at) end
+      kind, value, after, at = token(text, after)
+    end
+  end
+  kind, value, after, at = token(text, after)
+  if kind == "T_OBJ_END" then return items, after end
+  while true do
+    if kind ~= "T_STRING" then unexpected("object key string", kind, at) end
+    local key = value
+    kind, value, after, at = token(text, after)
+    if kind ~= "T_COLON" then unexpected("colon", kind, at) end
+    kind, value, after, at = token(text, after)
+    items[key], after = decode_value(text, kind, value, after, at, depth)
+    kind, value, after, at = token(text, after)
+    if kind == "T_OBJ_END" then return items, after end
+    if kind ~= "T_COMMA" then unexpected("comma or object end", kind, at) end
+    kind, value, after, at = token(text, after)
+  end
+end
+
+return {
+  _NAME = "cjson",
+  _VERSION = "2.1.0",
+  null = null,
+  encode = function(...)
+    if select("#", ...) ~= 1 then error("bad argument #1 to 'encode' (expected 1 argument)", 2) end
+    local out = {}
+    encode_value(out, (...), 0)
+    return concat(out)
+  end,
+  decode = function(...)
+    local text = ...
+    if select("#", ...) ~= 1 then error("bad argument #1 to 'decode' (expected 1 argument)", 2) end
+    if type(text) == "number" then text = tostring(text) end
+    if type(text) ~= "string" then
+      error("bad argument #1 to 'decode' (string expected, got " .. (text == nil and "nil" or type(text)) .. ")", 2)
+    end
+    if byte(text, 1) == 0 or byte(text, 2) == 0 then error("JSON parser does not support UTF-16 or UTF-32", 0) end
+    local kind, value, after, at = token(text, 1)
+    value, after = decode_value(text, kind, value, after, at, 0)
+    local trailing, _, _, place = token(text, after)
+    if trailing ~= "T_END" then unexpected("the end", trailing, place) end
+    return value
+  end,
+}

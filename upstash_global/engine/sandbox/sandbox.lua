@@ -1,0 +1,496 @@
+-- The world of a script: what it may name, how it calls commands, and how it ends.
+--
+-- Only strings, numbers and booleans cross the border to Python; whatever has a shape is packed with MessagePack, so a
+-- script never holds an object of Python's. Each run gets an environment of its own whose tables cannot be written to.
+
+local host, cjson, cmsgpack, codec, struct = ...
+
+local pcall, xpcall, error, select, type, tostring, unpack, next, rawset, rawget, setmetatable =
+  pcall, xpcall, error, select, type, tostring, unpack, next, rawset, rawget, setmetatable
+local getmetatable, setfenv, loadstring, collectgarbage = getmetatable, setfenv, loadstring, collectgarbage
+local byte, format, match, gsub = string.byte, string.format, string.match, string.gsub
+local floor = math.floor
+local concat = table.concat
+local sethook, getinfo = debug.sethook, debug.getinfo
+local create, resume = coroutine.create, coroutine.resume
+
+local PLAIN, PACKED = 0, 1 -- how host.call answers; 2 is an error
+local STEP = 10000 -- instructions between two looks at the budget
+local CALL_COST = 500 -- a command counts as that many instructions
+local MAX_DEPTH = 500 -- of a reply
+
+local run_env -- the environment of the present run
+local real_of = {} -- its read-only tables, each with the one it shows
+local spent, budget = 0, 0
+local resp = 2
+local random_high, random_low
+
+-- Limits -----------------------------------------------------------------------------------------------------------
+
+local function watch()
+  spent = spent + STEP
+  if spent > budget then
+    sethook(watch, "", 1) -- pcall catches this once, and then the next instruction fails
+    if getinfo(2, "S").source == "@sandbox" then return end -- `run` itself has to come to its end
+    error({ err = "ERR Script killed by user with SCRIPT KILL." }, 0)
+  end
+end
+
+-- Commands ---------------------------------------------------------------------------------------------------------
+
+local function arguments(...)
+  local n = select("#", ...)
+  if n == 0 then return nil, 0, "ERR Please specify at least one argument for this redis lib call" end
+  local words = { ... }
+  for i = 1, n do
+    local kind = type(words[i])
+    if kind == "number" then
+      words[i] = format("%.17g", words[i])
+    elseif kind ~= "string" then
+      return nil, 0, "ERR Lua redis lib command arguments must be strings or integers"
+    end
+  end
+  return words, n
+end
+
+-- The reply of a command, or nil and its error.
+local function run_command(...)
+  local words, n, refusal = arguments(...)
+  if not words then return nil, refusal end
+  spent = spent + CALL_COST
+  local kind, value = host.call(resp, unpack(words, 1, n))
+  if kind == PLAIN then return value end
+  if kind == PACKED then return (codec.read(value, 1)) end
+  return nil, value
+end
+
+-- An error's text with a code in front: `-CODE message` has one, a single word has not.
+local function coded(text)
+  text = gsub(gsub(text, "^%-", ""), "[\r\n]+$", "")
+  return match(text, " ") and text or "ERR " .. text
+end
+
+local redis = {
+  REDIS_VERSION = host.version,
+  REDIS_VERSION_NUM = host.version_number,
+  LOG_DEBUG = 0,
+  LOG_VERBOSE = 1,
+  LOG_NOTICE = 2,
+  LOG_WARNING = 3,
+  REPL_NONE = 0,
+  REPL_AOF = 1,
+  REPL_SLAVE = 2,
+  REPL_REPLICA = 2,
+  REPL_ALL = 3,
+}
+
+function redis.call(...)
+  local reply, failure = run_command(...)
+  if failure then error({ err = failure }, 0) end
+  return reply
+end
+
+function redis.pcall(...)
+  local reply, failure = run_command(...)
+  if failure then return { err = failure, ignore_error_stats_update = true } end
+  return reply
+end
+
+function redis.error_reply(...)
+  if select("#", ...) ~= 1 or type((...)) ~= "string" then
+    return { err = "ERR wrong number or type of arguments" }
+  end
+  return { err = coded((...)) }
+end
+
+function redis.status_reply(...)
+  if select("#", ...) ~= 1 or type((...)) ~= "string" then
+    return { err = "ERR wrong number or type of arguments" }
+  end
+  return { ok = (...) }
+end
+
+function redis.sha1hex(...)
+  if select("#", ...) ~= 1 then error({ err = "ERR wrong number of arguments" }, 0) end
+  local text = ...
+  return host.sha1hex((type(text) == "string" or type(text) == "number") and tostring(text) or "")
+end
+
+function redis.log(...)
+  if select("#", ...) < 2 then error({ err = "ERR redis.log() requires two arguments or more." }, 0) end
+  local level = ...
+  if type(level) ~= "number" then error({ err = "ERR First argument must be a number (log level)." }, 0) end
+  if level < 0 or level > 3 then error({ err = "ERR Invalid debug level." }, 0) end
+end
+
+function redis.setresp(...)
+  if select("#", ...) ~= 1 then error({ err = "ERR redis.setresp() requires one argument." }, 0) end
+  local version = ...
+  if version ~= 2 and version ~= 3 then error({ err = "ERR RESP version must be 2 or 3." }, 0) end
+  resp = version
+end
+
+function redis.acl_check_cmd(...)
+  local words, n, refusal = arguments(...)
+  if not words then error({ err = refusal }, 0) end
+  local is_known, is_allowed = host.may_call(unpack(words, 1, n))
+  if not is_known then error({ err = "ERR Invalid command passed to redis.acl_check_cmd()" }, 0) end
+  return is_allowed
+end
+
+function redis.breakpoint() -- there is no debugger to stop in
+  return false
+end
+
+function redis.debug() end
+
+function redis.replicate_commands() -- effects are what is replicated, always
+  return true
+end
+
+function redis.set_repl(...)
+  if select("#", ...) ~= 1 then error({ err = "ERR redis.set_repl() requires two arguments." }, 0) end
+  local flags = ...
+  if type(flags) ~= "number" or flags < 0 or flags > 3 then
+    error({ err = "ERR Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE." }, 0)
+  end
+  if flags ~= redis.REPL_ALL then -- a write that stayed on one node would make the regions differ
+    error({ err = "ERR redis.set_repl() accepts only REPL_ALL here." }, 0)
+  end
+end
+
+-- Standard library -------------------------------------------------------------------------------------------------
+
+local function copy(source, ...)
+  local taken = {}
+  for i = 1, select("#", ...) do
+    local name = select(i, ...)
+    taken[name] = source[name]
+  end
+  return taken
+end
+
+local math = copy(math, "abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cosh", "deg", "exp", "floor", "fmod", "frexp",
+  "huge", "ldexp", "log", "log10", "max", "min", "mod", "modf", "pi", "pow", "rad", "sin", "sinh", "sqrt", "tan", "tanh")
+local string = copy(string, "byte", "char", "find", "format", "gfind", "gmatch", "gsub", "len", "lower", "match", "rep",
+  "reverse", "sub", "upper")
+local table = copy(table, "concat", "foreach", "foreachi", "getn", "insert", "maxn", "remove", "setn", "sort")
+local coroutine = copy(coroutine, "resume", "running", "status", "yield")
+
+-- drand48, as Redis has it: every run draws the same numbers.
+local function seed(value)
+  value = floor(value) % 2 ^ 32
+  random_high, random_low = floor(value / 2 ^ 8), value % 2 ^ 8 * 2 ^ 16 + 0x330E
+end
+
+local function draw()
+  local product = random_low * 0xECE66D + 0xB
+  random_high = (random_high * 0xECE66D + random_low * 0x5DE + floor(product / 2 ^ 24)) % 2 ^ 24
+  random_low = product % 2 ^ 24
+  return random_high * 2 ^ 7 + floor(random_low / 2 ^ 17)
+end
+
+function math.randomseed(value)
+  seed(value)
+end
+
+function math.random(...)
+  local n = select("#", ...)
+  local r = draw() % (2 ^ 31 - 1) / (2 ^ 31 - 1)
+  if n == 0 then return r end
+  if n > 2 then error("wrong number of arguments", 2) end
+  local low, high = ...
+  if n == 1 then low, high = 1, low end
+  low, high = floor(low), floor(high)
+  if low > high then error("bad argument #" .. n .. " to 'random' (interval is empty)", 2) end
+  return floor(r * (high - low + 1)) + low
+end
+
+function coroutine.create(body)
+  local thread = create(body)
+  sethook(thread, watch, "", STEP)
+  return thread
+end
+
+local function resumed(is_fine, ...)
+  if not is_fine then error((...), 0) end
+  return ...
+end
+
+function coroutine.wrap(body)
+  local thread = coroutine.create(body)
+  return function(...)
+    return resumed(resume(thread, ...))
+  end
+end
+
+local function bits(value)
+  if type(value) ~= "number" then
+    value = tonumber(value) or error("bad argument #1 (number expected, got " .. type(value) .. ")", 3)
+  end
+  return floor(value + 0.5) % 2 ^ 32
+end
+
+local function signed(value)
+  return value >= 2 ^ 31 and value - 2 ^ 32 or value
+end
+
+local function folded(operation)
+  return function(first, ...)
+    local result = bits(first)
+    for i = 1, select("#", ...) do
+      result = operation(result, bits((select(i, ...))))
+    end
+    return signed(result)
+  end
+end
+
+local function rotated(value, n)
+  n = n % 32
+  return signed(value * 2 ^ n % 2 ^ 32 + floor(value / 2 ^ (32 - n)))
+end
+
+local bit = { band = folded(host.band), bor = folded(host.bor), bxor = folded(host.bxor) }
+function bit.tobit(value) return signed(bits(value)) end
+function bit.bnot(value) return signed(2 ^ 32 - 1 - bits(value)) end
+function bit.lshift(value, n) return signed(bits(value) * 2 ^ (bits(n) % 32) % 2 ^ 32) end
+function bit.rshift(value, n) return signed(floor(bits(value) / 2 ^ (bits(n) % 32))) end
+function bit.arshift(value, n) return floor(signed(bits(value)) / 2 ^ (bits(n) % 32)) end
+function bit.rol(value, n) return rotated(bits(value), bits(n)) end
+function bit.ror(value, n) return rotated(bits(value), 32 - bits(n) % 32) end
+function bit.bswap(value)
+  value = bits(value)
+  return signed(value % 256 * 2 ^ 24 + floor(value / 256) % 256 * 2 ^ 16 + floor(value / 65536) % 256 * 256 + floor(value / 2 ^ 24))
+end
+function bit.tohex(value, n)
+  n = n or 8
+  local text = format(n < 0 and "%08X" or "%08x", bits(value))
+  n = n < 0 and -n or n
+  return text:sub(-(n < 8 and n or 8))
+end
+
+-- The environment --------------------------------------------------------------------------------------------------
+
+local READ_ONLY = "Attempt to modify a readonly table"
+
+local builtins = {
+  _VERSION = _VERSION, assert = assert, error = error, gcinfo = gcinfo, getmetatable = getmetatable, ipairs = ipairs,
+  rawequal = rawequal, select = select, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack, xpcall = xpcall,
+}
+
+local function failed(problem)
+  if type(problem) == "table" and type(problem.err) == "string" then return problem.err end
+  return problem
+end
+
+local function protected(is_fine, ...)
+  if is_fine then return true, ... end
+  return false, failed((...))
+end
+
+function builtins.pcall(...)
+  return protected(pcall(...))
+end
+
+function builtins.rawset(target, key, value)
+  if real_of[target] then error(READ_ONLY, 0) end
+  return rawset(target, key, value)
+end
+
+function builtins.rawget(target, key)
+  return rawget(real_of[target] or target, key)
+end
+
+function builtins.setmetatable(target, metatable)
+  if real_of[target] then error(READ_ONLY, 0) end
+  return setmetatable(target, metatable)
+end
+
+function builtins.next(target, key)
+  return next(real_of[target] or target, key)
+end
+
+function builtins.pairs(target)
+  if real_of[target] then return builtins.next, target, nil end
+  return pairs(target)
+end
+
+function builtins.collectgarbage(what)
+  if what == "count" then return collectgarbage("count") end
+  if what == nil or what == "collect" then return collectgarbage("collect") end
+  return 0
+end
+
+function builtins.loadstring(source, name)
+  if type(source) ~= "string" then
+    error("bad argument #1 to 'loadstring' (string expected, got " .. type(source) .. ")", 2)
+  end
+  if byte(source, 1) == 27 then return nil, "precompiled chunks are not loaded" end
+  local chunk, problem = loadstring(source, name or source)
+  if chunk then setfenv(chunk, run_env) end
+  return chunk, problem
+end
+
+function builtins.load(reader, name)
+  local pieces = {}
+  while true do
+    local piece = reader()
+    if piece == nil or piece == "" then break end
+    pieces[#pieces + 1] = piece
+  end
+  return builtins.loadstring(concat(pieces), name or "=(load)")
+end
+
+local libraries = {
+  redis = redis, cjson = cjson, cmsgpack = cmsgpack, struct = struct, bit = bit,
+  math = math, string = string, table = table, coroutine = coroutine,
+}
+
+local function refuse_write()
+  error(READ_ONLY, 2)
+end
+
+local metatables = {}
+for name, library in pairs(libraries) do
+  metatables[name] = { __index = library, __newindex = refuse_write, __metatable = false }
+end
+getmetatable("").__metatable = false
+
+setmetatable(builtins, { __index = function(_, name)
+  error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+end })
+local globals_metatable = { __index = builtins }
+
+local function environment(keys, arguments)
+  local env = {}
+  local globals = setmetatable({ KEYS = keys, ARGV = arguments, _G = env }, globals_metatable)
+  real_of = { [env] = globals }
+  for name, library in next, libraries do
+    local shown = setmetatable({}, metatables[name])
+    globals[name] = shown
+    real_of[shown] = library
+  end
+  return setmetatable(env, { __index = globals, __newindex = refuse_write, __metatable = false })
+end
+
+-- A run ------------------------------------------------------------------------------------------------------------
+
+-- A reply as MessagePack: numbers as doubles, which Python cuts; {ok=…} and its like as a map of that one key.
+local MARKED = { "err", "ok", "double", "map", "set", "big_number", "verbatim_string" }
+local write
+
+local function write_pairs(out, value, depth, has_values)
+  local items, n = {}, 0
+  for key, item in next, value do
+    write(items, key, depth)
+    if has_values then write(items, item, depth) end
+    n = n + (has_values and 2 or 1)
+  end
+  out[#out + 1] = codec.array_header(n)
+  out[#out + 1] = concat(items)
+end
+
+local function write_table(out, value, depth)
+  if depth > MAX_DEPTH then error({ err = "ERR reached lua stack limit" }, 0) end
+  for i = 1, #MARKED do
+    local mark = MARKED[i]
+    local marked = value[mark]
+    local kind = type(marked)
+    local is_text = kind == "string" or (kind == "number" and mark ~= "double" and i < 4)
+    if is_text or (mark == "double" and kind == "number") or (kind == "table" and (i == 4 or i == 5 or i == 7)) then
+      out[#out + 1] = "\129" .. codec.pack_string(mark)
+      if mark == "map" or mark == "set" then
+        write_pairs(out, marked, depth + 1, mark == "map")
+      elseif mark == "verbatim_string" then
+        write(out, { marked.format or "txt", marked.string or "" }, depth + 1)
+      elseif is_text then
+        out[#out + 1] = codec.pack_string(tostring(marked))
+      else
+        write(out, marked, depth + 1)
+      end
+      return
+    end
+  end
+  local items, n = {}, 0
+  while value[n + 1] ~= nil do
+    n = n + 1
+    write(items, value[n], depth + 1)
+  end
+  out[#out + 1] = codec.array_header(n)
+  out[#out + 1] = concat(items)
+end
+
+function write(out, value, depth)
+  local kind = type(value)
+  if kind == "string" then
+    out[#out + 1] = codec.pack_string(value)
+  elseif kind == "number" then
+    out[#out + 1] = "\203" .. codec.double(value)
+  elseif kind == "boolean" then
+    out[#out + 1] = value and "\195" or "\194"
+  elseif kind == "table" then
+    write_table(out, value, depth)
+  else
+    out[#out + 1] = "\192"
+  end
+end
+
+-- An error with the place of the script that it came from; without one when a tail call has taken the script's frame.
+local function located(problem)
+  local level = 2
+  local info = getinfo(level, "Sl")
+  while info and (info.what == "C" or info.source == "@sandbox" or info.source == "@library") do
+    level = level + 1
+    info = getinfo(level, "Sl")
+  end
+  local text
+  if type(problem) == "table" then
+    text = type(problem.err) == "string" and problem.err or "ERR unknown error"
+  else
+    text = "ERR " .. tostring(problem)
+  end
+  local is_known = info and info.currentline > 0
+  return { text = text, place = is_known and gsub(info.source, "^@", "") .. ":" .. info.currentline or nil }
+end
+
+local chunks, n_chunks = {}, 0
+local MAX_CHUNKS = 1000
+
+-- Nil when the script compiles, else what is wrong with it.
+local function compile(sha, source)
+  if chunks[sha] then return nil end
+  local chunk, problem = loadstring(source, "@user_script")
+  if not chunk then return problem end
+  if n_chunks >= MAX_CHUNKS then
+    chunks, n_chunks = {}, 0
+  end
+  chunks[sha] = chunk
+  n_chunks = n_chunks + 1
+end
+
+-- Runs a compiled script: true, RESP version and packed reply; or false, the error's text and its place or nil.
+local function run(sha, packed_arguments, limit)
+  local chunk = chunks[sha]
+  local words = codec.read(packed_arguments, 1)
+  run_env = environment(words[1], words[2])
+  setfenv(chunk, run_env)
+  spent, budget, resp = 0, limit, 2
+  seed(0)
+  local body = function()
+    local out = {}
+    write(out, chunk(), 0)
+    return concat(out)
+  end
+  sethook(watch, "", STEP)
+  local is_fine, result = xpcall(body, located)
+  sethook()
+  if is_fine then return true, resp, result end
+  if type(result) ~= "table" then return false, "ERR " .. tostring(result), nil end -- memory, or an error in `located`
+  return false, result.text, result.place and "@" .. result.place
+end
+
+local function flush()
+  chunks, n_chunks = {}, 0
+end
+
+return compile, run, flush

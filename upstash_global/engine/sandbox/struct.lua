@@ -1,0 +1,176 @@
+-- Binary records, as Redis's `struct` (Roberto Ierusalimschy's, 0.2) on a 64-bit little-endian machine behaves.
+
+local codec = ...
+local byte, char, find, match, rep, reverse, sub = string.byte, string.char, string.find, string.match, string.rep, string.reverse, string.sub
+local concat, floor = table.concat, math.floor
+local error, select, tonumber, tostring, type, unpack = error, select, tonumber, tostring, type, unpack
+
+local NATIVE_ALIGNMENT = 8
+local MAX_SIZE = 512 * 1024 * 1024
+local SIZES = { b = 1, B = 1, h = 2, H = 2, l = 8, L = 8, T = 8, f = 4, d = 8, x = 1 }
+
+-- A step over the format: option letter, its size, the place behind it.
+local function option_at(fmt, at)
+  local letter = sub(fmt, at, at)
+  at = at + 1
+  if SIZES[letter] then return letter, SIZES[letter], at end
+  local digits = (letter == "i" or letter == "I" or letter == "c" or letter == "!") and match(fmt, "^%d+", at) or nil
+  local n = tonumber(digits)
+  at = at + (digits and #digits or 0)
+  if n and n > MAX_SIZE then error("integral size overflow", 0) end
+  if letter == "i" or letter == "I" then
+    n = n or 4
+    if n > 32 then error("integral size " .. n .. " is larger than limit of 32", 0) end
+    return letter, n, at
+  elseif letter == "c" then
+    return letter, n or 1, at
+  elseif letter == "!" then
+    n = n or NATIVE_ALIGNMENT
+    if n == 0 or n > 2 ^ 31 or math.frexp(n) ~= 0.5 then
+      error("alignment is not a power of 2", 0)
+    end
+    return letter, n, at
+  elseif letter == "s" or letter == " " or letter == "<" or letter == ">" then
+    return letter, 0, at
+  end
+  error("invalid format option '" .. letter .. "'", 0)
+end
+
+-- Calls visit(letter, size, is_little, padding) for each option; `place` says where the record has come to.
+local function walk(fmt, place, visit)
+  local is_little, alignment = true, 1
+  local at = 1
+  while at <= #fmt do
+    local letter, size
+    letter, size, at = option_at(fmt, at)
+    if letter == "<" then
+      is_little = true
+    elseif letter == ">" then
+      is_little = false
+    elseif letter == "!" then
+      alignment = size
+    elseif letter ~= " " then
+      local padding = 0
+      if letter ~= "c" and letter ~= "s" and letter ~= "x" and size > 1 then
+        local unit = size < alignment and size or alignment
+        if unit > 1 then padding = (unit - place() % unit) % unit end
+      end
+      visit(letter, size, is_little, padding)
+    end
+  end
+end
+
+local function integer_bytes(value, size)
+  value = value < 0 and -floor(-value) or floor(value)
+  local bytes = {}
+  for i = 1, size do
+    local low = value % 256
+    bytes[i] = char(low)
+    value = (value - low) / 256
+  end
+  return concat(bytes)
+end
+
+local function pack(fmt, ...)
+  local values, n_values, used = { ... }, select("#", ...), 0
+  local out, length = {}, 0
+  local function add(text)
+    out[#out + 1] = text
+    length = length + #text
+  end
+  local function argument(kind)
+    used = used + 1
+    local value = values[used]
+    if kind == "number" then value = tonumber(value) elseif type(value) == "number" then value = tostring(value) end
+    if type(value) ~= kind then
+      local got = used > n_values and "no value" or type(values[used])
+      error("bad argument #" .. used + 1 .. " to 'pack' (" .. kind .. " expected, got " .. got .. ")", 0)
+    end
+    return value
+  end
+  walk(fmt, function() return length end, function(letter, size, is_little, padding)
+    add(rep("\0", padding))
+    if letter == "x" then
+      add("\0")
+    elseif letter == "s" then
+      add(argument("string") .. "\0")
+    elseif letter == "c" then
+      local text = argument("string")
+      if size == 0 then size = #text end
+      if #text < size then error("bad argument #" .. used + 1 .. " to 'pack' (string too short)", 0) end
+      add(sub(text, 1, size))
+    elseif letter == "f" or letter == "d" then
+      local text = (letter == "f" and codec.single or codec.double)(argument("number"))
+      add(is_little and reverse(text) or text)
+    else
+      local text = integer_bytes(argument("number"), size)
+      add(is_little and text or reverse(text))
+    end
+  end)
+  return concat(out)
+end
+
+local function integer_from(text, is_little, is_signed)
+  local value, negative = 0, false
+  if is_little then text = reverse(text) end
+  negative = is_signed and byte(text, 1) >= 128
+  for i = 1, #text do
+    local b = byte(text, i)
+    value = value * 256 + (negative and b - 255 or b) -- a negative one is counted down from -1
+  end
+  return negative and value - 1 or value
+end
+
+local function unpack_record(fmt, text, from)
+  from = (from or 1) - 1
+  if from < 0 then error("bad argument #3 to 'unpack' (offset must be 1 or greater)", 0) end
+  local at, results, n = from, {}, 0
+  local function take(size)
+    if size > #text - at then error("bad argument #2 to 'unpack' (data string too short)", 0) end
+    at = at + size
+    return sub(text, at - size + 1, at)
+  end
+  local function give(value)
+    n = n + 1
+    results[n] = value
+  end
+  walk(fmt, function() return at end, function(letter, size, is_little, padding)
+    take(padding)
+    if letter == "x" then
+      take(1)
+    elseif letter == "s" then
+      local stop = find(text, "\0", at + 1, true)
+      if not stop then error("unfinished string in data", 0) end
+      give(sub(text, at + 1, stop - 1))
+      at = stop
+    elseif letter == "c" then
+      if size == 0 then
+        if n == 0 or type(results[n]) ~= "number" then error("format 'c0' needs a previous size", 0) end
+        size = results[n]
+        n = n - 1
+        if size < 0 then error("bad argument #2 to 'unpack' (data string too short)", 0) end
+      end
+      give(take(size))
+    elseif letter == "f" or letter == "d" then
+      local data = take(size)
+      if is_little then data = reverse(data) end
+      give(codec.from_ieee(data, letter == "f" and 8 or 11, letter == "f" and 23 or 52))
+    else
+      give(integer_from(take(size), is_little, letter == "b" or letter == "h" or letter == "l" or letter == "i"))
+    end
+  end)
+  results[n + 1] = at + 1
+  return unpack(results, 1, n + 1)
+end
+
+local function size_of(fmt)
+  local total = 0
+  walk(fmt, function() return total end, function(letter, size, _, padding)
+    if letter == "s" then error("bad argument #1 to 'size' (variable-size format in size)", 0) end
+    if letter == "c" and size == 0 then error("bad argument #1 to 'size' (variable-length format in size)", 0) end
+    total = total + padding + size
+  end)
+  return total
+end
+
+return { pack = pack, unpack = unpack_record, size = size_of }
