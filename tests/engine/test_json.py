@@ -45,6 +45,9 @@ def resp2(reply: Reply) -> Reply:
         "1e5",
         "1E+2",
         "123456789012345678901234567890",
+        "-" + "9" * 400,
+        "1e+21",
+        "0.1",
         "5.960464477539062e16",
         "1e-7",
         "0.00001",
@@ -84,7 +87,7 @@ def test_escapes_are_read_as_the_characters_they_stand_for() -> None:
         ("NaN", "expected value"),
         ("-Infinity", "expected value"),
         ("1e999", "number out of range"),
-        ("9" * 400, "number out of range"),
+        ("[" + "9" * 5000 + "]", "number out of range"),
         (b"\x80abc", "Couldn't parse as UTF-8 string"),
     ],
 )
@@ -100,6 +103,7 @@ def test_a_document_is_at_most_128_deep() -> None:
     too_deep = CommandError("ERR", "recursion limit exceeded")
     assert bench.run("JSON.SET", "doc", "$", "[" * 129 + "]" * 129) == too_deep
     assert bench.run("JSON.SET", "doc", "$", "[" * 100_000) == too_deep
+    assert bench.run("JSON.ARRAPPEND", "doc", "$", "[" * 128 + "]" * 128) == too_deep
     innermost = "$" + "[0]" * 127
     before = bench.digest()
     assert bench.run("JSON.ARRAPPEND", "doc", innermost, "1") == [1]
@@ -351,9 +355,19 @@ def test_integers_stay_exact_and_beyond_a_double_nothing_changes() -> None:
         ("JSON.NUMMULTBY", "$[2]", "2"),
         ("JSON.NUMMULTBY", "$[0]", "1" + "0" * 300),
         ("JSON.NUMMULTBY", "$[2]", "1" + "0" * 300),
+        ("JSON.NUMINCRBY", "$[2]", "1" + "0" * 400),
+        ("JSON.NUMMULTBY", "$[0]", "1" + "0" * 400),
     ]:
         assert bench.run(name, "doc", path, operand) == CommandError("ERR", "result is not a number")
     assert bench.digest() == before
+
+
+def test_results_are_written_as_redisjson_writes_them() -> None:
+    bench = holding("[0.000001,4000.5,2,0.00001]")
+    assert resp2(bench.run("JSON.NUMMULTBY", "doc", "$.*", "0.5")) == b"[5e-7,2000.25,1.0,5e-6]"
+    assert resp2(bench.run("JSON.NUMMULTBY", "doc", "$[1,2]", "1e20")) == b"[2.00025e23,1e20]"
+    assert resp2(bench.run("JSON.NUMINCRBY", "doc", "$[3]", "0.00003")) == b"[0.000035]"
+    assert text(bench) == "[5e-7,2.00025e23,1e20,0.000035]"
 
 
 def test_an_operand_that_is_no_number_is_refused() -> None:

@@ -280,7 +280,7 @@ def json_merge(ctx: Context, argv: list[bytes]) -> Reply:
     found = ctx.find_json(argv[1])
     json = found or Json(None)
     places = _places_to_set(path, json, found is None)
-    check_depth(places, argv[3], 0)
+    check_depth(places, patch)
     ctx.edit_json(argv[1])
     for place in places:
         place.put(_merged(place.now(), patch))
@@ -323,7 +323,7 @@ def json_mset(ctx: Context, argv: list[bytes]) -> Reply:
         if n_times[key] > 1 and key not in drafts:
             json = Json(copy(json.root))
         places = _places_to_set(path, json, found is None)
-        check_depth(places, argv[i + 2], 0)
+        check_depth(places, value)
         if n_times[key] > 1:
             _set_all(places, value)
             drafts[key] = json
@@ -356,7 +356,7 @@ def json_set(ctx: Context, argv: list[bytes]) -> Reply:
     places = _places_to_set(path, json, found is None, only_new, only_present)
     if not places:
         return None
-    check_depth(places, argv[3], 0)
+    check_depth(places, value)
     ctx.edit_json(argv[1])
     _set_all(places, value)
     changed(ctx, argv[1], json, b"json.set")

@@ -103,8 +103,7 @@ def _insert(ctx: Context, argv: list[bytes], texts: list[bytes], index: int | No
         if index is not None and not -n <= index <= n:
             raise error("index out of bounds")
     if arrays:
-        for text in texts:
-            check_depth(arrays, text, 1)
+        check_depth(arrays, values)  # as if they were all of the array
         ctx.edit_json(argv[1])
         for place in arrays:
             own = [copy(value) for value in values]

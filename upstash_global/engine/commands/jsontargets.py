@@ -13,7 +13,7 @@ from upstash_global.engine.types.json import (
     MAX_DEPTH,
     Json,
     Value,
-    nesting,
+    height,
     too_deep,
     type_name,
 )
@@ -55,10 +55,9 @@ def measured(
     return refuse(wrong_value(kind, values[0])) if answer is None else answer
 
 
-def check_depth(places: list[Place], text: bytes, n_inside: int) -> None:
-    """Raises CommandError if the value of `text` would be too deep, `n_inside` levels inside one of the places."""
-    deepest = max([place.depth for place in places]) + n_inside
-    if deepest > 0 and nesting(text) + deepest > MAX_DEPTH:
+def check_depth(places: list[Place], value: Value) -> None:
+    """Raises CommandError if the value would make the document too deep in one of the places."""
+    if max([place.depth for place in places]) + height(value) > MAX_DEPTH:
         raise too_deep()
 
 

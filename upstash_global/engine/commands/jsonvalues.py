@@ -20,6 +20,7 @@ from upstash_global.engine.types.json import (
     Value,
     encode,
     number_of,
+    number_value,
     parse,
     parse_number,
     scalar_text,
@@ -129,7 +130,7 @@ def _in_range(operation: Callable[[Any, Any], Any], one: int | float, other: int
         raise error("result is not a number") from None
     if result != result or not -_LARGEST <= result <= _LARGEST:
         raise error("result is not a number")
-    return result
+    return number_value(result)
 
 
 _LARGEST: Final = 1.7976931348623157e308
@@ -139,7 +140,7 @@ def _in_resp3(number: Value) -> Reply:
     """A number as RESP3 has it; an integer that no reply can hold is text."""
     if type(number) is int and not INT64_MIN <= number <= INT64_MAX:
         return scalar_text(number)
-    return number
+    return number if number is None else number_of(number)
 
 
 @command("JSON.STRAPPEND", arity=-3, flags=WRITE | DENYOOM, keys=FIRST)

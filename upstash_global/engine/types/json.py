@@ -2,7 +2,8 @@
 
 A document is a tree of dict, list, str, bool, None and numbers. A number stays as it was written: it is an int or a float
 where Python would write it the same way, and a Number, which keeps the text, elsewhere (`1.50`, `2E3`, `-0`). So what is
-read back is what was sent, and integers are exact up to the range of a double (308 digits).
+read back is what was sent, and integers are exact. No float of a tree is written with an exponent, so that the standard
+library's encoder may write any tree without Numbers.
 
 Reading is strict (RFC 8259): no NaN, no half of a surrogate pair, no control characters in strings; of a member given
 twice the last counts. No document is deeper than MAX_DEPTH, also after a change, which is why all walkers here and in
@@ -10,7 +11,7 @@ jsonpath.py may recurse.
 """
 
 import re
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecodeError, JSONDecoder, JSONEncoder
 from json.encoder import encode_basestring
 from typing import Any, Final
 
@@ -48,12 +49,17 @@ def parse(data: bytes) -> Value:
         text = data.decode()
     except UnicodeDecodeError:
         raise error("Couldn't parse as UTF-8 string") from None
-    if nesting(data) > MAX_DEPTH:
-        raise too_deep()
+    decoder = _careful_decoder if b"-0" in data else _decoder
     try:
-        value = _decoder.decode(text)
+        value = decoder.decode(text)
     except JSONDecodeError as problem:
         raise _refusal(problem) from None
+    except RecursionError:  # its scanner counts its depth, and stops far below what the stack holds
+        raise too_deep() from None
+    except ValueError:
+        raise error("number out of range") from None  # an integer of more digits than Python converts
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and height(value) > MAX_DEPTH:
+        raise too_deep()
     if _SURROGATE.search(data) is not None:
         try:
             encode(value)
@@ -62,27 +68,24 @@ def parse(data: bytes) -> Value:
     return value
 
 
-def nesting(data: bytes) -> int:
-    """How deep the arrays and objects of a JSON text are nested; never less than that."""
-    bound = data.count(b"[") + data.count(b"{")
-    if bound <= 1:
-        return bound
-    depth = deepest = 0
-    for token in _BRACKETS.finditer(data):
-        first = token.group()[0]
-        if first == 91 or first == 123:  # [ {
-            depth += 1
-            if depth > deepest:
-                deepest = depth
-        elif first != 34:
-            depth -= 1
-    return deepest
-
-
-# Strings are skipped whole, one without an end up to the end of the text: a single walk whatever the text holds.
-_BRACKETS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_LONGEST_INTEGER: Final = 309  # characters: every such integer is in the range of a double
+
+
+def height(value: Value) -> int:
+    """How many arrays and objects are inside each other; 0 for a value that is neither."""
+    highest = 0
+    kind = type(value)
+    if kind is dict:
+        for member in value.values():
+            if type(member) is dict or type(member) is list:
+                highest = max(highest, height(member))
+    elif kind is list:
+        for element in value:
+            if type(element) is dict or type(element) is list:
+                highest = max(highest, height(element))
+    else:
+        return 0
+    return highest + 1
 
 
 def parse_number(data: bytes) -> int | float | None:
@@ -107,25 +110,33 @@ def is_integer(value: Value) -> bool:
     return type(value) is int or (type(value) is Number and value.text == "-0")
 
 
+def number_value(number: int | float) -> Value:
+    """The value that a document holds for a finite number that was computed."""
+    if type(number) is float and "e" in repr(number):
+        return Number(float_text(number))
+    return number
+
+
 def _read_integer(text: str) -> Value:
-    if len(text) > _LONGEST_INTEGER - (text[0] != "-"):
-        raise error("number out of range")
     return Number(text) if text == "-0" else int(text)
 
 
 def _read_float(text: str) -> Value:
     value = float(text)
-    if value in (_INFINITY, -_INFINITY):
-        raise error("number out of range")
-    return value if float_text(value) == text else Number(text)
+    written = repr(value)
+    if written == text and "e" not in written:
+        return value
+    if written.endswith("inf"):
+        raise ValueError
+    return Number(text)
 
 
 def _read_constant(text: str) -> Value:
     raise error(f"expected value, not {text}")
 
 
-_INFINITY: Final = float("inf")
-_decoder: Final = JSONDecoder(parse_int=_read_integer, parse_float=_read_float, parse_constant=_read_constant)
+_decoder: Final = JSONDecoder(parse_float=_read_float, parse_constant=_read_constant)
+_careful_decoder: Final = JSONDecoder(parse_int=_read_integer, parse_float=_read_float, parse_constant=_read_constant)
 
 _REFUSALS: Final = {
     "Expecting value": "expected value",
@@ -163,14 +174,18 @@ class Layout:
         self.space = ""  # after a colon
 
 
-COMPACT: Final = Layout()
+_COMPACT: Final = Layout()
 
 
 def encode(value: Value) -> bytes:
     """The compact JSON text."""
-    parts: list[str] = []
-    _write(value, parts)
-    return "".join(parts).encode()
+    try:
+        return _encoder.encode(value).encode()
+    except TypeError:  # there is a Number in it
+        return format(value, _COMPACT)
+
+
+_encoder: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 
 
 def format(value: Value, layout: Layout) -> bytes:
@@ -178,28 +193,6 @@ def format(value: Value, layout: Layout) -> bytes:
     parts: list[str] = []
     _write_lines(value, parts, layout, layout.newline)
     return "".join(parts).encode("utf-8", "surrogateescape")
-
-
-def _write(value: Value, parts: list[str]) -> None:
-    kind = type(value)
-    if kind is dict:
-        before = "{"
-        for name, member in value.items():
-            parts.append(before)
-            parts.append(encode_basestring(name))
-            parts.append(":")
-            _write(member, parts)
-            before = ","
-        parts.append("}" if before == "," else "{}")
-    elif kind is list:
-        before = "["
-        for element in value:
-            parts.append(before)
-            _write(element, parts)
-            before = ","
-        parts.append("]" if before == "," else "[]")
-    else:
-        parts.append(scalar_text(value))
 
 
 def _write_lines(value: Value, parts: list[str], layout: Layout, line: str) -> None:
@@ -223,7 +216,7 @@ def _write_lines(value: Value, parts: list[str], layout: Layout, line: str) -> N
             before = "," + inner
         parts.append(line + "]")
     else:
-        _write(value, parts)
+        parts.append("{}" if kind is dict else "[]" if kind is list else scalar_text(value))
 
 
 def scalar_text(value: Value) -> str:
@@ -234,7 +227,7 @@ def scalar_text(value: Value) -> str:
     if kind is int:
         return str(value)
     if kind is float:
-        return float_text(value)
+        return repr(value)
     if kind is Number:
         text: str = value.text
         return text
