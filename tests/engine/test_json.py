@@ -366,8 +366,8 @@ def test_results_are_written_as_redisjson_writes_them() -> None:
     bench = holding("[0.000001,4000.5,2,0.00001]")
     assert resp2(bench.run("JSON.NUMMULTBY", "doc", "$.*", "0.5")) == b"[5e-7,2000.25,1.0,5e-6]"
     assert resp2(bench.run("JSON.NUMMULTBY", "doc", "$[1,2]", "1e20")) == b"[2.00025e23,1e20]"
-    assert resp2(bench.run("JSON.NUMINCRBY", "doc", "$[3]", "0.00003")) == b"[0.000035]"
-    assert text(bench) == "[5e-7,2.00025e23,1e20,0.000035]"
+    assert resp2(bench.run("JSON.NUMINCRBY", "doc", "$[3]", "0.000005")) == b"[0.00001]"
+    assert text(bench) == "[5e-7,2.00025e23,1e20,0.00001]"
 
 
 def test_an_operand_that_is_no_number_is_refused() -> None:
