@@ -360,7 +360,7 @@ SELECT db
 TIME
 WAIT 0 0
 DEBUG SLEEP 0
-CONFIG GET maxmemory
+CONFIG GET MAXMEMORY
 CLIENT ID
 CLIENT GETNAME
 CLIENT SETNAME client_name
@@ -370,8 +370,6 @@ INCR key key
 MULTI key
 EXEC key
 WATCH
-BLPOP key... 0
-BLMOVE key key LEFT RIGHT 0
 RESET
 QUIT
 """
@@ -379,16 +377,16 @@ QUIT
 CONNECTION: Final = """
 AUTH password
 AUTH user password
-AUTH default password
-AUTH default correct
-AUTH correct
+AUTH own_user password
+AUTH own_user own_password
+AUTH own_password
 ECHO value
 GET key
 SET key value
 HELLO
 HELLO protocol
-HELLO protocol {AUTH user password|SETNAME client_name}
-HELLO protocol AUTH default correct
+HELLO protocol [AUTH user password]
+HELLO protocol AUTH own_user own_password
 PING
 PING value
 QUIT
@@ -398,7 +396,7 @@ CLIENT GETNAME
 CLIENT ID
 CLIENT INFO
 CLIENT KILL address
-CLIENT KILL {ID client_id|ADDR address|LADDR address|USER user|TYPE client_type|SKIPME (yes|no)}
+CLIENT KILL {ID client_id|ADDR address|LADDR address|USER user|TYPE client_type|SKIPME (YES|NO)}
 CLIENT KILL ID client_id
 CLIENT LIST
 CLIENT LIST TYPE client_type
@@ -436,11 +434,12 @@ PING [value]
 GET key
 SET key value
 NOSUCH value
-CLIENT LIST TYPE pubsub
+CLIENT LIST TYPE PUBSUB
 CLIENT REPLY (ON|OFF|SKIP)
 CLIENT REPLY ON
 CLIENT INFO
 HELLO protocol
+HELLO protocol SETNAME client_name
 MULTI
 EXEC
 DISCARD
@@ -459,9 +458,9 @@ COMMAND LIST FILTERBY (ACLCAT category|PATTERN command|MODULE value)
 COMMAND NOSUCH
 CONFIG GET parameter...
 CONFIG GET parameter
-CONFIG SET (parameter parameter_value)...
-CONFIG SET maxmemory size_value
-CONFIG SET maxmemory-policy policy
+CONFIG SET (set_parameter parameter_value)...
+CONFIG SET MAXMEMORY size_value
+CONFIG SET MAXMEMORY-POLICY policy
 CONFIG RESETSTAT
 CONFIG REWRITE
 CONFIG NOSUCH
@@ -484,8 +483,7 @@ SLOWLOG LEN
 SLOWLOG RESET
 SLOWLOG NOSUCH
 TIME
-WAIT 0 size
-WAIT int int
+WAIT 0 int
 """
 
 CONVERSATIONS: Final[dict[str, str]] = {

@@ -210,12 +210,16 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "client_type": some([b"normal", b"pubsub", b"PubSub"], [b"master", b"replica", b"slave", b"abc", b""], 0.3),
     "user": some([b"default"], [b"nobody", b"", b"Default"], 0.2),
     "password": some([b"correct", b"correct", b"wrong"], [b"", b"Correct", b"correct\x00"], 0.2),
+    "own_user": some([b"default"], [b"default"]),
+    "own_password": some([b"correct"], [b"correct"]),
     "protocol": some([b"2", b"3"], [b"1", b"4", b"abc", b"", b"2.0"], 0.2),
     "command": some([b"get", b"SET", b"mset", b"Ping", b"client|kill", b"config", b"sort", b"zunionstore", b"object"],
                     [b"nosuch", b"client|nosuch", b"", b"get|set", b"*"], 0.1),
     "category": some([b"read", b"write", b"FAST", b"string", b"pubsub", b"connection"], [b"nosuch", b"", b"@read"]),
     "parameter": some([b"maxmemory", b"MaxMemory-Policy", b"maxmemory-samples", b"slowlog-max-len", b"timeout",
-                       b"lazyfree-lazy-user-del", b"latency-monitor-threshold"], [b"nosuch", b"", b"port"], 0.1),
+                       b"lazyfree-lazy-user-del", b"latency-monitor-threshold"], [b"nosuch", b""], 0.1),
+    "set_parameter": some([b"Maxmemory-Policy", b"maxmemory-samples", b"slowlog-max-len", b"timeout",
+                           b"lazyfree-lazy-user-del", b"latency-monitor-threshold"], [b"nosuch", b"", b"databases"], 0.1),
     "parameter_value": some([b"0", b"5", b"100", b"yes", b"no", b"noeviction", b"allkeys-lru"], [b"", b"abc", b"-1", b"1gb"], 0.2),
     "size_value": some([b"0", b"1gb", b"1000mb", b"2GB"], [b"abc", b"", b"1xb", b"-1", b"1.5gb"], 0.2),
     "policy": some([b"noeviction", b"allkeys-lfu", b"volatile-ttl"], [b"", b"abc"], 0.2),
@@ -244,10 +248,18 @@ class Maker:
         argv: Argv = []
         self.add(argv, syntax)
         luck = self.random.random()
+        if argv[:3] == [b"CONFIG", b"SET", b"MAXMEMORY"]:
+            return argv  # spoilt, it may leave no room for data
+        if argv[:2] == [b"DEBUG", b"SLEEP"]:
+            return argv  # spoilt, it sleeps
+        if argv[0] == b"HELLO":
+            return argv  # spoilt, 7.0 would have carried out half of it before it finds the fault; 7.2 checks first
         if argv[0] == b"ZADD" and argv[1] in LEX_KEYS:
             return argv  # spoilt, its scores would not be equal
         if argv[0] == b"ZRANGESTORE" and b"LIMIT" in argv:
             return argv  # spoilt, it may become a LIMIT of ranks, which only ours carries out
+        if b"NOACK" in argv:
+            return argv  # spoilt, it may leave a consumer behind that only Redis keeps
         if luck < 0.08:
             self.spoil(argv)
         elif luck < 0.2:
@@ -256,8 +268,6 @@ class Maker:
 
     def add(self, argv: Argv, node: Node) -> None:
         kind, content = node
-        if b"NOACK" in argv:
-            return argv  # spoilt, it may leave a consumer behind that only Redis keeps
         random = self.random
         if kind == "literal":
             argv.append(content)
@@ -294,6 +304,10 @@ class Maker:
             argv.extend([self.key() for _ in range(self.n_keys)])
         elif kind == "many_elements":
             argv.extend([b"%d" % random.randrange(10**9) for _ in range(random.choice([100, 300, 1000]))])
+        elif kind == "numbered_ids":  # numids id...
+            ids = [stream_id(random) for _ in range(random.randint(1, 3))]
+            stated = len(ids) if random.random() < 0.95 else random.randint(-1, 5)
+            argv.extend([b"%d" % stated, *ids])
         elif kind == "weights":
             for _ in range(self.n_keys):
                 argv.append(KINDS["weight"](random))
@@ -302,10 +316,6 @@ class Maker:
 
     def key(self) -> bytes:
         luck = self.random.random()
-        elif kind == "numbered_ids":  # numids id...
-            ids = [stream_id(random) for _ in range(random.randint(1, 3))]
-            stated = len(ids) if random.random() < 0.95 else random.randint(-1, 5)
-            argv.extend([b"%d" % stated, *ids])
         if luck < 0.01:
             return b""
         return self.random.choice(FOREIGN_KEYS if (luck < 0.1) != self.foreign else OWN_KEYS)

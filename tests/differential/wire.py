@@ -108,6 +108,7 @@ class Connection:
 
     def __init__(self, host: str, port: int) -> None:
         self.socket = socket.create_connection((host, port), timeout=TIMEOUT_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a command leaves as it is sent
         self.buffer = bytearray()
 
     def pipeline(self, lines: list[list[bytes]]) -> list[Reply]:
@@ -134,9 +135,10 @@ class Connection:
 
     def read_what_is_there(self) -> bool:
         """Take into `buffer` what has arrived by now; False once the server has closed the connection."""
+        self.socket.setblocking(False)
         try:
             while True:
-                received = self.socket.recv(1 << 20, socket.MSG_DONTWAIT)
+                received = self.socket.recv(1 << 20)
                 if not received:
                     return False
                 self.buffer += received
@@ -144,6 +146,8 @@ class Connection:
             return True
         except ConnectionResetError:
             return False
+        finally:
+            self.socket.settimeout(TIMEOUT_S)
 
     def close(self) -> None:
         self.socket.close()

@@ -282,6 +282,16 @@ def _add(row: Row) -> None:
     container.subcommands[child.encode()] = row
 
 
+def find_row(argv: list[bytes]) -> Row | None:
+    """The row of a command and its subcommand, whatever the number of arguments; None for an unknown one."""
+    row = TABLE.get(argv[0].upper())
+    if row is None or row.flags & INTERNAL:
+        return None
+    if row.subcommands and len(argv) > 1:
+        return row.subcommands.get(argv[1].upper())
+    return row
+
+
 def lookup(argv: list[bytes]) -> Row:
     """The row of a command and its subcommand; arity is checked too.
 
@@ -310,21 +320,29 @@ def _subcommand(container: Row, argv: list[bytes]) -> Row:
     row = container.subcommands.get(argv[1].upper())
     if row is not None:
         return row
-    if container.handler is not None or container.session_handler is not None:
-        if container.arity_fits(len(argv)):
-            return container
-    shown = argv[1][:128].partition(b"\0")[0].decode("utf-8", "surrogateescape")  # printed as a C string
-    raise CommandError("ERR", f"unknown subcommand '{shown}'. Try {container.name} HELP.")
+    raise CommandError("ERR", f"unknown subcommand '{_shown(argv[1])}'. Try {container.name} HELP.")
 
 
 def unknown_command(argv: list[bytes]) -> CommandError:
-    shown = argv[0][:128].decode("utf-8", "surrogateescape")
-    arguments = ""
+    arguments = b""
     for argument in argv[1:]:
         if len(arguments) >= 128:
             break
-        arguments += f"'{argument[: 128 - len(arguments)].decode('utf-8', 'surrogateescape')}' "
-    return CommandError("ERR", f"unknown command '{shown}', with args beginning with: {arguments}")
+        arguments += b"'" + argument[: 128 - len(arguments)].partition(b"\0")[0] + b"' "
+    told = arguments.decode("utf-8", "surrogateescape")
+    return CommandError("ERR", f"unknown command '{_shown(argv[0])}', with args beginning with: {told}")
+
+
+def _shown(word: bytes) -> str:
+    """A client's word in an error: cut, and printed as a C string."""
+    return word[:128].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def wrong_subcommand(argv: list[bytes]) -> CommandError:
+    """What the handler of a subcommand answers to a number of arguments that the table lets through."""
+    shown = _shown(argv[1])
+    container = argv[0].decode("latin-1").upper()
+    return CommandError("ERR", f"unknown subcommand or wrong number of arguments for '{shown}'. Try {container} HELP.")
 
 
 def all_rows() -> list[Row]:

@@ -8,7 +8,7 @@ FORWARD that the leader has to give it.
 
 from typing import TYPE_CHECKING, Final
 
-from upstash_global.engine.table import NO_AUTH, NO_MULTI, STALE, Row, lookup
+from upstash_global.engine.table import NO_AUTH, NO_MULTI, STALE, Row, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.node.session import RemoteSession, Session
 from upstash_global.node.users import DEFAULT
@@ -38,25 +38,23 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     try:
         row = lookup(argv)
     except CommandError as refusal:
-        session.queue_failed = True
-        node.metrics.note_refusal(refusal)
-        return refusal
+        session.row = find_row(argv)
+        return _refuse(node, session, argv, refusal)
+    session.row = row
     refused = _refusal(node, session, row)
     if refused is not None:
-        session.queue_failed = True
         row.rejected_calls += 1
-        node.metrics.note_refusal(refused)
-        return refused
+        return _refuse(node, session, argv, refused)
     if session.queue is not None and row.name not in _NEVER_QUEUED:
         session.queue_bytes += size_of(argv) + QUEUED_BYTES
         if session.queue_bytes > node.settings.entry_bytes:
             session.queue_failed = True
             session.queue.clear()
             return too_large(node)
-        session.queue.append(argv)
+        if not session.queue_failed:  # as Redis: there is no sense in keeping what will not run
+            session.queue.append(argv)
         return QUEUED
     row.calls += 1
-    session.row = row
     serve = row.session_handler
     if serve is None:
         reply = run_data(node, session, row, argv)
@@ -71,6 +69,17 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         row.failed_calls += 1
         node.metrics.note_refusal(reply)
     return reply
+
+
+def _refuse(node: "Node", session: Session, argv: list[bytes], refusal: CommandError) -> CommandError:
+    """A command that does not run spoils the transaction; if it is EXEC, it ends it."""
+    node.metrics.note_refusal(refusal)
+    session.queue_failed = True
+    if argv[0].upper() != b"EXEC":
+        return refusal
+    session.end_transaction()
+    reason = refusal.message if refusal.code == "ERR" else refusal.text
+    return CommandError("EXECABORT", f"Transaction discarded because of: {reason}")
 
 
 def _refusal(node: "Node", session: Session, row: Row) -> CommandError | None:

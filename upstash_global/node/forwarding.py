@@ -10,6 +10,7 @@ from what it remembers. A node that does not lead any more refuses it: the next 
 answered within `forward_timeout_ms` ends with -UNKNOWN, or with -READONLY if every node that got it has refused it.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import BLOCKING, TABLE, Row
@@ -37,7 +38,17 @@ REFUSED: Final = "refused"  # status of a Forwarded: this node does not lead, an
 class Outstanding:
     """One Forward under way, or answered and waiting until this node has applied the leader's head."""
 
-    __slots__ = ("session", "message", "blocks", "deadline_ms", "n_replies", "n_open", "answer", "local_counts")
+    __slots__ = (
+        "session",
+        "message",
+        "blocks",
+        "deadline_ms",
+        "n_replies",
+        "n_open",
+        "answer",
+        "local_counts",
+        "finish",
+    )
 
     def __init__(self, session: Session, message: Forward, blocks: bool, deadline_ms: int, n_replies: int) -> None:
         self.session = session
@@ -48,6 +59,7 @@ class Outstanding:
         self.n_open = 1  # how often it was sent and not refused: none of these may have run, or one
         self.answer: Forwarded | None = None
         self.local_counts: dict[int, int] = {}  # index of a PUBLISH → deliveries on this node
+        self.finish: Callable[[Reply], Reply] | None = None  # what this node adds to the answer of a transaction
 
 
 class Forwarding:
@@ -79,9 +91,12 @@ class Forwarding:
         """Forward a run of commands; the session waits for all their answers."""
         self._send(session, RUN, commands, [], len(commands), row is not None and bool(row.flags & BLOCKING))
 
-    def start_exec(self, session: Session, commands: list[list[bytes]], watches: list[Watch]) -> None:
-        """Forward a transaction whole; its answer is one reply."""
+    def start_exec(
+        self, session: Session, commands: list[list[bytes]], watches: list[Watch], finish: Callable[[Reply], Reply]
+    ) -> None:
+        """Forward a transaction whole; its answer is one reply, which `finish` completes."""
         self._send(session, EXEC, commands, watches, 1, False)
+        self.outstanding[session.id].finish = finish
 
     def _send(
         self, session: Session, kind: str, commands: list[list[bytes]], watches: list[Watch], n: int, blocks: bool
@@ -189,6 +204,8 @@ class Forwarding:
         for index, count in outstanding.local_counts.items():
             if index < len(replies) and type(replies[index]) is int:
                 replies[index] = count
+        if outstanding.finish is not None:
+            replies = [outstanding.finish(replies[0])]
         if outstanding.message.kind == RUN:  # the leader stopped where the answers filled a message
             outstanding.session.input.extendleft(reversed(outstanding.message.commands[len(replies) :]))
         self.node.answer(outstanding.session, replies, answer.head)

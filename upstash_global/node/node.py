@@ -115,6 +115,7 @@ class Node:
         self.sessions: dict[int, Session] = {}
         self.last_session_id = 0
         self.monitors: dict[int, Session] = {}
+        self.speaker: Session | None = None  # whose command led to the entry at hand
 
         self.records: list[bytes] = []
         self.messages: list[tuple[str, Message]] = []
@@ -275,14 +276,16 @@ class Node:
         """Log what a unit changed, at the leader."""
         assert self.is_leader
         attributes = NO_ATTRIBUTES
-        if session is not None and session.is_remote:
+        if session is not None and session.is_remote and reply is not PENDING:
             assert isinstance(session, RemoteSession)
             attributes = self.forwarding.attributes(session, reply)
         entry = self.log.append(self.now_ms, DATA, effects.commands, attributes)
         self.records.append(entry.record)
         if attributes:
             self.answers.note(entry)
+        self.speaker = session
         self._after(entry.position.lsn, effects)
+        self.speaker = None
 
     def apply(self, entry: Entry) -> None:
         """Replay an entry that the leader logged; the log has accepted it. Raises Divergence."""
@@ -315,7 +318,7 @@ class Node:
         self.changes.note(effects.touched, lsn, self.now_ms)
         if effects.published and not self.is_replaying and self._is_unheard(lsn):
             for channel, message in effects.published:
-                for session in self.pubsub.deliver(channel, message):
+                for session in self.pubsub.deliver(channel, message, self.speaker):
                     self.mark_dirty(session)
         if self.parking.by_key:
             self.touched.extend(effects.touched)
@@ -378,6 +381,7 @@ class Node:
         assert blocked is not None
         deadline_ms = self.local_ms + blocked.timeout_ms if blocked.timeout_ms else 0
         timeout_reply = blocked.timeout_reply
+        argv = blocked.argv or argv
         self.parking.park(
             Parked(
                 session,
@@ -391,11 +395,12 @@ class Node:
         return PENDING
 
     def _try_blocked(self, session: Session, row: Row, argv: list[bytes], key: bytes) -> Reply:
-        """Its reply now that `key` has changed, or PENDING; a key that is gone or of another type is waited out."""
+        """Its reply now that `key` has changed, or PENDING; a key that is gone or of another type is waited out
+        (but not by a consumer: its group is gone as well)."""
         context = self.engine.context
         context.now_ms = self.now_ms
         value = context.find(key)
-        if value is None or type_name(value) != TYPE_OF_GROUP[row.group]:
+        if row.name != "XREADGROUP" and (value is None or type_name(value) != TYPE_OF_GROUP[row.group]):
             return PENDING
         argv = narrowed(argv, key)
         if row.needs_leader:

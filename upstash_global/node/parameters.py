@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.encodings import LIMITS
 from upstash_global.engine.numbers import parse_integer
-from upstash_global.errors import error
+from upstash_global.errors import CommandError, error
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -28,6 +28,23 @@ ENCODING_THRESHOLDS: Final = (
     "zset-max-listpack-entries",
     "zset-max-listpack-value",
 )
+_INT: Final = (1 << 31) - 1
+_LONG: Final = (1 << 63) - 1
+_RANGES: Final = {  # of the numbers that may be set: lowest and highest
+    "busy-reply-threshold": (0, _LONG),
+    "hz": (0, _INT),
+    "latency-monitor-threshold": (0, _LONG),
+    "lua-time-limit": (0, _LONG),
+    "maxclients": (1, (1 << 32) - 1),
+    "maxmemory-samples": (1, _INT),
+    "min-replicas-max-lag": (0, _INT),
+    "min-replicas-to-write": (0, _INT),
+    "slowlog-log-slower-than": (-1, _LONG),
+    "slowlog-max-len": (0, _LONG),
+    "tcp-keepalive": (0, _INT),
+    "timeout": (0, _INT),
+    "tracking-table-max-keys": (0, _LONG),
+}
 _UNITS: Final = {"b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
 
 
@@ -73,23 +90,29 @@ class Parameters:
             self.values[name] = str(getattr(LIMITS, name.replace("-", "_")))
 
     def find(self, pattern: str) -> list[tuple[str, str]]:
-        """(name, value) of the parameters that match a glob pattern, in any letter case, by name."""
+        """(name, value) of the parameters that match a glob pattern, by name.
+
+        A name without wildcards comes back as it was spelled, as Redis 7.0 does.
+        """
         wanted = pattern.lower()
+        if not any(letter in "[*?" for letter in pattern):
+            return [(pattern, self.values[wanted])] if wanted in self.values else []
         return [(name, self.values[name]) for name in sorted(self.values) if fnmatchcase(name, wanted)]
 
     def set(self, node: "Node", pairs: list[tuple[str, str]]) -> None:
         """Set all or none. Raises CommandError as Redis words it."""
-        checked: list[tuple[str, str]] = []
-        for given, value in pairs:
+        names: list[str] = []
+        for given, _ in pairs:
             name = given.lower()
             if name not in self.values:
                 raise error(f"Unknown option or number of arguments for CONFIG SET - '{given}'")
             if name in _IMMUTABLE or name in _encoding_names():
-                raise error(f"CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config")
-            if any(name == other for other, _ in checked):
-                raise error(f"CONFIG SET failed (possibly related to argument '{name}') - duplicate parameter")
-            checked.append((name, _checked(name, value, self.values[name])))
-        for name, value in checked:
+                raise _failed(given, "can't set immutable config")
+            if name in names:
+                raise _failed(given, "duplicate parameter")
+            names.append(name)
+        checked = [_checked(name, value, self.values[name]) for name, (_, value) in zip(names, pairs, strict=True)]
+        for name, value in zip(names, checked, strict=True):
             self.values[name] = value
             _act(node, name, value)
 
@@ -101,29 +124,35 @@ def _encoding_names() -> list[str]:
 
 def _checked(name: str, value: str, present: str) -> str:
     """The value in the form in which CONFIG GET shows it."""
-    failed = f"CONFIG SET failed (possibly related to argument '{name}') - "
     if name == "maxmemory" or name == "proto-max-bulk-len" or name == "client-query-buffer-limit":
         size = memory_size(value)
         if size is None:
-            raise error(failed + "argument must be a memory value")
+            raise _failed(name, "argument must be a memory value")
         return str(size)
     if name == "maxmemory-policy":
         if value not in POLICIES:
-            raise error(failed + "argument(s) must be one of the following: " + ", ".join(POLICIES))
+            raise _failed(name, "argument(s) must be one of the following: " + ", ".join(POLICIES))
         return value
     if name == "notify-keyspace-events":
         if any(letter not in "KEAg$lshzxetdmn" for letter in value):
-            raise error(failed + "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+            raise _failed(name, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
         return value
     if present in ("yes", "no"):
         if value.lower() not in ("yes", "no"):
-            raise error(failed + "argument must be 'yes' or 'no'")
+            raise _failed(name, "argument must be 'yes' or 'no'")
         return value.lower()
-    if parse_integer(present.encode()) is not None and parse_integer(value.encode()) is None:
-        if memory_size(value) is not None and ("bytes" in name or "value" in name or "size" in name):
-            return str(memory_size(value))
-        raise error(failed + "argument couldn't be parsed into an integer")
+    if name in _RANGES:
+        lowest, highest = _RANGES[name]
+        number = parse_integer(value.encode())
+        if number is None:
+            raise _failed(name, "argument couldn't be parsed into an integer")
+        if not lowest <= number <= highest:
+            raise _failed(name, f"argument must be between {lowest} and {highest} inclusive")
     return value
+
+
+def _failed(name: str, reason: str) -> CommandError:
+    return error(f"CONFIG SET failed (possibly related to argument '{name}') - {reason}")
 
 
 POLICIES: Final = (
@@ -142,7 +171,7 @@ def memory_size(text: str) -> int | None:
     """`64mb` → 67108864, as Redis reads it; None if it is no size."""
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     unit = text[len(digits) :].lower()
-    number = parse_integer(digits.encode())
+    number = parse_integer(digits.encode()) if digits else 0  # as Redis: nothing is 0
     if number is None or number < 0 or (unit and unit not in _UNITS):
         return None
     return number * _UNITS.get(unit, 1)

@@ -38,6 +38,15 @@ def size_of_reply(reply: Reply) -> int:
     return 16
 
 
+class Several:
+    """The answers of a command that answers more than once: SUBSCRIBE does for each channel."""
+
+    __slots__ = ("answers",)
+
+    def __init__(self, answers: list[Push]) -> None:
+        self.answers = answers
+
+
 class Watch:
     """What EXEC needs to know about a watched key."""
 
@@ -74,6 +83,7 @@ class Session:
         self.watches: dict[bytes, Watch] = {}
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
+        self.held: list[Push] = []  # what the running command made this session hear: it follows the reply
         self.position = START  # reads must not be older than this
         self.served = START  # the position at which the newest reply was computed
         self.sequence = 0  # number of the last Forward
@@ -96,20 +106,24 @@ class Session:
 
     def reply(self, reply: Reply) -> None:
         """Take the answer of the oldest unanswered command."""
-        if reply is NO_REPLY:
-            return
-        if self.reply_mode != REPLY_ON:
-            if self.reply_mode == REPLY_SKIP_NEXT:  # the answer of CLIENT REPLY SKIP itself
-                self.reply_mode = REPLY_SKIP
-            elif self.reply_mode == REPLY_SKIP:
-                self.reply_mode = REPLY_ON
-            return
-        self.write(reply)
+        mode = self.reply_mode
+        if mode == REPLY_SKIP_NEXT:
+            self.reply_mode = REPLY_SKIP
+        elif mode == REPLY_SKIP:
+            self.reply_mode = REPLY_ON
+        if type(reply) is Several:
+            for answer in reply.answers:
+                self.push(answer)
+        elif reply is not NO_REPLY and mode != REPLY_OFF and mode != REPLY_SKIP:
+            self.write(reply)
+        if self.held:
+            for push in self.held:
+                self.push(push)
+            self.held = []
 
     def push(self, push: Push) -> None:
-        """Take something that nobody asked for just now."""
-        if self.reply_mode != REPLY_OFF:
-            self.write(push)
+        """Take something that nobody asked for just now; CLIENT REPLY OFF does not stop it, as in Redis."""
+        self.write(push)
 
     def write(self, reply: Reply) -> None:
         """Encode a reply for the client; what a shell overrides."""
@@ -127,16 +141,22 @@ class Session:
         """The bytes of the client were no command: tell it, behind all answers so far."""
         self.write(CommandError("ERR", text))
 
-    def reset(self) -> None:
-        """RESET: everything as after connecting, except id and address."""
+    def end_transaction(self) -> None:
+        """Forget the queued commands and the watched keys."""
         self.queue = None
+        self.queue_bytes = 0
         self.queue_failed = False
         self.watches = {}
+
+    def reset(self) -> None:
+        """RESET: everything as after connecting, except id and address."""
+        self.end_transaction()
         self.protocol = 2
         self.name = b""
         self.no_evict = False
         self.no_touch = False
-        self.reply_mode = REPLY_ON
+        if self.reply_mode != REPLY_SKIP:  # that one is about RESET itself
+            self.reply_mode = REPLY_ON
         self.is_monitor = False
 
 

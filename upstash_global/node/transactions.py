@@ -11,9 +11,9 @@ from upstash_global.engine.table import Row, lookup
 from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import STALE_LEADER, remembered
 from upstash_global.node.forwarding import NOLEADER
-from upstash_global.node.session import Session, Watch, size_of_reply
+from upstash_global.node.session import Session, Several, Watch, size_of_reply
 from upstash_global.replication.position import Position
-from upstash_global.reply import NULL_ARRAY, PENDING, Reply
+from upstash_global.reply import NO_REPLY, NULL_ARRAY, PENDING, Reply
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -31,7 +31,7 @@ def is_dirty(node: "Node", watches: list[Watch], seen: Position) -> bool:
     for watch in watches:
         if not node.log.history.contains(watch.position):
             return True
-        if node.changes.changed_after(watch.key, watch.position.lsn):
+        if node.changes.changed_after(watch.key, watch.position.lsn, watch.visible):
             return True
         if watch.visible and not context.exists(watch.key):
             return True
@@ -44,7 +44,8 @@ def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watc
     if not node.is_leader and (writes or not node.covers(session.position)):
         if not node.can_forward:
             return NOLEADER
-        node.forwarding.start_exec(session, queue, watches)
+        for_leader = [argv for argv in queue if not _runs_here(argv)]
+        node.forwarding.start_exec(session, for_leader, watches, lambda answer: _with_own(node, session, queue, answer))
         return PENDING
     if writes and node.is_sealed:
         return node.park_until_unsealed(session, lambda: execute_queue(node, session, queue, watches))
@@ -84,11 +85,41 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
     for row, argv in zip(rows, queue, strict=True):
         reply = _run_one(node, session, row, argv)
         n_bytes += size_of_reply(reply)
-        replies.append(reply if n_bytes <= MAX_REPLY_BYTES else LEFT_OUT)
+        _add_reply(replies, reply if n_bytes <= MAX_REPLY_BYTES else LEFT_OUT)
     node.engine.context.may_block = True
     effects = node.engine.take_effects()
     if effects is not None:
         node.commit(session, effects, replies)
+    return replies
+
+
+def _add_reply(replies: list[Reply], reply: Reply) -> None:
+    """One command's part of what EXEC answers: one element, several for SUBSCRIBE, none for CLIENT REPLY OFF."""
+    if type(reply) is Several:
+        replies.extend(reply.answers)
+    elif reply is not NO_REPLY:
+        replies.append(reply)
+
+
+def _runs_here(argv: list[bytes]) -> bool:
+    """Whether a queued command is about this session or node, and stays when its transaction goes to the leader."""
+    row = lookup(argv)
+    return row.handler is None and not row.needs_leader
+
+
+def _with_own(node: "Node", session: Session, queue: list[list[bytes]], answer: Reply) -> Reply:
+    """The leader's answer to a transaction, completed by the commands that stayed here and run now."""
+    if not isinstance(answer, list):
+        return answer
+    from_leader = iter(answer)
+    replies: list[Reply] = []
+    node.engine.context.may_block = False
+    for argv in queue:
+        if _runs_here(argv):
+            _add_reply(replies, _run_one(node, session, lookup(argv), argv))
+        else:
+            replies.append(next(from_leader))
+    node.engine.context.may_block = True
     return replies
 
 

@@ -10,6 +10,7 @@ class Changes:
         self.generation_keys = max(1, max_keys // 2)
         self.min_age_ms = min_age_ms
         self.floor = 0  # LSN from which on every change is known
+        self.flushed = 0  # LSN of the last flush
         self.newer: dict[bytes, int] = {}
         self.older: dict[bytes, int] = {}
         self.newer_since_lsn = 0  # the older generation ends here
@@ -25,20 +26,24 @@ class Changes:
             newer[key] = lsn
 
     def note_flush(self, lsn: int) -> None:
-        """The entry at `lsn` changed every key."""
-        self.reset(lsn)
+        """The entry at `lsn` removed every key that was there."""
+        self.flushed = lsn
 
     def reset(self, lsn: int) -> None:
         """Start afresh at `lsn`: what changed up to there is not known."""
         self.floor = lsn
+        self.flushed = 0
         self.newer = {}
         self.older = {}
         self.newer_since_lsn = lsn
         self.newer_since_ms = -1
 
-    def changed_after(self, key: bytes, lsn: int) -> bool:
-        """Whether an entry above `lsn` changed `key`; True below the floor, where it is not known."""
-        if lsn < self.floor:
+    def changed_after(self, key: bytes, lsn: int, was_there: bool = True) -> bool:
+        """Whether an entry above `lsn` changed `key`; True below the floor, where it is not known.
+
+        A flush changes only what `was_there`.
+        """
+        if lsn < self.floor or (was_there and lsn < self.flushed):
             return True
         changed = self.newer.get(key)
         if changed is None:

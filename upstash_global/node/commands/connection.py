@@ -17,6 +17,7 @@ from upstash_global.engine.table import (
 from upstash_global.errors import CommandError, error, not_an_integer, syntax_error, wrong_arity
 from upstash_global.node.info import REDIS_VERSION
 from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
+from upstash_global.node.transactions import is_dirty
 from upstash_global.reply import NO_REPLY, OK, PONG, Reply, Simple, Verbatim
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def reset(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 def select(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Choose database 0, the only one."""
     index = parse_integer(argv[1])
-    if index is None:
-        raise error("invalid DB index")
+    if index is None or not -(1 << 31) <= index < 1 << 31:
+        raise not_an_integer()
     if index != 0:
         raise error("DB index is out of range")
     return OK
@@ -163,11 +164,11 @@ def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
                 _kill(node, session, each)
                 return OK
         raise error("No such client")
-    if len(argv) % 2:
-        raise syntax_error()
     skip_me = True
     wanted: dict[str, Any] = {}
     for i in range(2, len(argv), 2):
+        if i + 1 == len(argv):
+            raise syntax_error()
         option, value = argv[i].upper(), argv[i + 1]
         if option == b"ID":
             number = parse_integer(value)
@@ -246,7 +247,6 @@ def client_reply(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     elif word == b"SKIP":
         if session.reply_mode != REPLY_OFF:
             session.reply_mode = REPLY_SKIP_NEXT
-            return OK  # not sent: this is the answer that SKIP_NEXT drops
     else:
         raise syntax_error()
     return NO_REPLY
@@ -339,7 +339,7 @@ def _property(session: Session, name: str) -> Any:
         return session.address
     if name == "local_address":
         return session.local_address
-    return session.user
+    return session.user or "default"  # who it will be unless it says otherwise
 
 
 def _kill(node: "Node", session: Session, victim: Session) -> None:
@@ -351,8 +351,22 @@ def _kill(node: "Node", session: Session, victim: Session) -> None:
     node.dropped.append(victim)
 
 
+def _flags(node: "Node", session: Session) -> str:
+    """The letters of CLIENT LIST, in Redis's order."""
+    known = {
+        "O": session.is_monitor,
+        "P": session.is_subscribed,
+        "x": session.queue is not None,
+        "b": session.id in node.parking.by_session,
+        "d": bool(session.watches) and is_dirty(node, list(session.watches.values()), session.position),
+        "c": session.closing,
+        "e": session.no_evict,
+        "T": session.no_touch,
+    }
+    return "".join([letter for letter, holds in known.items() if holds]) or "N"
+
+
 def _line(node: "Node", session: Session) -> str:
-    flags = "P" if session.is_subscribed else "O" if session.is_monitor else "x" if session.queue is not None else "N"
     queued = -1 if session.queue is None else len(session.queue)
     fields = {
         "id": session.id,
@@ -362,7 +376,7 @@ def _line(node: "Node", session: Session) -> str:
         "name": session.name.decode("latin-1"),
         "age": max(0, node.local_ms - session.created_ms) // 1000,
         "idle": max(0, node.local_ms - session.active_ms) // 1000,
-        "flags": flags,
+        "flags": _flags(node, session),
         "db": 0,
         "sub": len(session.channels),
         "psub": len(session.patterns),
@@ -381,7 +395,7 @@ def _line(node: "Node", session: Session) -> str:
         "tot-mem": 0,
         "events": "r",
         "cmd": session.row.display_name if session.row is not None else "NULL",
-        "user": session.user or "(superuser)",
+        "user": session.user or "default",
         "redir": -1,
         "resp": session.protocol,
         "lib-name": session.library_name.decode("latin-1"),

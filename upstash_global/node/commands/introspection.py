@@ -8,10 +8,10 @@ from upstash_global.engine.table import (
     INTERNAL,
     LOADING,
     STALE,
-    TABLE,
     Family,
     Row,
     all_rows,
+    find_row,
 )
 from upstash_global.engine.types.glob import Glob
 from upstash_global.errors import error, syntax_error
@@ -92,22 +92,16 @@ def _top_level() -> list[Row]:
 
 def _named(names: list[bytes]) -> list[Row | None]:
     """The rows of names such as `get` and `client|kill`; None for an unknown one."""
-    return [_find(name.split(b"|", 1)) if name else None for name in names]
-
-
-def _find(words: list[bytes]) -> Row | None:
-    """The row that begins a command line, whatever its number of arguments."""
-    row = TABLE.get(words[0].upper())
-    if row is None or row.flags & INTERNAL:
-        return None
-    if row.subcommands and len(words) > 1:
-        return row.subcommands.get(words[1].upper())
-    return row
+    rows = [find_row(name.split(b"|", 1)) for name in names]
+    return [
+        row if row is not None and row.display_name.encode() == name.lower() else None
+        for row, name in zip(rows, names, strict=True)
+    ]
 
 
 def _keys_in(argv: list[bytes]) -> list[tuple[bytes, list[str]]]:
     """The keys of a command line and their flags. Raises CommandError when there are none."""
-    row = _find(argv)
+    row = find_row(argv)
     if row is None:
         raise error("Invalid command specified")
     specs = key_specs(row)

@@ -14,8 +14,9 @@ from upstash_global.engine.table import (
     STALE,
     Family,
     all_rows,
+    wrong_subcommand,
 )
-from upstash_global.errors import error, not_a_float, not_an_integer, syntax_error, wrong_arity
+from upstash_global.errors import error, not_a_float, not_an_integer, syntax_error
 from upstash_global.node.info import info_text
 from upstash_global.node.parking import Parked
 from upstash_global.node.session import Session
@@ -34,11 +35,11 @@ LATEST_MS: Final = 1 << 62  # a deadline that is never reached
 @command("CONFIG GET", arity=-3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
 def config_get(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """The parameters that match any of the patterns."""
-    found: dict[bytes, bytes] = {}
+    found: dict[str, tuple[bytes, bytes]] = {}  # a parameter is told once, as it was spelled first
     for pattern in argv[2:]:
         for name, value in node.parameters.find(pattern.decode("latin-1")):
-            found[name.encode()] = value.encode()
-    return found
+            found.setdefault(name.lower(), (name.encode("latin-1"), value.encode()))
+    return dict(found.values())
 
 
 @command("CONFIG RESETSTAT", arity=2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
@@ -77,8 +78,7 @@ def debug(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         return Simple(node.digest())
     if word == b"SLEEP" and len(argv) == 3:
         return _sleep(node, session, argv[2])
-    shown = argv[1][:128].decode("utf-8", "surrogateescape")
-    raise error(f"unknown subcommand or wrong number of arguments for '{shown}'. Try DEBUG HELP.")
+    raise wrong_subcommand(argv)
 
 
 def _sleep(node: "Node", session: Session, text: bytes) -> Reply:
@@ -122,7 +122,7 @@ def slowlog_get(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """The newest slow commands of this node, 10 unless a count is given (-1: all)."""
     count = 10
     if len(argv) > 3:
-        raise wrong_arity("slowlog|get")
+        raise wrong_subcommand(argv)
     if len(argv) == 3:
         number = parse_integer(argv[2])
         if number is None or number < -1:
@@ -158,8 +158,10 @@ def wait(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Wait until so many replicas have applied everything up to now; how many have."""
     n_wanted = parse_integer(argv[1])
     timeout_ms = parse_integer(argv[2])
-    if n_wanted is None or timeout_ms is None:
+    if n_wanted is None:
         raise not_an_integer()
+    if timeout_ms is None:
+        raise error("timeout is not an integer or out of range")
     if timeout_ms < 0:
         raise error("timeout is negative")
     lsn = node.log.head.lsn

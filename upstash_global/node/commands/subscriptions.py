@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from upstash_global.engine.table import LOADING, NOSCRIPT, PUBSUB, STALE, Family
+from upstash_global.engine.table import LOADING, NOSCRIPT, PUBSUB, STALE, Family, wrong_subcommand
 from upstash_global.engine.types.glob import Glob
-from upstash_global.errors import error
-from upstash_global.node.session import Session
-from upstash_global.reply import NO_REPLY, Push, Reply
+from upstash_global.node.session import Session, Several
+from upstash_global.reply import Push, Reply
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -17,17 +16,18 @@ command = Family("pubsub").session_command
 @command("PSUBSCRIBE", arity=-2, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
 def psubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Hear every channel whose name matches a pattern."""
+    answers: list[Push] = []
     for pattern in argv[1:]:
         node.pubsub.psubscribe(session, pattern)
-        session.push(Push([b"psubscribe", pattern, _count(session)]))
-    return NO_REPLY
+        answers.append(Push([b"psubscribe", pattern, _count(session)]))
+    return Several(answers)
 
 
 @command("PUBSUB CHANNELS", arity=-2, flags=PUBSUB | LOADING | STALE)
 def pubsub_channels(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """The channels that somebody on this node hears."""
     if len(argv) > 3:
-        raise error("unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP.")
+        raise wrong_subcommand(argv)
     if len(argv) == 2:
         return list(node.pubsub.channels)
     glob = Glob(argv[2])
@@ -54,33 +54,32 @@ def pubsub_numsub(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 def punsubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Stop hearing patterns, or all of them."""
     patterns = argv[1:] or list(session.patterns)
+    answers: list[Push] = []
     for pattern in patterns:
         node.pubsub.punsubscribe(session, pattern)
-        session.push(Push([b"punsubscribe", pattern, _count(session)]))
-    if not patterns:
-        session.push(Push([b"punsubscribe", None, _count(session)]))
-    return NO_REPLY
+        answers.append(Push([b"punsubscribe", pattern, _count(session)]))
+    return Several(answers or [Push([b"punsubscribe", None, _count(session)])])
 
 
 @command("SUBSCRIBE", arity=-2, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
 def subscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Hear channels."""
+    answers: list[Push] = []
     for channel in argv[1:]:
         node.pubsub.subscribe(session, channel)
-        session.push(Push([b"subscribe", channel, _count(session)]))
-    return NO_REPLY
+        answers.append(Push([b"subscribe", channel, _count(session)]))
+    return Several(answers)
 
 
 @command("UNSUBSCRIBE", arity=-1, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
 def unsubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Stop hearing channels, or all of them."""
     channels = argv[1:] or list(session.channels)
+    answers: list[Push] = []
     for channel in channels:
         node.pubsub.unsubscribe(session, channel)
-        session.push(Push([b"unsubscribe", channel, _count(session)]))
-    if not channels:
-        session.push(Push([b"unsubscribe", None, _count(session)]))
-    return NO_REPLY
+        answers.append(Push([b"unsubscribe", channel, _count(session)]))
+    return Several(answers or [Push([b"unsubscribe", None, _count(session)])])
 
 
 def _count(session: Session) -> int:

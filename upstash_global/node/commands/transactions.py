@@ -28,7 +28,7 @@ def discard(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Forget the queued commands and the watched keys."""
     if session.queue is None:
         raise error("DISCARD without MULTI")
-    _end(session)
+    session.end_transaction()
     return OK
 
 
@@ -40,7 +40,7 @@ def exec_(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         raise error("EXEC without MULTI")
     failed = session.queue_failed
     watches = list(session.watches.values())
-    _end(session)
+    session.end_transaction()
     if failed:
         raise CommandError("EXECABORT", "Transaction discarded because of previous errors.")
     return execute_queue(node, session, queue, watches)
@@ -75,9 +75,3 @@ def watch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         if key not in session.watches:
             session.watches[key] = Watch(key, node.log.head, context.exists(key))
     return OK
-
-
-def _end(session: Session) -> None:
-    session.queue = None
-    session.queue_failed = False
-    session.watches = {}

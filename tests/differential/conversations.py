@@ -1,0 +1,395 @@
+"""Conversations: several clients of one server, on ours and on the oracle; every reply and push of every client compared.
+
+A story is a list of (client, argv). After each step both sides are asked what every client has received by then. A client
+that was cut off is there anew at the next step. `<id 1>` in a line stands for what CLIENT ID answers client 1, `<addr 1>` for
+its address.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from random import Random
+from typing import Final
+
+from tests.differential.families import CONVERSATIONS, lines_of
+from tests.differential.grammar import Argv, Maker, parse
+from tests.differential.normalise import is_error, name_of, same
+from tests.differential.sides import Oracle
+from tests.differential.wire import Connection, Incomplete, Reply, Tagged, decode
+from tests.node.stage import Stage
+from upstash_global.node.clients import RespSession
+
+CLIENTS: Final = 3
+OBSERVER: Final = CLIENTS  # one more client of both sides; it only looks
+ROUND: Final = 400
+SHRINK_RUNS: Final = 300
+PASSWORD: Final = "correct"
+CLOSED: Final = Tagged("closed", None)
+QUEUED: Final = Tagged("simple", b"QUEUED")
+SUBSCRIPTIONS: Final = (b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe")
+PLACEHOLDER: Final = re.compile(rb"<(id|addr) (\d)>")
+
+Step = tuple[int, Argv]
+Heard = list[list[Reply]]  # by client
+
+
+class Party:
+    """One side of a conversation."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.password = ""
+        self.ids: list[int] = [0] * (CLIENTS + 1)
+        self.addresses: list[bytes] = [b""] * (CLIENTS + 1)
+
+    def begin(self, password: str) -> None:
+        """An empty server with new clients."""
+        raise NotImplementedError
+
+    def open(self, client: int) -> None:
+        raise NotImplementedError
+
+    def say(self, client: int, argv: Argv) -> Heard:
+        """Send a command; what every client has received then. CLOSED ends what a client hears."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Hang up."""
+
+    def welcome(self, client: int) -> None:
+        """A new client: it logs in as far as the story wants it to, and its id and address are noted."""
+        if self.password and client != 0:  # the first one has to log in by itself
+            self.say(client, [b"AUTH", self.password.encode()])
+        self.ids[client], self.addresses[client] = 0, b""
+        if self.version == 3 and not (self.password and client == 0):
+            self.say(client, [b"HELLO", b"3"])
+        if not self.password or client:
+            line = self.say(client, [b"CLIENT", b"INFO"])[client][0]
+            text = line.content if isinstance(line, Tagged) else line
+            fields = dict(field.split(b"=", 1) for field in text.strip().removeprefix(b"txt:").split())
+            self.ids[client], self.addresses[client] = int(fields[b"id"]), fields[b"addr"]
+        if client == OBSERVER:
+            self.say(client, [b"PING"])
+
+    def filled_in(self, argv: Argv) -> Argv:
+        def value(found: re.Match[bytes]) -> bytes:
+            client = int(found[2])
+            return b"%d" % self.ids[client] if found[1] == b"id" else self.addresses[client]
+
+        return [PLACEHOLDER.sub(value, word) for word in argv]
+
+
+class Wire:
+    """The shell around a session of a node in this process: the bytes that were let out."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.is_closed = False
+
+    def send(self, output: bytearray | None) -> None:
+        if output is None:
+            self.is_closed = True
+        else:
+            self.data += output
+
+
+class NodeParty(Party):
+    def begin(self, password: str) -> None:
+        self.password = password
+        self.stage = Stage(password=password or None)
+        self.sessions = [self._session() for _ in range(CLIENTS + 1)]
+        for client in range(CLIENTS + 1):
+            self.welcome(client)
+
+    def open(self, client: int) -> None:
+        self.stage.leader.node.close(self.sessions[client])
+        self.sessions[client] = self._session()
+        self.welcome(client)
+
+    def _session(self) -> RespSession:
+        node = self.stage.leader.node
+        number = node.next_session_id()
+        session = RespSession(number, f"127.0.0.1:{20_000 + number}", node.local_ms, Wire())
+        session.local_address = "127.0.0.1:6379"
+        node.open(session)
+        return session
+
+    def say(self, client: int, argv: Argv) -> Heard:
+        self._handle(client, self.filled_in(argv))
+        heard = [self._heard(session) for session in self.sessions]
+        if client != OBSERVER and CLOSED not in heard[OBSERVER]:
+            self._handle(OBSERVER, [b"PING"])  # as on the other side, where it is needed
+            self._heard(self.sessions[OBSERVER])
+        return heard
+
+    def _handle(self, client: int, argv: Argv) -> None:
+        self.stage.leader.node.handle(self.sessions[client], [argv], self.stage.now_ms)
+        self.stage.settle()
+
+    def _heard(self, session: RespSession) -> list[Reply]:
+        wire = session.connection
+        replies, at = [], 0
+        while at < len(wire.data):
+            reply, at = decode(wire.data, at)
+            replies.append(reply)
+        wire.data.clear()
+        if session.closing or wire.is_closed:  # as the shell does once everything is out
+            self.stage.leader.node.close(session)
+            replies.append(CLOSED)
+        return replies
+
+
+class OracleParty(Party):
+    """A redis-server, seen through sockets.
+
+    It serves one command at a time, and before it sleeps it writes out what it has. So when a PING of the observer, sent
+    after a command, and then a second one are answered, all that the command led to has arrived.
+    """
+
+    def __init__(self, oracle: Oracle, version: int) -> None:
+        super().__init__(version)
+        self.oracle = oracle
+        self.connections: list[Connection] = []
+
+    def begin(self, password: str) -> None:
+        self.close()
+        self.password = ""
+        self.connections = [self._connection() for _ in range(CLIENTS + 1)]
+        for client in range(CLIENTS + 1):
+            self.welcome(client)
+        self.connections[OBSERVER].pipeline(
+            [[b"FLUSHALL"], [b"CONFIG", b"RESETSTAT"], [b"SLOWLOG", b"RESET"],
+             *([b"CONFIG", b"SET", name.encode(), value.encode()] for name, value in DEFAULTS.items()), [b"PING"]]
+        )  # fmt: skip
+        if password:
+            self.connections[OBSERVER].pipeline([[b"CONFIG", b"SET", b"requirepass", password.encode()], [b"PING"]])
+            self.password = password
+            self.open(0)
+
+    def close(self) -> None:
+        if self.connections:
+            observer = self.connections[OBSERVER]
+            observer.pipeline([[b"CONFIG", b"SET", b"requirepass", b""]])
+            for connection in self.connections[:-1]:
+                connection.close()
+            observer.pipeline([[b"PING"]])
+            observer.close()
+        self.connections = []
+
+    def open(self, client: int) -> None:
+        self.connections[client].close()
+        self.connections[client] = self._connection()
+        self.welcome(client)
+
+    def _connection(self) -> Connection:
+        return Connection("127.0.0.1", self.oracle.port)
+
+    def say(self, client: int, argv: Argv) -> Heard:
+        if client == OBSERVER:
+            return [[], [], [], self.connections[OBSERVER].pipeline([self.filled_in(argv)])]
+        self.connections[client].send(self.filled_in(argv))
+        observer_is_gone = False
+        try:
+            for _ in range(2):
+                self.connections[OBSERVER].pipeline([[b"PING"]])
+        except (AssertionError, OSError):  # the client has killed it
+            observer_is_gone = True
+            self.open(OBSERVER)
+        heard = [self._heard(connection) for connection in self.connections[:OBSERVER]]
+        return [*heard, [CLOSED] if observer_is_gone else []]
+
+    def _heard(self, connection: Connection) -> list[Reply]:
+        is_open = connection.read_what_is_there()
+        replies, at = [], 0
+        while at < len(connection.buffer):
+            try:
+                reply, at = decode(connection.buffer, at)
+            except Incomplete:
+                break
+            replies.append(reply)
+        del connection.buffer[:at]
+        return replies if is_open else [*replies, CLOSED]
+
+
+DEFAULTS: Final = {  # of what stories set
+    "maxmemory": "0",
+    "maxmemory-policy": "noeviction",
+    "maxmemory-samples": "5",
+    "slowlog-log-slower-than": "10000",
+    "slowlog-max-len": "128",
+    "lazyfree-lazy-user-del": "no",
+    "latency-monitor-threshold": "0",
+    "timeout": "0",
+}
+
+
+class Difference:
+    def __init__(self, at: int, client: int, ours: list[Reply], theirs: list[Reply]) -> None:
+        self.at = at
+        self.client = client  # who heard something else
+        self.ours = ours
+        self.theirs = theirs
+
+
+def steps(family: str, seed: int, version: int) -> Iterator[Step]:
+    """Endless steps of a family."""
+    random = Random(f"{family} {version} {seed}")
+    maker = Maker(random)
+    syntaxes = [parse(line) for line in lines_of(CONVERSATIONS[family])]
+    client = 0
+    while True:
+        if random.random() < 0.4:
+            client = random.randrange(CLIENTS)
+        yield client, maker.line(random.choice(syntaxes))
+
+
+def converse(ours: Party, theirs: Party, family: str, seed: int, version: int, commands: int) -> str | None:
+    """Run that many steps; None if all was the same, else the story of the first difference."""
+    source = steps(family, seed, version)
+    for number in range(-(-commands // ROUND)):
+        story = [next(source) for _ in range(ROUND)]
+        password = PASSWORD if family == "connection" and number % 2 else ""
+        difference = play(ours, theirs, story, password)
+        if difference is not None:
+            story = shrink(ours, theirs, story[: difference.at + 1], password)
+            where = f"family {family}, seed {seed}, RESP{version}, round {number}, password {password!r}"
+            return report(ours, theirs, story, password, where)
+    return None
+
+
+def play(ours: Party, theirs: Party, story: list[Step], password: str) -> Difference | None:
+    """Both sides through a story from its beginning; its first difference."""
+    ours.begin(password)
+    theirs.begin(password)
+    queues: dict[int, list[Argv]] = {}
+    for at, (client, argv) in enumerate(story):
+        heard, told = ours.say(client, argv), theirs.say(client, argv)
+        for each in range(CLIENTS):
+            lines = [argv] if each == client else []
+            if each == client and is_exec(argv):
+                lines = [argv, *queues.get(client, [])]
+            if not alike(lines, heard[each], told[each]):
+                return Difference(at, each, heard[each], told[each])
+        breaks_off = b"CLIENT REPLY" in [name_of(queued) for queued in queues.get(client, [])] and is_exec(argv)
+        if told[client] == [QUEUED]:
+            queues.setdefault(client, []).append(argv)
+        elif argv[0].upper() in (b"EXEC", b"DISCARD", b"RESET", b"MULTI") and not is_error((told[client] or [None])[0]):
+            queues.pop(client, None)
+        for each in range(CLIENTS + 1):
+            if each == OBSERVER:
+                if CLOSED in heard[each]:
+                    ours.open(each)  # the oracle's is back already
+            elif CLOSED in heard[each] or CLOSED in told[each] or (breaks_off and each == client):
+                queues.pop(each, None)
+                ours.open(each)
+                theirs.open(each)
+    return None
+
+
+def alike(lines: list[Argv], ours: list[Reply], theirs: list[Reply]) -> bool:
+    """Whether a client heard the same; `lines` is what it said: its command, and behind EXEC what was queued."""
+    if lines and is_exec(lines[0]) and not ours and all(_kind_of_push(reply) in SUBSCRIPTIONS for reply in theirs):
+        return True  # behind CLIENT REPLY OFF: Redis leaves the announcement out and gives the answers
+    ours, theirs = in_settled_order(ours), in_settled_order(theirs)
+    if ours == theirs:
+        return True
+    if lines and name_of(lines[0]) in (b"QUIT", b"CLIENT KILL") and (ours, theirs) == ([CLOSED], []):
+        return True  # Redis closes a client when its answer is out, and behind CLIENT REPLY OFF never
+    queued = lines[1:]
+    names = [name_of(argv) for argv in queued]
+    if b"CLIENT REPLY" in names:
+        return True  # Redis announces answers that it then leaves out: nothing behind them can be read
+    if lines and is_exec(lines[0]) and theirs == [CLOSED] == ours[-1:]:
+        return True  # Redis says nothing any more to a client that has killed itself
+    if b"HELLO" in names:
+        return True  # Redis writes each answer of EXEC in the protocol of its moment, ours all in the last one
+    if ours and theirs and any(name_of(argv) == b"PUBLISH" for argv in lines):
+        if sorted(_leaves(ours)) == sorted(_leaves(theirs)):
+            return True  # who publishes to itself hears it behind the answer from 7.2 on, before it, or within, in 7.0
+    subscribes = any(name.endswith(b"SUBSCRIBE") for name in names)
+    if not lines or not ours or not theirs:
+        return False
+    if subscribes and isinstance(ours[0], list) and len(ours[0]) != len(names):
+        # Redis announces one answer and gives one for each channel; ours announces them all
+        return _pushes(ours[0] + ours[1:]) == _pushes([*theirs[0], *theirs[1:]])
+    mine, other = ours[0], theirs[0]
+    if queued and isinstance(mine, list) and isinstance(other, list) and len(mine) == len(other) == len(queued):
+        first = all(same(argv, a, [b]) for argv, a, b in zip(queued, mine, other, strict=True))
+    else:
+        first = same(lines[0], mine, [other])
+    if PLACEHOLDER.search(b" ".join(lines[0])) and is_error(mine) and is_error(other):
+        first = re.sub(r"\d+", "", mine.content) == re.sub(r"\d+", "", other.content)  # an id or a port is told
+    return first and ours[1:] == theirs[1:]
+
+
+def is_exec(argv: Argv) -> bool:
+    return argv[0].upper() == b"EXEC"
+
+
+def in_settled_order(replies: list[Reply]) -> list[Reply]:
+    """Redis goes through patterns, and through what a client is to leave, in the order of a hash table."""
+    settled: list[Reply] = []
+    for kind, run in groupby(replies, _kind_of_push):
+        pushes = list(run)
+        if kind == b"pmessage":
+            pushes.sort(key=repr)
+        elif kind in (b"unsubscribe", b"punsubscribe"):
+            pushes = [sorted(repr(push.content if isinstance(push, Tagged) else push)[:-3] for push in pushes)]
+        settled.extend(pushes)
+    return settled
+
+
+def _leaves(replies: list[Reply]) -> list[str]:
+    """What is in the replies, one text for each message and each other leaf."""
+    found = []
+    for reply in replies:
+        if _kind_of_push(reply) is None and isinstance(reply, list):
+            found.extend(_leaves(reply))
+        else:
+            found.append(repr(reply))
+    return found
+
+
+def _pushes(replies: list[Reply]) -> list[Reply]:
+    return [reply for reply in in_settled_order(replies) if not isinstance(reply, bytes) and _kind_of_push(reply)]
+
+
+def _kind_of_push(reply: Reply) -> Reply:
+    items = reply.content if isinstance(reply, Tagged) and reply.shape == "push" else reply
+    return items[0] if isinstance(items, list) and items and isinstance(items[0], bytes) else None
+
+
+def shrink(ours: Party, theirs: Party, story: list[Step], password: str) -> list[Step]:
+    """A shorter story whose last step still differs; the same story if chance had a part in it."""
+    runs = 0
+
+    def differs(candidate: list[Step]) -> bool:
+        nonlocal runs
+        runs += 1
+        difference = play(ours, theirs, candidate, password)
+        return difference is not None and difference.at == len(candidate) - 1
+
+    if not differs(story):
+        return story
+    step = max(1, len(story) // 2)
+    while runs < SHRINK_RUNS:
+        at = 0
+        while at < len(story) - 1 and runs < SHRINK_RUNS:
+            candidate = story[:at] + story[min(at + step, len(story) - 1) :]
+            if differs(candidate):
+                story = candidate
+            else:
+                at += step
+        if step == 1:
+            break
+        step //= 2
+    return story
+
+
+def report(ours: Party, theirs: Party, story: list[Step], password: str, where: str) -> str:
+    difference = play(ours, theirs, story, password)
+    text = [where, *(f"    {client}> {b' '.join(argv)!r}" for client, argv in story[-40:])]
+    if difference is None:
+        return "\n".join([*text, "    (differed once, not in a second run)"])
+    text.append(f"  client {difference.client} hears")
+    return "\n".join([*text, f"  ours:  {difference.ours!r}", f"  redis: {difference.theirs!r}"])
