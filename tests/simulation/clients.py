@@ -24,6 +24,8 @@ REGISTERS = 3
 SYNTAXES = [parse(line) for table in [*FAMILIES.values(), MIXTURE] for line in lines_of(table)]
 SHORT_LIVED = ["SET k0 v PX %d", "PEXPIRE k1 %d", "PEXPIRE k2 %d", "PEXPIRE k3 %d", "SET x0 v PX %d", "GETEX k0 PX %d"]
 
+CHANCE = ["SADD chance a b c d e f g", "SPOP chance", "SPOP chance 2"]
+
 
 def outcome(reply: Reply) -> str:
     """What the answer to a write says about it."""
@@ -128,7 +130,11 @@ class Anything(Client):
         luck = random.random()
         if luck < 0.08:
             return (random.choice(SHORT_LIVED) % random.randint(20, 800)).encode().split()
-        if self.flushes and luck < 0.1:
+        if luck < 0.2:
+            return [b"RPUSH", b"new:%d" % random.randrange(1_000_000), b"x"]  # a key that was not there
+        if luck < 0.26:
+            return random.choice(CHANCE).encode().split()
+        if self.flushes and luck < 0.28:
             return [b"FLUSHALL"]
         return self.maker.line(random.choice(SYNTAXES))
 
@@ -309,7 +315,7 @@ class Reading(Client):
         if mark is None:
             return 0
         positions = self.cluster.ledger.marks[mark]  # several: it was lost and ran again, and either may have been seen
-        is_kept = len(positions) == 1 and self.cluster.leader.up().log.contains(positions[0])
+        is_kept = len(positions) == 1 and self.cluster.leader.up().log.history.contains(positions[0])
         return positions[0].lsn if is_kept else None
 
 
@@ -385,7 +391,7 @@ class Waiting(Client):
             having = [
                 each.name
                 for each in self.cluster.nodes.values()
-                if any(each.up().log.contains(position) for position in positions)
+                if any(each.up().log.history.contains(position) for position in positions)
             ]
             is_quiet = self.n_starts == sum(each.n_starts for each in self.cluster.nodes.values())
             if is_quiet and len(self.cluster.ledger.reigns) == 1 and n_replicas > len(having) - 1:

@@ -1,6 +1,6 @@
 """The ledger: everything that was logged, made durable, lost and answered, and what must hold for it at any moment.
 
-    one total order            two nodes never have different entries at one position
+    one total order            two nodes never have different entries at one position, and every entry can be applied
     equal digests              equal positions mean equal states
     one leader per epoch
     positions only grow        except by a rewind or a full resync, which the node counts
@@ -123,6 +123,8 @@ class Ledger:
         head = node.log.head
         if machine.storage.head_lsn != head.lsn and not node.roles.follower.broken:
             self.cluster.broken(f"{name} is at {head}, its disk at LSN {machine.storage.head_lsn}")
+        if node.roles.follower.n_divergences:
+            self.cluster.broken(f"{name} could not apply an entry, or has another one at {head}")
         self._note_durable(machine)
         n_back = node.events.counts.get("rewound", 0) + node.metrics.n_full_resyncs
         before, n_back_before = self.heads.get(name, (head, n_back))
@@ -131,7 +133,7 @@ class Ledger:
         self.heads[name] = (head, n_back)
         if not head.lsn:
             return
-        if n_back == n_back_before and before.lsn and not node.log.contains(before):
+        if n_back == n_back_before and before.lsn and not node.log.history.contains(before):
             self.cluster.broken(f"{name} went from {before} to {head} without a rewind")
         if self.crcs.setdefault(head, node.log.head_crc) != node.log.head_crc:
             self.cluster.broken(f"{name} has another entry at {head} than others")
@@ -167,7 +169,7 @@ class Ledger:
                 continue
             for position, crashes in self.lost.items():
                 taken = crashes[-1][0] == machine.name and not mine.contains(position)
-                if taken and position.lsn <= head.lsn and other.up().log.contains(position):
+                if taken and position.lsn <= head.lsn and other.up().log.history.contains(position):
                     self.cluster.broken(f"{machine.name} leads again without {position}, which {name} has")
 
     def _note_durable(self, machine: "SimNode") -> None:

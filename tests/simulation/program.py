@@ -11,7 +11,7 @@ from tests.simulation.simcluster import REGIONS, BestCase, SimCluster, SimNode
 from upstash_global.errors import CommandError
 from upstash_global.node.settings import Settings
 
-CHAOS_MS = 3_000
+CHAOS_MS = 2_500
 SETTLE_MS = 40_000
 
 
@@ -33,7 +33,7 @@ class Program:
             max_delay_ms=random.choice([20, 60, 150]),
             backlog_entries=20 if self.is_small else 100_000,
             snapshot_bytes=3_000 if self.is_small else 64 << 20,
-            regions=random.sample(REGIONS, random.choice([1, 3, 5, 5, 5])),
+            regions=random.sample(REGIONS, random.choice([1, 2, 3, 5, 5])),
             configure=self.configure,
             skews_ms=[random.choice([0, -3_000, 250, 2_000]) for _ in range(6)],
         )
