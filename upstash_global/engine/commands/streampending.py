@@ -31,13 +31,12 @@ def xack(ctx: Context, argv: list[bytes]) -> Reply:
     if group is None:
         return 0
     ids = [numbered_id(text) for text in argv[3:]]
-    if not any([group.pending.get(id) is not None for id in ids]):
-        return 0
     stream = ctx.edit_stream(argv[1])
     n_acknowledged = 0
     for id in ids:
         n_acknowledged += group.acknowledge(id)
-    ctx.save(argv[1], stream)
+    if n_acknowledged:
+        ctx.save(argv[1], stream)
     return n_acknowledged
 
 
