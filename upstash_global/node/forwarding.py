@@ -70,6 +70,7 @@ class Forwarding:
         self.outstanding: dict[int, Outstanding] = {}  # by session id
         self.unapplied: dict[int, Outstanding] = {}  # answered, the leader's head not applied here yet
         self.remotes: dict[tuple[str, str, int], RemoteSession] = {}
+        self.own_answers: list[tuple[RemoteSession, Forwarded]] = []
         self.n_forwarded = 0
         self.n_served = 0
 
@@ -267,9 +268,12 @@ class Forwarding:
             if outstanding.answer is None:
                 self.serve(OWN, outstanding.message)
 
-    def answer_own(self, remote: RemoteSession, message: Forwarded) -> None:
-        self.drop(remote)
-        self.answered(message)
+    def deliver_own(self) -> None:
+        """The answers to what `serve_own` ran, once they have passed the release gate."""
+        own_answers, self.own_answers = self.own_answers, []
+        for remote, message in own_answers:
+            self.drop(remote)
+            self.answered(message)
 
     def attributes(self, remote: RemoteSession, reply: Reply) -> dict[str, object]:
         """What the entry of a forwarded unit carries so that every node remembers its answer."""

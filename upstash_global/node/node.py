@@ -567,6 +567,8 @@ class Node:
 
     def take_outbox(self) -> Outbox:
         """What this turn produced; empty fields when nothing did."""
+        if self.forwarding.own_answers:
+            self.forwarding.deliver_own()
         outbox = Outbox()
         outbox.records = self.records
         if self.records:
@@ -609,7 +611,7 @@ class Node:
         if self.wants_snapshot_finished:
             outbox.finish_snapshot = True
             self.wants_snapshot_finished = False
-        outbox.has_more = self.roles.have_more()
+        outbox.has_more = self.roles.have_more() or bool(self.forwarding.own_answers)
         wanted = head_lsn if always else required
         if wanted > self.durable_lsn and wanted > self.sync_wanted:
             self.sync_wanted = wanted
@@ -648,7 +650,7 @@ class Node:
             if session.is_remote:
                 assert isinstance(session, RemoteSession)
                 if session.peer == OWN:
-                    self.forwarding.answer_own(session, output)
+                    self.forwarding.own_answers.append((session, output))
                 else:
                     self.messages.append((session.peer, output))
             else:
