@@ -80,7 +80,7 @@ class Interpreter:
             }
         )
         self._compile, self._execute, self._flush = self._load(
-            "sandbox", host, self._load("cjson"), library, codec, self._load("struct", codec)
+            "sandbox", host, self._load("cjson", codec), library, codec, self._load("struct", codec)
         )
 
     def _load(self, name: str, *arguments: Any) -> Any:

@@ -1,9 +1,11 @@
 -- JSON, as Redis's `cjson` (lua-cjson 2.1.0) behaves: its number format, sparse arrays, limits and error texts.
 
+local codec = ...
+local fail = codec.fail
 local byte, char, find, format, gsub, match, sub = string.byte, string.char, string.find, string.format, string.gsub, string.match, string.sub
 local concat = table.concat
 local floor, huge, max = math.floor, math.huge, math.max
-local error, next, select, tonumber, tostring, type = error, next, select, tonumber, tostring, type
+local next, select, tonumber, tostring, type = next, select, tonumber, tostring, type
 
 local null = newproxy()
 local MAX_DEPTH = 1000
@@ -24,7 +26,7 @@ end
 
 local function number_text(value)
   if value ~= value or value == huge or value == -huge then
-    error("Cannot serialise number: must not be NaN or Inf", 0)
+    fail("Cannot serialise number: must not be NaN or Inf")
   end
   return format(PRECISION, value)
 end
@@ -38,7 +40,7 @@ local function array_length(value)
     last = max(last, key)
   end
   if last > n * SPARSE_RATIO and last > SPARSE_SAFE then
-    error("Cannot serialise table: excessively sparse array", 0)
+    fail("Cannot serialise table: excessively sparse array")
   end
   return last
 end
@@ -55,7 +57,7 @@ local function encode_value(out, value, depth)
     out[#out + 1] = "null"
   elseif kind == "table" then
     depth = depth + 1
-    if depth > MAX_DEPTH then error("Cannot serialise, excessive depth (" .. depth .. ")", 0) end
+    if depth > MAX_DEPTH then fail("Cannot serialise, excessive nesting (" .. depth .. ")") end
     local length = array_length(value)
     local separator = ""
     if length > 0 then
@@ -76,14 +78,14 @@ local function encode_value(out, value, depth)
       elseif type(key) == "string" then
         out[#out + 1] = quoted(key) .. ":"
       else
-        error("Cannot serialise table: table key must be a number or string", 0)
+        fail("Cannot serialise " .. type(key) .. ": table key must be a number or string")
       end
       encode_value(out, item, depth)
       separator = ","
     end
     out[#out + 1] = "}"
   else
-    error("Cannot serialise " .. kind .. ": type not supported", 0)
+    fail("Cannot serialise " .. kind .. ": type not supported")
   end
 end
 
@@ -97,7 +99,7 @@ end
 local UNESCAPED = { ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
 local function unexpected(wanted, found, at)
-  error("Expected " .. wanted .. " but found " .. found .. " at character " .. at, 0)
+  fail("Expected " .. wanted .. " but found " .. found .. " at character " .. at)
 end
 
 -- The string whose opening quote is at `at`, and the place behind its closing one; nil and why if it is malformed.
@@ -144,7 +146,7 @@ local WORDS = { { "true", "T_BOOLEAN", true }, { "false", "T_BOOLEAN", false }, 
 
 local function number_at(text, at)
   local word = match(text, "^[+-]?0[xX]%x+", at) or match(text, "^-?%d+%.?%d*[eE][+-]?%d+", at) or match(text, "^-?%d+%.?%d*", at)
-  if word and not match(word, "^-?0%d") then return tonumber(word), at + #word end
+  if word then return tonumber(word), at + #word end
   local sign, name = match(text, "^(-?)(%a+)", at)
   name = name and name:lower()
   if name == "inf" or name == "infinity" then return sign == "-" and -huge or huge, at + #sign + #name end
@@ -178,7 +180,7 @@ local function decode_value(text, kind, value, after, at, depth)
   if kind ~= "T_OBJ_BEGIN" and kind ~= "T_ARR_BEGIN" then unexpected("value", kind, at) end
   depth = depth + 1
   if depth > MAX_DEPTH then
-    error("Found too many nested data structures (" .. depth .. ") at character " .. after - 1, 0)
+    fail("Found too many nested data structures (" .. depth .. ") at character " .. after - 1)
   end
   local items = {}
   if kind == "T_ARR_BEGIN" then
@@ -215,19 +217,19 @@ return {
   _VERSION = "2.1.0",
   null = null,
   encode = function(...)
-    if select("#", ...) ~= 1 then error("bad argument #1 to 'encode' (expected 1 argument)", 2) end
+    if select("#", ...) ~= 1 then fail("bad argument #1 to 'encode' (expected 1 argument)") end
     local out = {}
     encode_value(out, (...), 0)
     return concat(out)
   end,
   decode = function(...)
     local text = ...
-    if select("#", ...) ~= 1 then error("bad argument #1 to 'decode' (expected 1 argument)", 2) end
+    if select("#", ...) ~= 1 then fail("bad argument #1 to 'decode' (expected 1 argument)") end
     if type(text) == "number" then text = tostring(text) end
     if type(text) ~= "string" then
-      error("bad argument #1 to 'decode' (string expected, got " .. (text == nil and "nil" or type(text)) .. ")", 2)
+      fail("bad argument #1 to 'decode' (string expected, got " .. (text == nil and "nil" or type(text)) .. ")")
     end
-    if byte(text, 1) == 0 or byte(text, 2) == 0 then error("JSON parser does not support UTF-16 or UTF-32", 0) end
+    if byte(text, 1) == 0 or byte(text, 2) == 0 then fail("JSON parser does not support UTF-16 or UTF-32") end
     local kind, value, after, at = token(text, 1)
     value, after = decode_value(text, kind, value, after, at, 0)
     local trailing, _, _, place = token(text, after)

@@ -4,7 +4,20 @@
 local byte, char, sub = string.byte, string.char, string.sub
 local concat = table.concat
 local floor, frexp, ldexp, huge = math.floor, math.frexp, math.ldexp, math.huge
-local error, next, pairs, select, type, unpack = error, next, pairs, select, type, unpack
+local error, next, select, type, unpack = error, next, select, type, unpack
+local getinfo = debug.getinfo
+
+-- Raises an error at the place in the script that called the library.
+local function fail(text)
+  local level = 2
+  local info = getinfo(level, "Sl")
+  while info and (info.what == "C" or info.what == "tail" or info.source == "@library" or info.source == "@sandbox") do
+    level = level + 1
+    info = getinfo(level, "Sl")
+  end
+  if info and info.currentline > 0 then text = info.short_src .. ":" .. info.currentline .. ": " .. text end
+  error(text, 0)
+end
 
 local MAX_NESTING = 16 -- deeper tables are packed as nil
 
@@ -170,7 +183,7 @@ end
 local function pack(...)
   local n = select("#", ...)
   if n == 0 then
-    error("bad argument #0 to 'pack' (MessagePack pack needs input.)", 2)
+    fail("bad argument #0 to 'pack' (MessagePack pack needs input.)")
   end
   local out = {}
   for i = 1, n do
@@ -180,7 +193,7 @@ local function pack(...)
 end
 
 local function unsigned(text, at, n)
-  if at + n - 1 > #text then error("Missing bytes in input.", 0) end
+  if at + n - 1 > #text then fail("Missing bytes in input.") end
   local value = 0
   for i = at, at + n - 1 do
     value = value * 256 + byte(text, i)
@@ -198,7 +211,7 @@ local function signed(text, at, n)
 end
 
 local function bytes_at(text, at, n)
-  if at + n - 1 > #text then error("Missing bytes in input.", 0) end
+  if at + n - 1 > #text then fail("Missing bytes in input.") end
   return sub(text, at, at + n - 1), at + n
 end
 
@@ -227,7 +240,7 @@ local SIZE = { [0] = 1, 2, 4, 8 }
 
 function read(text, at)
   local tag = byte(text, at)
-  if not tag then error("Missing bytes in input.", 0) end
+  if not tag then fail("Missing bytes in input.") end
   at = at + 1
   if tag < 128 then return tag, at end
   if tag < 144 then return read_map(text, at, tag - 128) end
@@ -261,18 +274,18 @@ function read(text, at)
     n, at = unsigned(text, at, tag == 222 and 2 or 4)
     return read_map(text, at, n)
   end
-  error("Bad data format in input.", 0)
+  fail("Bad data format in input.")
 end
 
 -- Up to `limit` values from byte `offset` on (0 of either: no limit, the beginning); `is_whole` leaves the next offset out.
 local function unpack_from(text, limit, offset, is_whole)
   if type(text) ~= "string" then
-    error("bad argument #1 to 'unpack' (string expected, got " .. type(text) .. ")", 3)
+    fail("bad argument #1 to 'unpack' (string expected, got " .. type(text) .. ")")
   end
   if offset < 0 or limit < 0 then
-    error("Invalid request to unpack with offset of " .. offset .. " and limit of " .. #text .. ".", 0)
+    fail("Invalid request to unpack with offset of " .. offset .. " and limit of " .. #text .. ".")
   elseif offset > #text then
-    error("Start offset " .. offset .. " greater than input length " .. #text .. ".", 0)
+    fail("Start offset " .. offset .. " greater than input length " .. #text .. ".")
   end
   local values, n, at = {}, 0, offset + 1
   while at <= #text and (limit == 0 or n < limit) do
@@ -298,6 +311,7 @@ local library = {
   end,
 }
 local codec = {
+  fail = fail,
   read = read,
   double = double,
   single = function(value) return ieee(value, 8, 23) end,

@@ -439,7 +439,7 @@ end
 local function located(problem)
   local level = 2
   local info = getinfo(level, "Sl")
-  while info and (info.what == "C" or info.source == "@sandbox" or info.source == "@library") do
+  while info and (info.what == "C" or info.what == "tail" or info.source == "@sandbox" or info.source == "@library") do
     level = level + 1
     info = getinfo(level, "Sl")
   end

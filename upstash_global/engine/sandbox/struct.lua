@@ -1,48 +1,49 @@
 -- Binary records, as Redis's `struct` (Roberto Ierusalimschy's, 0.2) on a 64-bit little-endian machine behaves.
 
 local codec = ...
+local fail = codec.fail
 local byte, char, find, match, rep, reverse, sub = string.byte, string.char, string.find, string.match, string.rep, string.reverse, string.sub
 local concat, floor = table.concat, math.floor
-local error, select, tonumber, tostring, type, unpack = error, select, tonumber, tostring, type, unpack
+local select, tonumber, tostring, type, unpack = select, tonumber, tostring, type, unpack
 
 local NATIVE_ALIGNMENT = 8
 local MAX_SIZE = 512 * 1024 * 1024
 local SIZES = { b = 1, B = 1, h = 2, H = 2, l = 8, L = 8, T = 8, f = 4, d = 8, x = 1 }
 
 -- A step over the format: option letter, its size, the place behind it.
-local function option_at(fmt, at)
+local function option_at(name, fmt, at)
   local letter = sub(fmt, at, at)
   at = at + 1
   if SIZES[letter] then return letter, SIZES[letter], at end
   local digits = (letter == "i" or letter == "I" or letter == "c" or letter == "!") and match(fmt, "^%d+", at) or nil
   local n = tonumber(digits)
   at = at + (digits and #digits or 0)
-  if n and n > MAX_SIZE then error("integral size overflow", 0) end
+  if n and n > MAX_SIZE then fail("integral size overflow") end
   if letter == "i" or letter == "I" then
     n = n or 4
-    if n > 32 then error("integral size " .. n .. " is larger than limit of 32", 0) end
+    if n > 32 then fail("integral size " .. n .. " is larger than limit of 32") end
     return letter, n, at
   elseif letter == "c" then
     return letter, n or 1, at
   elseif letter == "!" then
     n = n or NATIVE_ALIGNMENT
     if n == 0 or n > 2 ^ 31 or math.frexp(n) ~= 0.5 then
-      error("alignment is not a power of 2", 0)
+      fail("alignment is not a power of 2")
     end
     return letter, n, at
   elseif letter == "s" or letter == " " or letter == "<" or letter == ">" then
     return letter, 0, at
   end
-  error("invalid format option '" .. letter .. "'", 0)
+  fail("bad argument #1 to '" .. name .. "' (invalid format option '" .. letter .. "')")
 end
 
 -- Calls visit(letter, size, is_little, padding) for each option; `place` says where the record has come to.
-local function walk(fmt, place, visit)
+local function walk(name, fmt, place, visit)
   local is_little, alignment = true, 1
   local at = 1
   while at <= #fmt do
     local letter, size
-    letter, size, at = option_at(fmt, at)
+    letter, size, at = option_at(name, fmt, at)
     if letter == "<" then
       is_little = true
     elseif letter == ">" then
@@ -84,11 +85,11 @@ local function pack(fmt, ...)
     if kind == "number" then value = tonumber(value) elseif type(value) == "number" then value = tostring(value) end
     if type(value) ~= kind then
       local got = used > n_values and "no value" or type(values[used])
-      error("bad argument #" .. used + 1 .. " to 'pack' (" .. kind .. " expected, got " .. got .. ")", 0)
+      fail("bad argument #" .. used + 1 .. " to 'pack' (" .. kind .. " expected, got " .. got .. ")")
     end
     return value
   end
-  walk(fmt, function() return length end, function(letter, size, is_little, padding)
+  walk("pack", fmt, function() return length end, function(letter, size, is_little, padding)
     add(rep("\0", padding))
     if letter == "x" then
       add("\0")
@@ -97,7 +98,7 @@ local function pack(fmt, ...)
     elseif letter == "c" then
       local text = argument("string")
       if size == 0 then size = #text end
-      if #text < size then error("bad argument #" .. used + 1 .. " to 'pack' (string too short)", 0) end
+      if #text < size then fail("bad argument #" .. used + 2 .. " to 'pack' (string too short)") end
       add(sub(text, 1, size))
     elseif letter == "f" or letter == "d" then
       local text = (letter == "f" and codec.single or codec.double)(argument("number"))
@@ -123,10 +124,10 @@ end
 
 local function unpack_record(fmt, text, from)
   from = (from or 1) - 1
-  if from < 0 then error("bad argument #3 to 'unpack' (offset must be 1 or greater)", 0) end
+  if from < 0 then fail("bad argument #3 to 'unpack' (offset must be 1 or greater)") end
   local at, results, n = from, {}, 0
   local function take(size)
-    if size > #text - at then error("bad argument #2 to 'unpack' (data string too short)", 0) end
+    if size > #text - at then fail("bad argument #2 to 'unpack' (data string too short)") end
     at = at + size
     return sub(text, at - size + 1, at)
   end
@@ -134,21 +135,21 @@ local function unpack_record(fmt, text, from)
     n = n + 1
     results[n] = value
   end
-  walk(fmt, function() return at end, function(letter, size, is_little, padding)
+  walk("unpack", fmt, function() return at end, function(letter, size, is_little, padding)
     take(padding)
     if letter == "x" then
       take(1)
     elseif letter == "s" then
       local stop = find(text, "\0", at + 1, true)
-      if not stop then error("unfinished string in data", 0) end
+      if not stop then fail("unfinished string in data") end
       give(sub(text, at + 1, stop - 1))
       at = stop
     elseif letter == "c" then
       if size == 0 then
-        if n == 0 or type(results[n]) ~= "number" then error("format 'c0' needs a previous size", 0) end
+        if n == 0 or type(results[n]) ~= "number" then fail("format 'c0' needs a previous size") end
         size = results[n]
         n = n - 1
-        if size < 0 then error("bad argument #2 to 'unpack' (data string too short)", 0) end
+        if size < 0 then fail("bad argument #2 to 'unpack' (data string too short)") end
       end
       give(take(size))
     elseif letter == "f" or letter == "d" then
@@ -165,9 +166,9 @@ end
 
 local function size_of(fmt)
   local total = 0
-  walk(fmt, function() return total end, function(letter, size, _, padding)
-    if letter == "s" then error("bad argument #1 to 'size' (variable-size format in size)", 0) end
-    if letter == "c" and size == 0 then error("bad argument #1 to 'size' (variable-length format in size)", 0) end
+  walk("size", fmt, function() return total end, function(letter, size, _, padding)
+    if letter == "s" then fail("bad argument #1 to 'size' (variable-size format in size)") end
+    if letter == "c" and size == 0 then fail("bad argument #1 to 'size' (variable-length format in size)") end
     total = total + padding + size
   end)
   return total

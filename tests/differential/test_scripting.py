@@ -1,0 +1,184 @@
+"""The same scripts give the same replies on a node and on a real redis-server, in RESP2 and RESP3.
+
+Left out are what we do otherwise on purpose: the version, chance (Redis does not seed each run anew), and redis.set_repl,
+which would make regions differ.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.differential.sides import Oracle
+from tests.differential.test_blocking import Ours, answered, leading_node, turn
+from tests.differential.wire import Connection
+
+pytestmark = [
+    pytest.mark.oracle,
+    pytest.mark.skipif(Oracle.binary() is None, reason="there is no redis-server to compare with"),
+]
+
+SCRIPTS = r"""
+return redis.call('nope')
+return redis.pcall('nope').err
+return redis.call('get')
+local x = redis.call('incr', KEYS[1], 'x', 'y')
+redis.call('set','s','x') return redis.call('lpush','s','x')
+redis.call('set','s','x') return redis.pcall('lpush','s','x')
+return redis.call()
+return redis.call({})
+return redis.call('set','n',nil)
+redis.call('set','n',3.7) return redis.call('get','n')
+redis.call('set','n',1e20) return redis.call('get','n')
+redis.call('set','n',1/0) return redis.call('get','n')
+redis.call('set','n',12345678901234567) return redis.call('get','n')
+return x
+x=1
+redis.call=1
+string.foo=1
+rawset(_G,'x',2)
+rawset(redis,'x',2)
+setmetatable(redis,{})
+KEYS={}
+KEYS[1]='z' return KEYS
+error('boom')
+error({err='My boom'})
+error()
+return redis.error_reply('boom')
+return redis.error_reply('-My boom')
+return {err='boom x'}
+return redis.status_reply('fine')
+return redis.status_reply(1)
+return redis.sha1hex('') .. redis.sha1hex(1)
+return redis.sha1hex()
+return redis.log(redis.LOG_NOTICE,'x')
+return redis.log('x')
+return redis.setresp(4)
+return redis.replicate_commands()
+return redis.acl_check_cmd('nope')
+return redis.acl_check_cmd('get','x')
+return redis.call('eval','return 1',0)
+return redis.call('blpop','k1',1)
+return redis.call('multi')
+return redis.call('client','id')
+return redis.call('config','get','x')
+return redis.call('script','exists','x')
+return redis.call('PING')
+return redis.call('echo','x')
+return #redis.call('TIME')
+return redis.call('object','foo','bar')
+return {3.99, -3.99, 1e300, 'x', false, true, {3, {4}}, nil, 5}
+return {function() end, 1}
+return {double=3.5}
+return {map={a=1}}
+return {set={a=true}}
+return {verbatim_string={format='txt',string='abc'}}
+redis.setresp(3) return {true, false, nil}
+redis.setresp(3) redis.call('hset','h','a',1) return redis.call('hgetall','h')
+redis.setresp(3) return tostring(redis.call('get','nokey'))
+redis.setresp(3) redis.call('zadd','z',1.5,'a') return redis.call('zscore','z','a')
+redis.setresp(3) redis.call('sadd','ss','a') return redis.call('smembers','ss')
+redis.call('zadd','z',1.5,'a') return redis.call('zrange','z',0,-1,'withscores')
+syntax error here
+local x = nil return x.y
+return tostring(loadstring(string.char(27) .. 'Lua'))
+return {pcall(redis.call,'nope')}
+return {pcall(error,{err='q'})}
+return {pcall(function() return x end)}
+local f=coroutine.wrap(function() coroutine.yield(1) end) return f()
+('x'):foo()
+#!lua flags=no-writes\nreturn redis.call('set','a',1)
+#!lua flags=foo\nreturn 1
+#!lua foo=bar\nreturn 1
+#!js\nreturn 1
+#!lua
+#!lua\n\nerror('x')
+return cjson.encode({1, 2.5, 'a"/\\b', {}, true, cjson.null, 1e20, 0.1, 1/3, -0.5, 100000000000000})
+return cjson.encode({a = {b = {1, 2}}})
+return cjson.encode({[1] = 1, [3] = 3})
+local reply = cjson.encode({[1] = 1, [100] = 3}) return reply
+return cjson.encode({[1.5] = 1})
+local reply = cjson.encode(1/0) return reply
+return cjson.encode(print_)
+local reply = cjson.encode(string.rep) return reply
+local reply = cjson.encode({[true] = 1}) return reply
+return cjson.encode('\0\1\31\127\t\n é')
+local reply = cjson.encode('x', 'y') return reply
+local t = {} for i = 1, 1001 do t = {t} end local reply = cjson.encode(t) return reply
+local reply = cjson.decode(string.rep('[', 1001)) return reply
+return cjson.decode('{"a":[1,2,{"b":null}],"c":"x"}').a
+return tostring(cjson.decode('1.50'))
+return tostring(cjson.decode('[0x10,1e3,-2,nan,inf]')[5])
+local reply = cjson.decode('[1,]') return reply
+local reply = cjson.decode('[1 2]') return reply
+local reply = cjson.decode('{"a" 1}') return reply
+local reply = cjson.decode('{a:1}') return reply
+local reply = cjson.decode('{"a":1') return reply
+local reply = cjson.decode('{"a":1} x') return reply
+local reply = cjson.decode('') return reply
+return cjson.decode('"a\\u00e9\\ud83d\\ude00\\n"')
+local reply = cjson.decode('"\\ud83d"') return reply
+local reply = cjson.decode('"abc') return reply
+local reply = cjson.decode('"\\q"') return reply
+local reply = cjson.decode('nul') return reply
+return cjson.decode('01')
+return cjson.decode('[true,false,"x"]')
+local reply = cjson.decode(nil) return reply
+return cmsgpack.pack(1, -1, 127, 128, 255, 256, 65535, 65536, 4294967296, -32, -33, -128, -129, -32769, -2147483649)
+return cmsgpack.pack(1.5, 0.1, 1e300, -0.25, 1e-310)
+return cmsgpack.pack('x', string.rep('a', 31), string.rep('a', 32), string.rep('b', 256), true, false, nil)
+return cmsgpack.pack({1, 2, {3}}, {}, {a = 1})
+local t = {} for i = 1, 20 do t = {t} end return cmsgpack.pack(t)
+return {cmsgpack.unpack(cmsgpack.pack(1, -70000, 'x', {1, 2}, {a = 1}))}
+return tostring(cmsgpack.unpack(cmsgpack.pack(0.1)))
+return {cmsgpack.unpack_one(cmsgpack.pack(1, 2, 3), 1)}
+return {cmsgpack.unpack_limit(cmsgpack.pack(1, 2, 3), 2, 0)}
+local reply = cmsgpack.unpack('\205\1') return reply
+local reply = cmsgpack.pack() return reply
+return struct.pack('>BbHhLlIi', 1, -1, 2, -2, 3, -3, 4, -4)
+return struct.pack('<i3I2d', -5, 65535, 0.1)
+return struct.pack('!4bi', 1, 2)
+return struct.pack('fsc3x', 1.5, 'ab', 'cde')
+local reply = struct.pack('c5', 'ab') return reply
+return {struct.unpack('>BbHhLlIi', struct.pack('>BbHhLlIi', 1, -1, 2, -2, 3, -3, 4, -4))}
+return {struct.unpack('<bc0s', '\2ab' .. 'cd\0rest')}
+local reply = struct.unpack('i', 'ab') return reply
+return struct.size('!8bl')
+local reply = struct.pack('q', 1) return reply
+return {bit.tobit(4294967295), bit.bnot(5), bit.band(255, 15, 3), bit.bor(1, 2, 4), bit.bxor(255, 15)}
+return {bit.lshift(1, 31), bit.rshift(-1, 28), bit.arshift(-256, 4), bit.rol(305419896, 8), bit.ror(305419896, 8), bit.bswap(305419896)}
+return {bit.tohex(255), bit.tohex(-1, 4), bit.tohex(48879, -4)}
+""".strip().split("\n")
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
+    directory: Path = tmp_path_factory.mktemp("oracle")
+    with Oracle(directory) as running:
+        yield running
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_scripts_answer_as_in_redis(oracle: Oracle, version: int) -> None:
+    node = leading_node()
+    ours = Ours(node)
+    theirs = Connection("127.0.0.1", oracle.port)
+    different: list[str] = []
+    try:
+        for lines in [[b"HELLO", b"%d" % version]], [[b"FLUSHALL"]]:
+            node.handle(ours.session, lines, node.local_ms)
+            turn(node)
+            theirs.pipeline(lines)
+        answered(ours)
+        for script in SCRIPTS:
+            source = script.replace("\\n", "\n") if script.startswith("#!") else script
+            argv = [b"EVAL", source.encode(), b"2", b"k1", b"k2", b"a1", b"a2"]
+            node.handle(ours.session, [argv], node.local_ms)
+            turn(node)
+            (mine,) = answered(ours)
+            (expected,) = theirs.pipeline([argv])
+            if mine != expected:
+                different.append(f"{script}\n    ours:  {mine}\n    redis: {expected}")
+    finally:
+        theirs.close()
+    assert not different, "\n".join(different)
