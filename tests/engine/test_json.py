@@ -7,8 +7,11 @@ import pytest
 
 from tests.engine.bench import Bench
 from upstash_global.engine.context import EVENT_MODULE
+from upstash_global.engine.dump import digest
 from upstash_global.engine.table import TABLE
 from upstash_global.errors import CommandError
+from upstash_global.replication.position import History, Position
+from upstash_global.replication.snapshot import SnapshotLoader, SnapshotWriter
 from upstash_global.reply import OK, ByProtocol, Reply, Simple, pack, unpack
 
 WRONGTYPE = CommandError("WRONGTYPE", "Operation against a key holding the wrong kind of value")
@@ -570,3 +573,15 @@ def test_keys_are_found_among_paths_and_values() -> None:
     assert TABLE[b"JSON.MGET"].keys.find([b"JSON.MGET", b"a", b"b", b"$"]) == [b"a", b"b"]
     assert TABLE[b"JSON.GET"].categories() == ["read", "json", "slow"]
     assert TABLE[b"JSON.SET"].categories() == ["write", "json", "slow"]
+
+
+def test_a_snapshot_holds_a_document_as_it_was_when_it_began() -> None:
+    bench = holding('{"a":[1.50,2],"b":{"c":-0}}')
+    before = bench.digest()
+    writer = SnapshotWriter(bench.engine.keyspace, {}, Position(1, 1), 0, History(), 0)
+    bench.run("JSON.ARRAPPEND", "doc", "$.a", "3")
+    bench.run("JSON.DEL", "doc", "$.b")
+    loader = SnapshotLoader()
+    while (data := writer.step(10)) is not None:
+        loader.feed(data)
+    assert digest(loader.finish().keyspace) == before
