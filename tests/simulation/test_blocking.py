@@ -105,3 +105,30 @@ def test_a_region_that_is_silent_too_long_takes_nothing_from_a_list() -> None:
     assert cluster.leader.run("RPUSH queue job") == 1
     cluster.run_for(1_000)
     assert cluster.leader.run("LLEN queue") == 1
+
+
+def test_xread_blocks_at_a_replica_until_an_entry_arrives_there() -> None:
+    cluster = SimCluster(seed=39)
+    cluster.settle()
+    waiting = cluster["ap-southeast-1"].client()
+    cluster["ap-southeast-1"].send(waiting, "XREAD BLOCK 0 STREAMS s $")
+    cluster.run_for(500)
+    assert waiting.replies == []
+    cluster.leader.run("XADD s 5-1 k v")
+    cluster.settle()
+    assert len(waiting.replies) == 1
+
+
+def test_a_consumer_blocks_at_the_leader_and_is_given_the_next_entry() -> None:
+    cluster = SimCluster(seed=40)
+    cluster.settle()
+    cluster.leader.run("XGROUP CREATE s g $ MKSTREAM")
+    cluster.settle()
+    waiting = cluster["sa-east-1"].client()
+    cluster["sa-east-1"].send(waiting, "XREADGROUP GROUP g me BLOCK 0 STREAMS s >")
+    cluster.run_for(1_000)
+    assert waiting.replies == []
+    cluster["us-west-2"].run("XADD s 5-1 k v")
+    cluster.settle()
+    assert len(waiting.replies) == 1
+    assert cluster["eu-central-1"].run("XPENDING s g")[0] == 1

@@ -46,12 +46,15 @@ EVENT_MODULE: Final = 1 << 10  # d
 class Blocked:
     """What a command that found nothing waits for."""
 
-    __slots__ = ("keys", "timeout_ms", "timeout_reply")
+    __slots__ = ("keys", "timeout_ms", "timeout_reply", "argv")
 
-    def __init__(self, keys: list[bytes], timeout_ms: int, timeout_reply: Reply) -> None:
+    def __init__(
+        self, keys: list[bytes], timeout_ms: int, timeout_reply: Reply, argv: list[bytes] | None = None
+    ) -> None:
         self.keys = keys  # a change of any of them is worth another try
         self.timeout_ms = timeout_ms  # 0: for ever
         self.timeout_reply = timeout_reply
+        self.argv = argv  # what is tried again, if not the command as it came (XREAD's `$` is an id by then)
 
 
 class Context:
@@ -108,6 +111,8 @@ class Context:
                 deadline = keyspace.deadlines.get(key)
                 if deadline is not None and deadline <= self.now_ms:
                     return None
+            if keyspace.hashes.times and keyspace.is_gone(key, self.now_ms):
+                return None
             if keyspace.accesses is not None:
                 keyspace.accesses.note(key, self.now_ms, self.random)
         return value
@@ -117,7 +122,10 @@ class Context:
         deadline = self.keyspace.deadlines.get(key)
         if deadline is not None and deadline <= self.now_ms:
             return None
-        return self.keyspace.values.get(key)
+        value = self.keyspace.values.get(key)
+        if value is not None and self.keyspace.hashes.times and self.keyspace.is_gone(key, self.now_ms):
+            return None
+        return value
 
     def find_string(self, key: bytes) -> bytes | None:
         """The bytes of a string, or None. Raises WRONGTYPE. An edited string is copied."""
@@ -209,6 +217,24 @@ class Context:
         self._before_change(key)
         return value
 
+    def edit_hidden_hash(self, key: bytes) -> Hash | None:
+        """The hash that is present under a key, though all its fields may be hidden: what `_EXPIRED` edits."""
+        value = self.keyspace.values.get(key)
+        if type(value) is not Hash:
+            return None
+        self._before_change(key)
+        return value
+
+    def save_hash(self, key: bytes, value: Hash) -> bool:
+        """Note an edited hash, whose fields may have got or lost deadlines; True if it is a key no more."""
+        if value.is_gone(self.now_ms):
+            self.save(key, Hash())  # hidden fields that are left go with the last visible one
+            return True
+        self.save(key, value)
+        if value.deadlines is not None or self.keyspace.hashes.times:
+            self.keyspace.note_fields(key, value)
+        return False
+
     def edit_set(self, key: bytes) -> IndexedSet:
         value = self.find_set(key)
         if value is None:
@@ -252,6 +278,8 @@ class Context:
                 keyspace.forget(key)
         elif keyspace.values.get(key) is not value:
             self._before_change(key)
+            if keyspace.hashes.times and key in keyspace.values and keyspace.is_gone(key, self.now_ms):
+                keyspace.forget(key)  # a new hash must not inherit the deadline of one whose fields are all hidden
             keyspace.store(key, value)
         self.touched.append(key)
         self.changed = True
@@ -261,7 +289,7 @@ class Context:
         keyspace = self.keyspace
         if keyspace.observer is not None:
             keyspace.observer.before_change(key)
-        if keyspace.index is None:
+        if keyspace.index is None and type(value) is bytes:
             keyspace.values[key] = value
         else:
             keyspace.store(key, value)
@@ -325,11 +353,18 @@ class Context:
         self.published.append((channel, message))
         self.changed = True
 
-    def block(self, keys: list[bytes], timeout_ms: int, timeout_reply: Reply, refused_reply: Reply) -> Reply:
+    def block(
+        self,
+        keys: list[bytes],
+        timeout_ms: int,
+        timeout_reply: Reply,
+        refused_reply: Reply,
+        argv: list[bytes] | None = None,
+    ) -> Reply:
         """There is nothing to take: PENDING, and the session waits for a key; where nothing may wait, `refused_reply`."""
         if not self.may_block:
             return refused_reply
-        self.blocked = Blocked(list(keys), timeout_ms, timeout_reply)
+        self.blocked = Blocked(list(keys), timeout_ms, timeout_reply, argv)
         return PENDING
 
     def notify(self, event_class: int, event: bytes, key: bytes) -> None:

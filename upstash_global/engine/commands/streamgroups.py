@@ -199,13 +199,7 @@ def shown(text: bytes) -> str:
 
 @command("XREADGROUP", arity=-7, flags=WRITE | BLOCKING | MOVABLEKEYS, keys=STREAMS)
 def xreadgroup(ctx: Context, argv: list[bytes]) -> Reply:
-    """Deliver to a consumer what its group has not read yet (`>`), or show it again what is pending; BLOCK answers at once."""
-    reply = read_in_group(ctx, argv)
-    return NULL_ARRAY if reply is None else reply
-
-
-def read_in_group(ctx: Context, argv: list[bytes]) -> Reply:
-    """XREADGROUP's reply, or None if there is nothing new in any of the streams."""
+    """Deliver to a consumer what its group has not read yet (`>`), waiting with BLOCK; or show it again what is pending."""
     options = ReadOptions(argv, "xreadgroup", ">")
     name = options.group
     assert name is not None
@@ -227,7 +221,9 @@ def read_in_group(ctx: Context, argv: list[bytes]) -> Reply:
         entries = _read_one(ctx, key, name, after, options)
         if entries is not None:
             found.append((key, entries))
-    return Named(found) if found else None
+    if found:
+        return Named(found)
+    return NULL_ARRAY if options.timeout_ms < 0 else ctx.block(options.keys, options.timeout_ms, NULL_ARRAY, NULL_ARRAY)
 
 
 def _read_one(ctx: Context, key: bytes, name: bytes, after: int, options: ReadOptions) -> list[Any] | None:

@@ -74,13 +74,7 @@ STREAMS: Final = Keys(finder=streams_of)
 
 @command("XREAD", arity=-4, flags=READONLY | BLOCKING | MOVABLEKEYS, keys=STREAMS)
 def xread(ctx: Context, argv: list[bytes]) -> Reply:
-    """The entries of several streams behind the given ids, at most COUNT of each; BLOCK answers at once."""
-    reply = read(ctx, argv)
-    return NULL_ARRAY if reply is None else reply
-
-
-def read(ctx: Context, argv: list[bytes]) -> Reply:
-    """XREAD's reply, or None if there is nothing behind any of the ids."""
+    """The entries of several streams behind the given ids, at most COUNT of each; with BLOCK it waits for some."""
     options = ReadOptions(argv, "xread", "$")
     afters: list[int] = []
     for key, text in zip(options.keys, options.ids, strict=True):
@@ -98,7 +92,12 @@ def read(ctx: Context, argv: list[bytes]) -> Reply:
         stream = ctx.find_stream(key)
         if stream is not None and stream.entries.last_id() > after:
             found.append((key, entries_between(stream, after + 1, MAX_ID, options.count)))
-    return Named(found) if found else None
+    if found:
+        return Named(found)
+    if options.timeout_ms < 0:
+        return NULL_ARRAY
+    again = [*argv[: len(argv) - len(afters)], *[id_text(after) for after in afters]]
+    return ctx.block(options.keys, options.timeout_ms, NULL_ARRAY, NULL_ARRAY, again)
 
 
 class ReadOptions:
