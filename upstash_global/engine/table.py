@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from upstash_global.engine.context import Context
-from upstash_global.errors import CommandError, wrong_arity
+from upstash_global.errors import CommandError, shown, wrong_arity
 from upstash_global.reply import Reply
 
 Argv = list[bytes]
@@ -44,6 +44,7 @@ MOVABLEKEYS: Final = 1 << 15
 NO_MULTI: Final = 1 << 16
 NO_ASYNC_LOADING: Final = 1 << 17
 ALLOW_BUSY: Final = 1 << 18
+NO_MANDATORY_KEYS: Final = 1 << 19
 
 # Ours, not shown by COMMAND INFO.
 INTERNAL: Final = 1 << 32  # only in the log, never from a client
@@ -71,6 +72,7 @@ FLAG_NAMES: Final[list[tuple[int, str]]] = [
     (NO_MULTI, "no_multi"),
     (NO_ASYNC_LOADING, "no_async_loading"),
     (ALLOW_BUSY, "allow_busy"),
+    (NO_MANDATORY_KEYS, "no_mandatory_keys"),
 ]
 
 
@@ -320,7 +322,7 @@ def _subcommand(container: Row, argv: list[bytes]) -> Row:
     row = container.subcommands.get(argv[1].upper())
     if row is not None:
         return row
-    raise CommandError("ERR", f"unknown subcommand '{_shown(argv[1])}'. Try {container.name} HELP.")
+    raise CommandError("ERR", f"unknown subcommand '{shown(argv[1][:128])}'. Try {container.name} HELP.")
 
 
 def unknown_command(argv: list[bytes]) -> CommandError:
@@ -330,19 +332,15 @@ def unknown_command(argv: list[bytes]) -> CommandError:
             break
         arguments += b"'" + argument[: 128 - len(arguments)].partition(b"\0")[0] + b"' "
     told = arguments.decode("utf-8", "surrogateescape")
-    return CommandError("ERR", f"unknown command '{_shown(argv[0])}', with args beginning with: {told}")
-
-
-def _shown(word: bytes) -> str:
-    """A client's word in an error: cut, and printed as a C string."""
-    return word[:128].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return CommandError("ERR", f"unknown command '{shown(argv[0][:128])}', with args beginning with: {told}")
 
 
 def wrong_subcommand(argv: list[bytes]) -> CommandError:
     """What the handler of a subcommand answers to a number of arguments that the table lets through."""
-    shown = _shown(argv[1])
     container = argv[0].decode("latin-1").upper()
-    return CommandError("ERR", f"unknown subcommand or wrong number of arguments for '{shown}'. Try {container} HELP.")
+    return CommandError(
+        "ERR", f"unknown subcommand or wrong number of arguments for '{shown(argv[1][:128])}'. Try {container} HELP."
+    )
 
 
 def all_rows() -> list[Row]:

@@ -20,8 +20,8 @@ from upstash_global.engine.table import (
     INTERNAL,
     LEADER,
     LOADING,
-    MAY_REPLICATE,
     MOVABLEKEYS,
+    NO_MANDATORY_KEYS,
     NOSCRIPT,
     READONLY,
     SKIP_MONITOR,
@@ -53,8 +53,8 @@ HELP: Final = [
     "    Prints this help.",
 ]
 BEHIND_SCRIPT: Final = Keys(0, 0, 0, counted=2)
-EVAL_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | MAY_REPLICATE | MOVABLEKEYS
-EVAL_RO_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | READONLY | MOVABLEKEYS
+EVAL_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS | LEADER
+EVAL_RO_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS | READONLY
 NO_SCRIPT: Final = CommandError("NOSCRIPT", "No matching script. Please use EVAL.")
 NOT_BUSY: Final = CommandError("NOTBUSY", "No scripts in execution right now.")
 
