@@ -7,6 +7,7 @@ from upstash_global.engine.table import (
     FLAG_NAMES,
     INTERNAL,
     LOADING,
+    NO_MANDATORY_KEYS,
     STALE,
     Family,
     Row,
@@ -110,7 +111,7 @@ def _keys_in(argv: list[bytes]) -> list[tuple[bytes, list[str]]]:
     if not row.arity_fits(len(argv)):
         raise error("Invalid number of arguments specified for command")
     keys = keys_with_flags(row, argv)
-    if not keys:
+    if not keys and not row.flags & NO_MANDATORY_KEYS:
         raise error("Invalid arguments specified for command")
     return keys
 
