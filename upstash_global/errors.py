@@ -59,6 +59,11 @@ class ConfigError(Exception):
         self.problems: Final = problems
 
 
+def shown(word: bytes) -> str:
+    """A client's word as an error shows it: up to its first zero byte, as a C string; other bytes come back unchanged."""
+    return word.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
 def error(message: str) -> CommandError:
     """A plain `ERR message`, by far the most common refusal."""
     return CommandError("ERR", message)
