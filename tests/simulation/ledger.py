@@ -194,8 +194,8 @@ class Ledger:
             kept = [each for each in positions if history.contains(each)]
             if len(kept) > 1:
                 cluster.broken(f"write {mark!r} stands twice in the log: {kept}")
-            if outcome == REFUSED and positions:
-                cluster.broken(f"write {mark!r} was refused and stands at {positions}")
+            if outcome == REFUSED and kept:
+                cluster.broken(f"write {mark!r} was refused and stands at {kept}")
             if outcome != ACKED or kept:
                 continue
             if (

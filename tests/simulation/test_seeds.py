@@ -8,8 +8,9 @@ from tests.simulation.simcluster import Broken
 
 ENOUGH_SEEDS = 150  # for every happening below
 HAPPENINGS = [
-    "acked-lost", "acked-put-aside", "crash", "fetched", "full-resync", "isolate", "led", "part", "promote", "resumed",
-    "rewound", "snapshot-written", "stepped-down", "switched", "torn-tail", "transaction-aborted", "unsealed",
+    "acked-lost", "acked-put-aside", "crash", "fetched", "full-resync", "handover-refused", "isolate", "led", "part",
+    "promote", "rewound", "sealed", "snapshot-written", "stepped-down", "switch", "torn-tail", "transaction-aborted",
+    "unsealed",
 ]  # fmt: skip
 
 
