@@ -163,7 +163,7 @@ def test_a_truncated_log_can_take_another_course() -> None:
 
 
 def test_the_change_index_says_what_changed_after_an_lsn() -> None:
-    changes = Changes(max_keys=4, min_age_ms=1000)
+    changes = Changes(max_changes=4, min_age_ms=1000)
     changes.note([b"a", b"b"], 1, 0)
     changes.note([b"a"], 5, 10)
     assert changes.changed_after(b"a", 4) and not changes.changed_after(b"a", 5)
@@ -172,7 +172,7 @@ def test_the_change_index_says_what_changed_after_an_lsn() -> None:
 
 
 def test_the_change_index_is_bounded_and_below_its_floor_everything_changed() -> None:
-    changes = Changes(max_keys=4, min_age_ms=1000)
+    changes = Changes(max_changes=4, min_age_ms=1000)
     for lsn in range(1, 50):
         changes.note([b"%d" % lsn], lsn, 0)
         assert len(changes) <= 4 and lsn - changes.floor <= 4
@@ -183,7 +183,7 @@ def test_the_change_index_is_bounded_and_below_its_floor_everything_changed() ->
 
 
 def test_old_changes_are_forgotten_by_age_but_not_within_it() -> None:
-    changes = Changes(max_keys=1000, min_age_ms=1000)
+    changes = Changes(max_changes=1000, min_age_ms=1000)
     for lsn in range(1, 100):
         changes.note([b"k%d" % lsn], lsn, lsn * 100)
         assert lsn < 10 or lsn - changes.floor >= 10
