@@ -241,8 +241,8 @@ class Durability:
 
 @dataclass(frozen=True)
 class Replication:
-    backlog_entries: int = setting(integer(1), 100_000)  # kept in memory for partial resync
-    backlog_bytes: int = setting(size(1), 64 << 20)
+    backlog_entries: int = setting(integer(1), 50_000)  # kept in memory for partial resync
+    backlog_bytes: int = setting(size(1), 16 << 20)
     heartbeat_ms: int = setting(integer(1), 100)
     silence_ms: int = setting(integer(1), 5_000)  # a peer unheard for so long is given up
     repl_buffer_bytes: int = setting(size(1 << 10), 32 << 20)  # unsent to one follower; beyond it reads from the files

@@ -25,8 +25,8 @@ class Settings:
         self.first_leader = first_leader  # leads an empty cluster; afterwards the nodes' own state decides
         self.password: str | None = None
         self.fsync = "everysec"  # always, everysec or no
-        self.backlog_entries = 100_000
-        self.backlog_bytes = 64 << 20
+        self.backlog_entries = 50_000
+        self.backlog_bytes = 16 << 20
         self.heartbeat_ms = 100
         self.silence_ms = 5_000
         self.sync_wait_ms = 1_000
