@@ -103,6 +103,7 @@ class Node:
         self.slowlog = SlowLog()
         self.resident_bytes: Callable[[], int] = _none  # what the process uses; a shell knows it
         self.cpu_seconds: Callable[[], tuple[float, float]] = _no_cpu  # (system, user)
+        self.link_is_busy: Callable[[str], bool] = _never  # whether a stream still writes what it was given before
         self.forwarding = Forwarding(self)
         self.snapshots = Snapshots(self)
         self.roles = Roles(self)
@@ -709,6 +710,10 @@ class Node:
 
 def _none() -> int:
     return 0
+
+
+def _never(stream: str) -> bool:
+    return False
 
 
 def _no_cpu() -> tuple[float, float]:

@@ -459,16 +459,21 @@ class Roles:
     # -- time ---------------------------------------------------------------------------------------------------
 
     def advance_feeds(self, limit_lsn: int) -> list[tuple[str, Message]]:
-        """At most one frame of entries for every follower, nothing above `limit_lsn`."""
+        """At most one frame of entries for every follower, nothing above `limit_lsn`.
+
+        While a stream is busy its entries gather: the cost is that of frames, hardly that of what is in them.
+        """
         frames: list[tuple[str, Message]] = []
         for stream, feed in self.feeds.items():
+            if self.node.link_is_busy(stream):
+                continue
             for message in feed.advance(limit_lsn, self.node.now_ms):
                 frames.append((stream, message))
         return frames
 
     def have_more(self) -> bool:
         """Whether some follower could be sent more at once."""
-        return any(feed.has_more for feed in self.feeds.values())
+        return any(feed.has_more and not self.node.link_is_busy(stream) for stream, feed in self.feeds.items())
 
     def tick(self) -> None:
         node = self.node

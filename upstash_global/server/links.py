@@ -102,9 +102,9 @@ class Link:
         for task in self._tasks:
             task.cancel()
 
-    async def run(self, on_message: Callable[[str, Message], None]) -> None:
+    async def run(self, on_message: Callable[[str, Message], None], on_drained: Callable[[str], None]) -> None:
         """Write and read until either side ends; raises what ended it, if that was a failure."""
-        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read(on_message))]
+        self._tasks = [asyncio.create_task(self._write(on_drained)), asyncio.create_task(self._read(on_message))]
         try:
             ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -114,7 +114,7 @@ class Link:
             self.close()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _write(self) -> None:
+    async def _write(self, on_drained: Callable[[str], None]) -> None:
         while True:
             await self._filled.wait()
             self._filled.clear()
@@ -127,6 +127,7 @@ class Link:
                 except asyncio.InvalidStateError:
                     return  # the stream has ended; the reader learns why
                 self.backlog_bytes -= len(body)
+            on_drained(self.peer)
 
     async def _read(self, on_message: Callable[[str, Message], None]) -> None:
         while True:
@@ -163,6 +164,7 @@ class Links:
         self._links: dict[str, list[Link]] = {}  # peer → its open links
         self._callers: dict[Kind, tuple[str, str, asyncio.Task[None]]] = {}  # kind → peer, address, task that dials
         self._inbound_numbers = count(1)
+        self.on_drained: Callable[[str], None] = _nobody  # all that was queued for a peer has been written
 
     # -- what others open here
 
@@ -300,6 +302,10 @@ class Links:
         """Bytes queued for a peer and not yet written."""
         return sum(link.backlog_bytes for link in self._links_of(peer))
 
+    def is_busy(self, peer: str) -> bool:
+        """Whether something for a peer waits to be written: what is sent later then goes in larger pieces."""
+        return self.backlog(peer) > 0
+
     def close_peer(self, peer: str) -> None:
         """Cut every link to a peer; those that this node keeps open are dialled again."""
         for link in self._links_of(peer):
@@ -326,7 +332,7 @@ class Links:
         try:
             if link.opened_here:
                 self._on_connected(link.peer, link.kind)
-            await link.run(self._on_message)
+            await link.run(self._on_message, self.on_drained)
         finally:
             if link in links:
                 links.remove(link)
@@ -349,6 +355,10 @@ class _Service:
 
     async def Ask(self, request: Envelope, context: Any) -> Envelope:
         return await self._links.reply(request, context)
+
+
+def _nobody(_peer: str) -> None:
+    pass
 
 
 def _credentials() -> tuple[grpc.ServerCredentials, grpc.ChannelCredentials]:

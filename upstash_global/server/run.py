@@ -5,6 +5,7 @@ Stop (SIGTERM): accept nobody new → let replicas catch up → fsync → close.
 """
 
 import asyncio
+import gc
 import logging
 import random
 import resource
@@ -116,7 +117,9 @@ class RunningNode:
         }
         secret = None if config.credentials.insecure else config.credentials.cluster
         self.links = Links(name, secret, self.shell.on_message, self._on_connected, self._on_closed, self._answer)
+        self.links.on_drained = self.shell.on_drained
         self.shell.links = self.links
+        self.node.link_is_busy = self.links.is_busy
         self.resp = RespListener(self.shell, config.limits)
         self.rest = RestListener(self.shell, config)
         self.admin = AdminListener(self.shell, config)
@@ -129,6 +132,7 @@ class RunningNode:
         node.set_clock(self.clock.now_ms())
         await self.admin.listen(self.me.admin.host, self.me.admin.port)
         node.restore(self.storage.recover())
+        gc.freeze()  # what was loaded is no garbage, and need not be looked at again and again
         log.info("%s recovered %s, %d keys", self.me.name, node.log.head, len(node.engine.keyspace.values))
         await self.links.serve(str(self.me.grpc))
         statuses = await self._ask_peers()

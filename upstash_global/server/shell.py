@@ -168,6 +168,10 @@ class Shell:
         self.node.disconnected(peer, self.clock.now_ms())
         self.schedule()
 
+    def on_drained(self, peer: str) -> None:
+        """What has gathered for a peer meanwhile may go."""
+        self.schedule()
+
     def _follow(self, leader: str) -> None:
         """Point the outgoing streams at the leader; at none if it is this node."""
         self.following = leader
