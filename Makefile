@@ -83,7 +83,7 @@ dev: .venv/.dev .venv/.installed
 
 .venv/.compiled: setup.py pyproject.toml $(SOURCES) | .venv/bin/python
 	@echo "Installing upstash-global, compiled"
-	@$(PIP) 'setuptools>=77' wheel 'mypy>=1.13'
+	@$(PIP) 'setuptools>=77' wheel 'mypy>=1.13' grpc-stubs types-PyYAML types-protobuf
 	@rm -rf build/lib* build/bdist* *.egg-info
 	@$(PIP) --no-build-isolation .
 	@if [ -e build/uncompiled.txt ]; then echo "It stays uncompiled, and slower: $$(cat build/uncompiled.txt)"; fi

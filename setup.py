@@ -25,6 +25,9 @@ COMPILED = [
     "upstash_global/protocol/resp.py",
     "upstash_global/replication/*.py",
     "upstash_global/node/**/*.py",
+    "upstash_global/server/clock.py",
+    "upstash_global/server/resp.py",
+    "upstash_global/server/shell.py",
 ]
 # errors.py is left out because mypyc (seen in 2.4.1) frees an exception without clearing its weak references: a crash
 # later. For the same reason no compiled module should define an exception that anybody holds on to.

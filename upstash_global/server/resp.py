@@ -6,7 +6,7 @@ waits: what one client can make a node hold is bounded by `limits.query_buffer_b
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from upstash_global.config import Limits
 from upstash_global.node.clients import MAX_HELD_BYTES, RespSession
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 MAX_WAITING_COMMANDS: Final = 10_000  # read and not yet run; beyond it the client is not read from
 
 
-class RespConnection(asyncio.Protocol):
+class RespConnection:
+    """An asyncio.Protocol in all but name: a compiled class cannot inherit from it, and this is the hot path."""
+
     def __init__(self, shell: "Shell", listener: "RespListener") -> None:
         self.shell = shell
         self.listener = listener
@@ -189,12 +191,12 @@ class RespListener:
         self.limits = limits
         self.connections: dict[RespConnection, str] = {}
         self.per_address: dict[str, int] = {}
-        self.server: asyncio.Server | None = None
+        self.server: Any = None  # an asyncio.Server; uvloop's own has a list of sockets
 
     async def listen(self, host: str, port: int) -> int:
         """Accept connections; the bound port (useful when `port` is 0)."""
         self.server = await self.shell.loop.create_server(
-            lambda: RespConnection(self.shell, self), host, port, backlog=1024
+            lambda: cast(asyncio.Protocol, RespConnection(self.shell, self)), host, port, backlog=1024
         )
         bound: int = self.server.sockets[0].getsockname()[1]
         return bound
