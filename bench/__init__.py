@@ -1,0 +1,1 @@
+"""`python -m bench`: measure against redis-server on this machine; the results stand in RESULTS.md."""
