@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import upstash_global
 from upstash_global.cli import files
 from upstash_global.cli.client import Cluster, Member
 from upstash_global.cli.failures import Failed
 from upstash_global.config import LISTENERS, Config, NodeConfig
 
 NODE_COMMAND: tuple[str, ...] = (sys.executable, "-m", "upstash_global", "node", "--end-with-parent")
+# `-m` looks in the working directory first. With this one the nodes run the package that this process runs, compiled or
+# not, and not the sources that the user may happen to stand in.
+PACKAGE_DIRECTORY: Final = Path(upstash_global.__file__).resolve().parent.parent
 POLL_S: Final = 0.1
 LOG_LINES: Final = 20
 LOG_BYTES: Final = 64 << 10
@@ -48,6 +52,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                cwd=PACKAGE_DIRECTORY,
             )
 
     async def ended(self) -> str:
