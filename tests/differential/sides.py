@@ -18,7 +18,7 @@ from tests.ports import free_port
 from upstash_global.engine.dump import digest
 from upstash_global.engine.encodings import LIMITS, Limits
 from upstash_global.engine.engine import Engine
-from upstash_global.engine.table import TABLE
+from upstash_global.engine.table import TABLE, find_row
 from upstash_global.errors import Divergence
 from upstash_global.protocol.resp import encode
 
@@ -135,11 +135,15 @@ class EngineSide(Side):
 
 
 class NodeSide(Side):
-    """A node in this process and one client of it, without sockets; its replies go through our RESP encoder."""
+    """A node in this process and one client of it, without sockets; its replies go through our RESP encoder.
 
-    def __init__(self, version: int) -> None:
+    At a replica, what changes something is forwarded to the leader beside it, and comes back in the log.
+    """
+
+    def __init__(self, version: int, at_replica: bool = False) -> None:
         self.version = version
-        self.client = Stage().leader.client()
+        self.stage = Stage(replica=at_replica, now_ms=int(time.time() * 1000))
+        self.client = (self.stage.replica if at_replica else self.stage.leader).client()
 
     def run(self, lines: list[Argv]) -> list[Reply]:
         replies = self.client.say(*lines).take()
@@ -153,6 +157,12 @@ class NodeSide(Side):
 
     def reset(self) -> None:
         self.run([[b"FLUSHALL"]])
+
+    def has(self, command: list[str]) -> bool:
+        return find_row([word.encode() for word in command]) is not None
+
+    def set_limit(self, name: str, value: int) -> None:
+        setattr(LIMITS, name, value)
 
 
 class Oracle:

@@ -100,8 +100,8 @@ class Machine:
 
 
 class Stage:
-    def __init__(self, replica: bool = False, **settings: Any) -> None:
-        self.now_ms = START_MS
+    def __init__(self, replica: bool = False, now_ms: int = START_MS, **settings: Any) -> None:
+        self.now_ms = now_ms
         self.is_linked = True
         names = ["leader", "replica"] if replica else ["leader"]
         peers = [Peer(name, "us-east-1", i, resp=f"127.0.0.1:{7000 + i}") for i, name in enumerate(names)]

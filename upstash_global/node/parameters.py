@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 
 _IMMUTABLE: Final = frozenset(
-    ["databases", "port", "bind", "dir", "dbfilename", "cluster-enabled", "daemonize", "io-threads"]
+    [
+        "requirepass",
+        "appendfsync",
+        "databases",
+        "port",
+        "bind",
+        "dir",
+        "dbfilename",
+        "cluster-enabled",
+        "daemonize",
+        "io-threads",
+    ]
 )
 ENCODING_THRESHOLDS: Final = (
     "hash-max-listpack-entries",
@@ -143,7 +154,7 @@ def _checked(name: str, value: str, present: str) -> str:
         return value.lower()
     if name in _RANGES:
         lowest, highest = _RANGES[name]
-        number = parse_integer(value.encode())
+        number = parse_integer(value.encode("utf-8", "surrogateescape"))
         if number is None:
             raise _failed(name, "argument couldn't be parsed into an integer")
         if not lowest <= number <= highest:
@@ -171,7 +182,7 @@ def memory_size(text: str) -> int | None:
     """`64mb` → 67108864, as Redis reads it; None if it is no size."""
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     unit = text[len(digits) :].lower()
-    number = parse_integer(digits.encode()) if digits else 0  # as Redis: nothing is 0
+    number = parse_integer(digits.encode("utf-8", "surrogateescape")) if digits else 0  # as Redis: nothing is 0
     if number is None or number < 0 or (unit and unit not in _UNITS):
         return None
     return number * _UNITS.get(unit, 1)

@@ -14,7 +14,7 @@ from upstash_global.engine.table import (
     STALE,
     Family,
 )
-from upstash_global.errors import CommandError, error, not_an_integer, syntax_error, wrong_arity
+from upstash_global.errors import CommandError, error, not_an_integer, shown, syntax_error, wrong_arity
 from upstash_global.node.info import REDIS_VERSION
 from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
 from upstash_global.node.transactions import is_dirty
@@ -72,7 +72,7 @@ def hello(node: "Node", session: Session, argv: list[bytes]) -> Reply:
             name = args.next()
             _check_name(name)
         else:
-            raise error(f"Syntax error in HELLO option '{argv[args.at].decode('utf-8', 'replace')}'")
+            raise error(f"Syntax error in HELLO option '{shown(argv[args.at])}'")
     if credentials is not None:
         _authenticate(node, session, credentials[0], credentials[1])
     if session.user is None:
@@ -181,7 +181,7 @@ def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
             wanted["local_address"] = value.decode("latin-1")
         elif option == b"USER":
             if value not in (b"default", b"default_ro"):
-                raise error(f"No such user '{value.decode('utf-8', 'replace')}'")
+                raise error(f"No such user '{shown(value)}'")
             wanted["user"] = value.decode()
         elif option == b"TYPE":
             wanted["type"] = _client_type(value)
@@ -256,11 +256,11 @@ def client_reply(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 def client_setinfo(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Name the client library and its version."""
     option = argv[2].upper()
-    shown = argv[2].decode("utf-8", "replace")
+    given = shown(argv[2])
     if option not in (b"LIB-NAME", b"LIB-VER"):
-        raise error(f"Unrecognized option '{shown}'")
+        raise error(f"Unrecognized option '{given}'")
     if any(not 33 <= byte <= 126 for byte in argv[3]):
-        raise error(f"{shown.lower()} cannot contain spaces, newlines or special characters.")
+        raise error(f"{given.lower()} cannot contain spaces, newlines or special characters.")
     if option == b"LIB-NAME":
         session.library_name = argv[3]
     else:
@@ -326,7 +326,7 @@ def _client_type(word: bytes) -> str:
     if kind == "slave":
         kind = "replica"
     if kind not in ("normal", "master", "replica", "pubsub"):
-        raise error(f"Unknown client type '{word.decode('utf-8', 'replace')}'")
+        raise error(f"Unknown client type '{shown(word)}'")
     return kind
 
 

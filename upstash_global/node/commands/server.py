@@ -38,7 +38,7 @@ def config_get(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     found: dict[str, tuple[bytes, bytes]] = {}  # a parameter is told once, as it was spelled first
     for pattern in argv[2:]:
         for name, value in node.parameters.find(pattern.decode("latin-1")):
-            found.setdefault(name.lower(), (name.encode("latin-1"), value.encode()))
+            found.setdefault(name.lower(), (name.encode("latin-1"), value.encode("utf-8", "surrogateescape")))
     return dict(found.values())
 
 
@@ -62,7 +62,7 @@ def config_set(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Set parameters of this node, all or none."""
     if len(argv) % 2:
         raise syntax_error()
-    words = [word.decode("utf-8", "replace") for word in argv[2:]]
+    words = [word.decode("utf-8", "surrogateescape") for word in argv[2:]]
     node.parameters.set(node, list(zip(words[::2], words[1::2], strict=True)))
     return OK
 

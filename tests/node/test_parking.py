@@ -1,0 +1,129 @@
+"""Who is woken, in which order, and who is forgotten."""
+
+from collections.abc import Callable
+
+from tests.node.stage import Client, Stage
+from upstash_global.node.parking import Parked, Parking
+from upstash_global.reply import NULL_ARRAY, OK, PENDING, Reply
+
+
+class Waiting:
+    """A parking lot with sessions that take from `store` when they are tried."""
+
+    def __init__(self) -> None:
+        self.stage = Stage()
+        self.parking = Parking()
+        self.store: list[bytes] = []
+
+    def park(self, keys: list[bytes], deadline_ms: int = 0, cause: str = "") -> Client:
+        client = self.stage.leader.client()
+        self.parking.park(Parked(client, self.attempt(), deadline_ms, lambda: None, keys, cause))
+        return client
+
+    def attempt(self) -> Callable[[bytes], Reply]:
+        return lambda key: self.store.pop(0) if self.store else PENDING
+
+
+def test_who_came_first_is_served_first() -> None:
+    lot = Waiting()
+    first, second = lot.park([b"k"]), lot.park([b"k"])
+    lot.store = [b"a"]
+    assert lot.parking.wake_keys([b"k"]) == [(first, b"a")]
+    lot.store = [b"b"]
+    assert lot.parking.wake_keys([b"k"]) == [(second, b"b")]
+
+
+def test_who_is_not_served_goes_on_waiting() -> None:
+    lot = Waiting()
+    client = lot.park([b"k"])
+    assert lot.parking.wake_keys([b"k"]) == []
+    assert client.id in lot.parking.by_session
+
+
+def test_a_key_nobody_waits_for_wakes_nobody() -> None:
+    lot = Waiting()
+    lot.park([b"k"])
+    lot.store = [b"a"]
+    assert lot.parking.wake_keys([b"other"]) == []
+
+
+def test_who_waits_for_several_keys_is_served_once_and_forgotten() -> None:
+    lot = Waiting()
+    lot.park([b"a", b"b"])
+    lot.store = [b"1", b"2"]
+    assert len(lot.parking.wake_keys([b"b", b"a", b"b"])) == 1
+    assert lot.parking.by_session == {}
+    lot.parking.wake_keys([b"a", b"b"])
+
+
+def test_deadlines_end_in_their_order_and_equal_ones_as_they_came() -> None:
+    lot = Waiting()
+    late, first, second = lot.park([], 30), lot.park([], 20), lot.park([], 20)
+    assert [session for session, _ in lot.parking.expire(30)] == [first, second, late]
+
+
+def test_a_deadline_of_one_that_was_served_is_nothing() -> None:
+    lot = Waiting()
+    lot.park([b"k"], 20)
+    lot.store = [b"a"]
+    lot.parking.wake_keys([b"k"])
+    assert lot.parking.expire(100) == []
+
+
+def test_a_cause_wakes_its_own() -> None:
+    lot = Waiting()
+    acks = lot.park([], cause="acks")
+    lot.park([], cause="seal")
+    lot.store = [b"a", b"b"]
+    assert lot.parking.wake_all("acks") == [(acks, b"a")]
+
+
+def test_blocked_clients_are_served_first_come_first_served() -> None:
+    stage = Stage()
+    clients = [stage.leader.client().say("BLPOP l 0") for _ in range(3)]
+    stage.leader.client().run("RPUSH l a b")
+    assert [client.take() for client in clients] == [[[b"l", b"a"]], [[b"l", b"b"]], []]
+
+
+def test_what_a_waiting_client_sends_is_run_behind_its_answer() -> None:
+    stage = Stage()
+    client = stage.leader.client().say("BLPOP l 0", "SET k v")
+    client.say("GET k")
+    assert client.take() == []
+    stage.leader.client().run("RPUSH l a")
+    assert client.take() == [[b"l", b"a"], OK, b"v"]
+
+
+def test_a_wait_ends_at_its_time() -> None:
+    stage = Stage()
+    client = stage.leader.client().say("BLPOP l 0.1")
+    stage.pass_ms(80)
+    assert client.take() == []
+    stage.pass_ms(60)
+    assert client.take() == [NULL_ARRAY]
+
+
+def test_a_client_that_went_takes_nothing() -> None:
+    stage = Stage()
+    client = stage.leader.client().say("BLPOP l 0")
+    stage.leader.node.close(client)
+    assert stage.leader.client().run("RPUSH l a", "LLEN l") == 1
+
+
+def test_debug_sleep_holds_one_client_and_no_other() -> None:
+    stage = Stage()
+    sleeper = stage.leader.client().say("DEBUG SLEEP 1")
+    assert stage.leader.client().run("SET k v") == OK
+    assert sleeper.take() == []
+    stage.pass_ms(1_100)
+    assert sleeper.take() == [OK]
+
+
+def test_wait_answers_when_enough_replicas_have_it() -> None:
+    stage = Stage(replica=True)
+    client = stage.leader.client()
+    assert client.run("SET k v", "WAIT 1 0") == 1
+    stage.cut()
+    assert client.say("SET k w", "WAIT 1 500").take() == [OK]
+    stage.pass_ms(600)
+    assert client.take() == [0]

@@ -1,0 +1,150 @@
+"""What a client hears: replies that are off, channels, who is cut off, what CLIENT LIST says."""
+
+import pytest
+
+from tests.node.stage import Client, Stage
+from upstash_global.errors import error
+from upstash_global.reply import OK, PONG, Push
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+@pytest.fixture
+def client(stage: Stage) -> Client:
+    return stage.leader.client()
+
+
+# -- CLIENT REPLY
+
+
+def test_replies_off_are_off_until_they_are_on(client: Client) -> None:
+    assert client.say("CLIENT REPLY OFF", "SET k v", "NOSUCH", "CLIENT REPLY ON", "GET k").take() == [OK, b"v"]
+
+
+def test_skip_is_for_the_next_command_alone(client: Client) -> None:
+    assert client.say("CLIENT REPLY SKIP", "SET k v", "GET k").take() == [b"v"]
+
+
+def test_skip_after_skip_is_for_the_last(client: Client) -> None:
+    assert client.say("CLIENT REPLY SKIP", "CLIENT REPLY SKIP", "PING", "ECHO x").take() == [b"x"]
+
+
+def test_skip_does_not_turn_replies_on(client: Client) -> None:
+    assert client.say("CLIENT REPLY OFF", "CLIENT REPLY SKIP", "PING", "ECHO x").take() == []
+
+
+def test_reset_turns_replies_on(client: Client) -> None:
+    assert client.say("CLIENT REPLY OFF", "RESET", "PING").take()[-1] == PONG
+
+
+def test_messages_come_although_replies_are_off(client: Client, stage: Stage) -> None:
+    client.say("HELLO 3", "SUBSCRIBE c").take()
+    client.say("CLIENT REPLY OFF")
+    stage.leader.client().run("PUBLISH c hi")
+    assert client.take() == [Push([b"message", b"c", b"hi"])]
+
+
+# -- channels
+
+
+def test_subscribing_answers_for_each_channel_with_the_count(client: Client) -> None:
+    assert client.say("SUBSCRIBE a b a", "PSUBSCRIBE p*").take() == [
+        Push([b"subscribe", b"a", 1]),
+        Push([b"subscribe", b"b", 2]),
+        Push([b"subscribe", b"a", 2]),
+        Push([b"psubscribe", b"p*", 3]),
+    ]
+
+
+def test_leaving_nothing_is_answered_once(client: Client) -> None:
+    assert client.say("UNSUBSCRIBE").take() == [Push([b"unsubscribe", None, 0])]
+
+
+def test_publish_answers_the_deliveries_and_channels_come_before_patterns(client: Client, stage: Stage) -> None:
+    client.say("PSUBSCRIBE c*", "SUBSCRIBE c1").take()
+    assert stage.leader.client().run("PUBLISH c1 hi") == 2
+    assert client.take() == [Push([b"message", b"c1", b"hi"]), Push([b"pmessage", b"c*", b"c1", b"hi"])]
+
+
+def test_who_publishes_hears_it_behind_the_answer(client: Client) -> None:
+    client.say("HELLO 3", "SUBSCRIBE c").take()
+    assert client.say("PUBLISH c hi", "PING").take() == [1, Push([b"message", b"c", b"hi"]), PONG]
+
+
+def test_a_client_that_has_gone_hears_nothing(client: Client, stage: Stage) -> None:
+    client.run("SUBSCRIBE c")
+    stage.leader.node.close(client)
+    assert stage.leader.client().run("PUBLISH c hi") == 0
+    assert stage.leader.node.pubsub.channels == {}
+
+
+def test_a_message_reaches_the_subscribers_of_every_node() -> None:
+    stage = Stage(replica=True)
+    here, there = stage.leader.client(), stage.replica.client()
+    here.say("SUBSCRIBE c").take()
+    there.say("SUBSCRIBE c").take()
+    stage.replica.client().run("PUBLISH c hi")
+    assert here.take() == there.take() == [Push([b"message", b"c", b"hi"])]
+
+
+# -- ending
+
+
+def test_quit_is_answered_and_nothing_behind_it_runs(client: Client) -> None:
+    assert client.say("QUIT", "SET k v").take() == [OK]
+    assert client.closing
+    assert client.machine.client().run("GET k") is None
+
+
+def test_killing_cuts_another_client_off_at_once(client: Client) -> None:
+    victim = client.machine.client()
+    assert client.run(f"CLIENT KILL ID {victim.id}") == 1
+    assert victim.is_cut
+
+
+def test_killing_oneself_is_answered_first(client: Client) -> None:
+    assert client.run(f"CLIENT KILL ID {client.id} SKIPME no") == 1
+    assert client.closing and not client.is_cut
+
+
+def test_the_old_form_of_kill_wants_an_address(client: Client) -> None:
+    assert client.run("CLIENT KILL 1.2.3.4:5") == error("No such client")
+    victim = client.machine.client()
+    assert client.run(f"CLIENT KILL {victim.address}") == OK
+
+
+# -- CLIENT LIST
+
+
+@pytest.mark.parametrize(
+    ("commands", "flags"),
+    [
+        (["PING"], "N"),
+        (["MULTI"], "x"),
+        (["SUBSCRIBE c"], "P"),
+        (["CLIENT NO-EVICT ON", "CLIENT NO-TOUCH ON"], "eT"),
+        (["BLPOP l 0"], "b"),
+        (["WATCH k", "SET k v", "MULTI"], "xd"),
+    ],
+)
+def test_the_flags_of_a_client_say_what_it_does(client: Client, commands: list[str], flags: str) -> None:
+    client.say(*commands)
+    line = client.machine.client().run(f"CLIENT LIST ID {client.id}").text.decode()
+    assert f" flags={flags} " in line
+    assert f" cmd={commands[-1].split()[0].lower()}" in line
+
+
+def test_hello_names_logs_in_and_switches_in_one_step() -> None:
+    client = Stage(password="secret").leader.client()
+    reply = client.run("HELLO 3 AUTH default secret SETNAME me")
+    assert reply[b"proto"] == 3 and reply[b"role"] == b"master"
+    assert client.run("CLIENT GETNAME") == b"me"
+
+
+def test_a_refused_hello_changes_nothing() -> None:
+    client = Stage(password="secret").leader.client()
+    client.run("HELLO 3 SETNAME me AUTH default wrong")
+    assert (client.protocol, client.name, client.user) == (2, b"", None)

@@ -1,0 +1,182 @@
+"""Who may run what, and what CONFIG takes."""
+
+import pytest
+
+from tests.node.stage import Client, Stage
+from upstash_global.engine.table import ADMIN, INTERNAL, WRITE, all_rows
+from upstash_global.errors import CommandError, error
+from upstash_global.node.answers import MAX_SESSIONS, Answers
+from upstash_global.node.parameters import memory_size
+from upstash_global.node.users import DEFAULT, READ_ONLY, Users
+from upstash_global.replication.codec import DATA, Entry
+from upstash_global.replication.position import Position
+from upstash_global.reply import OK
+
+
+@pytest.fixture
+def client() -> Client:
+    return Stage().leader.client()
+
+
+@pytest.fixture
+def reader(client: Client) -> Client:
+    client.run("SET k v")
+    client.user = READ_ONLY
+    return client
+
+
+# -- users
+
+
+@pytest.mark.parametrize("command", ["GET k", "PING", "MULTI", "SUBSCRIBE c", "CLIENT ID", "ECHO x", "TTL k"])
+def test_a_reader_may(reader: Client, command: str) -> None:
+    assert not isinstance(reader.run(command), CommandError)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["SET k 2", "DEL k", "PUBLISH c m", "FLUSHALL", "KEYS *", "SCAN 0", "CONFIG GET *", "CLIENT KILL 1.2.3.4:5",
+     "DEBUG DIGEST", "SLOWLOG GET", "INFO", "WAIT 0 0", "ROLE"],
+)  # fmt: skip
+def test_a_reader_may_not(reader: Client, command: str) -> None:
+    refusal = reader.run(command)
+    assert isinstance(refusal, CommandError) and refusal.code == "NOPERM"
+
+
+def test_a_refusal_names_the_command(reader: Client) -> None:
+    assert reader.run("CLIENT KILL a") == CommandError(
+        "NOPERM", "this user has no permissions to run the 'client|kill' command or its subcommand"
+    )
+
+
+def test_a_reader_s_write_spoils_its_transaction(reader: Client) -> None:
+    assert reader.run("MULTI", "SET k 2", "EXEC") == CommandError(
+        "EXECABORT", "Transaction discarded because of previous errors."
+    )
+
+
+def test_no_command_that_writes_or_administers_is_open_to_a_reader() -> None:
+    users = Users("secret")
+    closed = [row for row in all_rows() if row.flags & (WRITE | ADMIN | INTERNAL)]
+    assert [row.name for row in closed if users.refusal(READ_ONLY, row) is None] == []
+
+
+def test_an_unknown_user_may_nothing() -> None:
+    users = Users("secret")
+    rows = [row for row in all_rows() if not row.subcommands]
+    assert [row.name for row in rows if users.refusal("nobody", row) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "user"),
+    [(b"default", b"secret", DEFAULT), (b"default", b"Secret", None), (b"default", b"", None), (b"nobody", b"secret", None),
+     (b"default_ro", b"secret", None)],
+)  # fmt: skip
+def test_only_the_right_name_and_password_log_in(name: bytes, password: bytes, user: str | None) -> None:
+    assert Users("secret").authenticate(name, password) == user
+
+
+# -- CONFIG
+
+
+def test_parameters_are_told_as_they_were_asked_for(client: Client) -> None:
+    assert client.run("CONFIG GET MaxMemory") == {b"MaxMemory": b"0"}
+    assert set(client.run("CONFIG GET maxmemory*")) == {b"maxmemory", b"maxmemory-policy", b"maxmemory-samples"}
+    assert client.run("CONFIG GET nosuch") == {}
+
+
+def test_config_set_takes_all_or_nothing(client: Client) -> None:
+    client.run("CONFIG SET timeout 5 maxmemory-policy nosuch")
+    assert client.run("CONFIG GET timeout") == {b"timeout": b"0"}
+    assert client.run("CONFIG SET timeout 5 maxmemory 1mb") == OK
+    assert client.run("CONFIG GET timeout maxmemory") == {b"timeout": b"5", b"maxmemory": b"1048576"}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("maxmemory abc", "argument must be a memory value"),
+        ("timeout abc", "argument couldn't be parsed into an integer"),
+        ("timeout -1", "argument must be between 0 and 2147483647 inclusive"),
+        ("activedefrag perhaps", "argument must be 'yes' or 'no'"),
+        ("timeout 1 timeout 2", "duplicate parameter"),
+        ("requirepass secret", "can't set immutable config"),
+        ("hash-max-listpack-entries 1", "can't set immutable config"),
+    ],
+)
+def test_config_set_says_what_is_wrong(client: Client, words: str, reason: str) -> None:
+    name = words.split()[0]
+    assert client.run(f"CONFIG SET {words}") == error(
+        f"CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+    )
+
+
+def test_bytes_that_are_no_text_are_refused_and_not_stumbled_over(client: Client) -> None:
+    for name in (b"timeout", b"maxmemory", b"maxmemory-policy", b"\xff"):
+        assert isinstance(client.run([b"CONFIG", b"SET", name, b"\xff\x00"]), CommandError)
+    assert client.run([b"CONFIG", b"SET", b"save", b"\xff"]) == OK
+    assert client.run("CONFIG GET save") == {b"save": b"\xff"}
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("5", 5), ("1k", 1000), ("1KB", 1024), ("2gb", 2 << 30), ("1x", None), ("-1", None)]
+)
+def test_sizes_are_read_as_redis_reads_them(text: str, size: int | None) -> None:
+    assert memory_size(text) == size
+
+
+def test_the_slow_log_keeps_what_its_threshold_says(client: Client) -> None:
+    assert client.run("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 2") == OK
+    client.run("SLOWLOG RESET")
+    client.run("SET k v")
+    client.run("GET k")
+    client.run("DBSIZE")
+    assert [entry[3] for entry in client.run("SLOWLOG GET -1")][-2:] != []
+    assert client.run("SLOWLOG LEN") == 2
+
+
+def test_resetstat_starts_the_counters_afresh(client: Client) -> None:
+    client.run("NOSUCH", "CONFIG RESETSTAT")
+    assert b"errorstat_ERR" not in client.run("INFO errorstats").text
+
+
+# -- the table of remembered answers
+
+
+def noted(answers: Answers, session: int, sequence: int, index: int, answer: bytes) -> None:
+    attributes = {"o": "tokyo", "b": "boot", "s": session, "q": sequence, "i": index, "a": answer}
+    answers.note(Entry(Position(1, 1), 0, DATA, [], attributes, b"", 0, 0))
+
+
+def test_the_answers_of_the_last_forward_of_a_session_are_remembered() -> None:
+    answers = Answers()
+    noted(answers, 7, 1, 0, b"old")
+    noted(answers, 7, 2, 0, b"first")
+    noted(answers, 7, 2, 3, b"second")
+    assert answers.find("tokyo", "boot", 7, 2) == {0: b"first", 3: b"second"}
+    assert answers.find("tokyo", "boot", 7, 1) is None
+    assert answers.find("tokyo", "other boot", 7, 2) is None
+
+
+def test_the_table_is_bounded_and_forgets_who_was_silent_longest() -> None:
+    answers = Answers()
+    for session in range(MAX_SESSIONS):
+        noted(answers, session, 1, 0, b"x")
+    noted(answers, 0, 2, 0, b"again")
+    noted(answers, MAX_SESSIONS, 1, 0, b"one more")
+    assert answers.find("tokyo", "boot", 0, 2) is not None
+    assert answers.find("tokyo", "boot", 1, 1) is None
+
+
+def test_the_table_survives_a_snapshot() -> None:
+    answers, copy = Answers(), Answers()
+    noted(answers, 7, 2, 1, b"x")
+    copy.load(answers.dump())
+    assert copy.dump() == answers.dump() and copy.find("tokyo", "boot", 7, 2) == {1: b"x"}
+
+
+def test_every_node_remembers_what_a_forward_was_answered() -> None:
+    stage = Stage(replica=True)
+    stage.replica.client().run("INCR n")
+    assert stage.leader.node.answers.dump() == stage.replica.node.answers.dump() != []
+    assert stage.leader.node.digest() == stage.replica.node.digest()
