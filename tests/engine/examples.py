@@ -15,7 +15,12 @@ Example = list[str]
 EXAMPLES: Final[dict[str, list[Example]]] = {
     # -- internal --
     "_EVICTED": [["SET k v", "_EVICTED k"]],
-    "_EXPIRED": [["SET k v PX 1", "+2", "_EXPIRED k"], ["RPUSH k v", "PEXPIRE k 1", "+2", "_EXPIRED k"]],
+    "_EXPIRED": [
+        ["HSET h a 1 b 2 c 3", "HPEXPIRE h 1 FIELDS 2 a b", "+2", "_EXPIRED h a b"],
+        ["HSET h a 1", "HPEXPIRE h 1 FIELDS 1 a", "+2", "_EXPIRED h a"],
+        ["SET k v PX 1", "+2", "_EXPIRED k"],
+        ["RPUSH k v", "PEXPIRE k 1", "+2", "_EXPIRED k"],
+    ],
     "_SCRIPT": [["_SCRIPT 'return 1'"]],
     # -- strings --
     "APPEND": [["APPEND k 12"], ["SET k 12", "APPEND k 3"], ["SET k 12 PX 1", "+2", "APPEND k 3"]],
@@ -73,6 +78,7 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
     "SETBIT": [["SETBIT k 7 1"], ["SET k 1", "SETBIT k 0 0"], ["SETBIT k 7 1", "SETBIT k 7 0"]],
     # -- keys --
     "COPY": [
+        ["HSET a f 1 g 2", "HPEXPIRE a 1 FIELDS 1 f", "+2", "COPY a b"],
         ["SET a v EX 10", "COPY a b"],
         ["APPEND a x", "APPEND a y", "SET b old", "COPY a b REPLACE"],
         ["INCRBYFLOAT a 1", "COPY a b"],
@@ -86,6 +92,7 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
     "PEXPIRE": [["SET k v", "PEXPIRE k 1500 NX"], ["SET k v", "PEXPIRE k 0"]],
     "PEXPIREAT": [["SET k v", "PEXPIREAT k @9000 LT"], ["SET k v", "PEXPIREAT k @0"]],
     "RENAME": [
+        ["HSET a f 1 g 2", "HPEXPIRE a 1 FIELDS 1 f", "+2", "RENAME a b"],
         ["SET a v EX 10", "SET b old", "RENAME a b"],
         ["SET a v", "SET b old EX 10", "RENAME a b"],
         ["SET a v", "SET b old PX 1", "+2", "RENAME a b"],
@@ -160,10 +167,16 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["PFMERGE t"],
     ],
     # -- hashes --
-    "HDEL": [["HSET h a 1 b 2", "HDEL h a missing"], ["HSET h a 1", "HDEL h a"]],
+    "HDEL": [
+        ["HSET h a 1 b 2", "HPEXPIRE h 1 FIELDS 1 a", "+2", "HDEL h a b"],
+        ["HSET h a 1 b 2", "HDEL h a missing"],
+        ["HSET h a 1", "HDEL h a"],
+    ],
     "HINCRBY": [
         ["HINCRBY h n 5"],
         ["HSET h n 7", "HINCRBY h n -9"],
+        ["HSET h n 7", "HEXPIRE h 9 FIELDS 1 n", "HINCRBY h n 1"],
+        ["HSET h n 7 m 8", "HPEXPIRE h 1 FIELDS 1 n", "+2", "HINCRBY h n 1"],
         ["HSET h n 7", "PEXPIRE h 1", "+2", "HINCRBY h n 1"],
     ],
     "HINCRBYFLOAT": [["HINCRBYFLOAT h f 0.1"], ["HSET h f 0.1", "HINCRBYFLOAT h f 0.2"]],
@@ -171,10 +184,36 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
     "HSET": [
         ["HSET h a 1"],
         ["HSET h a 1", "EXPIRE h 9", "HSET h a 1 b 2"],
+        ["HSET h a 1 b 2", "HEXPIRE h 9 FIELDS 2 a b", "HSET h a 3"],
+        ["HSET h a 1 b 2", "HPEXPIRE h 1 FIELDS 1 a", "+2", "HSET h a 3"],
+        ["HSET h a 1 b 2", "HPEXPIRE h 1 FIELDS 2 a b", "EXPIRE h 9", "+2", "HSET h c 3"],
         [f"HSET h f {'x' * 65}"],
         ["HSET h " + " ".join(["f v"] * 129)],
     ],
     "HSETNX": [["HSETNX h a 1"], ["HSET h a 1", f"HSETNX h {'x' * 65} 1"]],
+    "HEXPIRE": [
+        ["HSET h a 1 b 2", "HEXPIRE h 10 FIELDS 2 a none"],
+        ["HSET h a 1 b 2", "HEXPIRE h 0 FIELDS 1 a"],
+        ["HSET h a 1", "HEXPIRE h 0 FIELDS 1 a"],
+        ["HSET h a 1", "HEXPIRE h 10 FIELDS 1 a", "+1000", "HEXPIRE h 10 GT FIELDS 1 a"],
+    ],
+    "HEXPIREAT": [["HSET h a 1", "HEXPIREAT h 1900000000 NX FIELDS 1 a"]],
+    "HGETDEL": [["HSET h a 1 b 2", "HGETDEL h FIELDS 2 a none"], ["HSET h a 1", "HGETDEL h FIELDS 1 a"]],
+    "HGETEX": [
+        ["HSET h a 1", "HGETEX h EX 10 FIELDS 2 a none"],
+        ["HSET h a 1", "HEXPIRE h 10 FIELDS 1 a", "HGETEX h PERSIST FIELDS 1 a"],
+        ["HSET h a 1 b 2", "HGETEX h PXAT 1 FIELDS 1 a"],
+    ],
+    "HPERSIST": [["HSET h a 1 b 2", "HEXPIRE h 10 FIELDS 2 a b", "HPERSIST h FIELDS 1 a"]],
+    "HPEXPIRE": [["HSET h a 1", "HPEXPIRE h 1500 FIELDS 1 a"]],
+    "HPEXPIREAT": [["HSET h a 1", "HPEXPIREAT h @9000 FIELDS 1 a"], ["HSET h a 1 b 2", "HPEXPIREAT h @0 FIELDS 1 a"]],
+    "HSETEX": [
+        ["HSETEX h EX 10 FIELDS 2 a 1 b 2"],
+        ["HSET h a 1", "HEXPIRE h 10 FIELDS 1 a", "HSETEX h KEEPTTL FIELDS 1 a 2"],
+        ["HSET h a 1", "HEXPIRE h 10 FIELDS 1 a", "HSETEX h FXX FIELDS 1 a 2"],
+        ["HSET h a 1 b 2", "HSETEX h PXAT 1 FIELDS 2 a 2 c 3"],
+        ["HSETEX h PX 1 FIELDS 1 a 1", "EXPIRE h 100", "+2", "HSETEX h FNX FIELDS 1 a 2"],
+    ],
     # -- lists --
     "LINSERT": [["RPUSH l a b a", "LINSERT l BEFORE b x"], ["RPUSH l a b", "LINSERT l AFTER b x"]],
     "BLMOVE": [["RPUSH l a b", "BLMOVE l m LEFT RIGHT 0"]],

@@ -12,6 +12,7 @@ import msgpack
 
 from upstash_global.engine.encodings import FloatText
 from upstash_global.engine.keyspace import Keyspace
+from upstash_global.engine.types.deadlines import Deadlines
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.json import Json, encode, parse
@@ -96,7 +97,7 @@ def load(structure: list[Any]) -> Any:
         for i in range(0, len(flat), 2):
             found.fields[flat[i]] = flat[i + 1]
         if structure[3]:
-            found.deadlines = {field: at_ms for field, at_ms in structure[3]}
+            found.deadlines = Deadlines({field: at_ms for field, at_ms in structure[3]})
         return found
     if kind == SET:
         members = IndexedSet()

@@ -4,12 +4,17 @@ Keys stand in insertion order in one dict. Two side structures are built only wh
 (for SCAN and RANDOMKEY) and, for keys with deadlines, a heap of (deadline, key) that the sweep reads.
 
 The number of visible keys needs no scan: `due` moves keys whose deadline has passed from the heap into `hidden`.
+
+Hashes with deadlines of fields are listed by the earliest of them, so that the sweep finds those and the rest costs
+nothing. A hash whose fields are all hidden is no key for anybody, though it is still present.
 """
 
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 from upstash_global.engine.accesses import Accesses
+from upstash_global.engine.types.deadlines import Deadlines
+from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 
 
@@ -32,11 +37,14 @@ class Keyspace:
         self.accesses: Accesses | None = None  # when keys were last used, while a memory policy wants to know
         self.hidden: dict[bytes, None] = {}  # present keys whose deadline `due` has seen pass, oldest deadline first
         self.heap: list[tuple[int, bytes]] = []  # (deadline, key); stale pairs are skipped
+        self.hashes = Deadlines()  # key of a hash with deadlines of fields → the earliest, or an earlier time
 
     def store(self, key: bytes, value: Any) -> None:
         if self.index is not None and key not in self.values:
             self.index.add(key)
         self.values[key] = value
+        if type(value) is Hash and value.deadlines is not None:
+            self.note_fields(key, value)
 
     def forget(self, key: bytes) -> None:
         """Remove a present key and its deadline."""
@@ -45,6 +53,8 @@ class Keyspace:
             self.index.remove(key)
         if self.deadlines and key in self.deadlines:
             self.clear_deadline(key)
+        if self.hashes.times:
+            self.hashes.clear(key)
 
     def clear(self) -> None:
         """Empty by replacing the tables, so that a running snapshot may keep the old ones."""
@@ -53,6 +63,7 @@ class Keyspace:
         self.index = None
         self.hidden = {}
         self.heap = []
+        self.hashes = Deadlines()
         if self.accesses is not None:
             self.accesses.clear()
 
@@ -77,9 +88,43 @@ class Keyspace:
                 self.hidden[key] = None
         return self.hidden
 
+    def note_fields(self, key: bytes, value: Hash) -> None:
+        """A hash under a key has got deadlines of fields, or other ones, or lost them."""
+        earliest = -1 if value.deadlines is None else value.deadlines.earliest()
+        if earliest < 0:
+            self.hashes.clear(key)
+        elif self.hashes.times.get(key) != earliest:
+            self.hashes.set(key, earliest)
+
+    def hashes_due(self, now_ms: int) -> list[bytes]:
+        """The keys of hashes that have hidden fields, where the key itself is not hidden."""
+        due: list[bytes] = []
+        for key in list(self.hashes.due(now_ms)):
+            value = self.values.get(key)
+            if type(value) is not Hash or not value.hidden(now_ms):
+                self.hashes.clear(key)
+                if type(value) is Hash:
+                    self.note_fields(key, value)
+            elif not 0 <= self.deadlines.get(key, -1) <= now_ms:
+                due.append(key)
+        return due
+
+    def is_gone(self, key: bytes, now_ms: int) -> bool:
+        """Whether a present key is a hash whose fields are all hidden."""
+        value = self.values[key]
+        return type(value) is Hash and value.deadlines is not None and value.is_gone(now_ms)
+
+    def gone(self, now_ms: int) -> dict[bytes, None]:
+        """The present keys that are hidden from readers: their deadline has passed, or that of all their fields."""
+        hidden = self.due(now_ms)
+        if not self.hashes.times:
+            return hidden
+        gone = [key for key in self.hashes_due(now_ms) if self.is_gone(key, now_ms)]
+        return {**hidden, **dict.fromkeys(gone)} if gone else hidden
+
     def size(self, now_ms: int) -> int:
         """How many keys are visible at `now_ms`."""
-        return len(self.values) - len(self.due(now_ms))
+        return len(self.values) - len(self.gone(now_ms))
 
     def key_index(self) -> IndexedSet:
         """All present keys, hidden ones included, in an order that a counted-down cursor may walk (see IndexedSet)."""

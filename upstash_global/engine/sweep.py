@@ -1,7 +1,7 @@
-"""The leader's sweep: which keys have expired and may leave the keyspace.
+"""The leader's sweep: which keys and which fields of hashes have expired and may leave the keyspace.
 
-Nothing leaves by itself: the leader asks here and logs `_EXPIRED key` for each answer, so that every node removes the
-same key at the same position and raises the same event.
+Nothing leaves by itself: the leader asks here and logs `_EXPIRED key`, or `_EXPIRED key field…`, for each answer, so that
+every node removes the same at the same position and raises the same event.
 """
 
 from itertools import islice
@@ -15,3 +15,18 @@ def expired_keys(keyspace: Keyspace, now_ms: int, limit: int) -> list[bytes]:
     Asking changes nothing. The cost is that of the answer: deadlines are kept in a heap.
     """
     return list(islice(keyspace.due(now_ms), limit))
+
+
+def expired_fields(keyspace: Keyspace, now_ms: int, limit: int) -> list[list[bytes]]:
+    """Up to `limit` fields whose deadline is at or before `now_ms`, as `[key, field…]` for each hash that has some.
+
+    Keys that have expired themselves are left to `expired_keys`. Asking changes nothing; the cost is that of the answer.
+    """
+    found: list[list[bytes]] = []
+    for key in keyspace.hashes_due(now_ms):
+        if limit <= 0:
+            break
+        fields = list(islice(keyspace.values[key].hidden(now_ms), limit))
+        limit -= len(fields)
+        found.append([key, *fields])
+    return found

@@ -20,7 +20,7 @@ from upstash_global.engine.commands.blocking import TYPE_OF_GROUP, narrowed
 from upstash_global.engine.dump import digest, type_name
 from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
-from upstash_global.engine.sweep import expired_keys
+from upstash_global.engine.sweep import expired_fields, expired_keys
 from upstash_global.engine.table import NO_AUTH, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
@@ -540,11 +540,14 @@ class Node:
         self.read_refusal = self._read_refusal()
 
     def sweep(self) -> None:
-        """Log the removal of keys whose deadline has passed."""
+        """Log the removal of keys and of hash fields whose deadline has passed."""
         row = TABLE[b"_EXPIRED"]
-        for key in expired_keys(self.engine.keyspace, self.now_ms, SWEEP_LIMIT):
+        expired = [[key] for key in expired_keys(self.engine.keyspace, self.now_ms, SWEEP_LIMIT)]
+        if self.engine.keyspace.hashes.times:
+            expired += expired_fields(self.engine.keyspace, self.now_ms, SWEEP_LIMIT)
+        for key_and_fields in expired:
             self.engine.begin(self.now_ms)
-            self.engine.execute(row, [b"_EXPIRED", key])
+            self.engine.execute(row, [b"_EXPIRED", *key_and_fields])
             effects = self.engine.take_effects()
             assert effects is not None
             self.commit(None, effects, None)

@@ -6,6 +6,7 @@ from upstash_global.engine.commands import (  # noqa: F401
     expiry,
     geo,
     geosearch,
+    hashdeadlines,
     hashes,
     hyperloglogs,
     internal,

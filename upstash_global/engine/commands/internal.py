@@ -1,9 +1,10 @@
-"""Rows that only the log carries: how expired and evicted keys leave the keyspace of every node.
+"""Rows that only the log carries: how expired and evicted keys, and expired fields, leave the keyspace of every node.
 
-Reads never log. The leader's sweep logs `_EXPIRED key`, its memory policy `_EVICTED key`; both remove the key whatever its
-deadline says, so that a replica needs no clock of its own for it.
+Reads never log. The leader's sweep logs `_EXPIRED key` and `_EXPIRED key field…`, its memory policy `_EVICTED key`; they
+remove whatever the deadlines say, so that a replica needs no clock of its own for it.
 """
 
+from upstash_global.engine.commands.hashes import save_fewer
 from upstash_global.engine.context import EVENT_EVICTED, EVENT_EXPIRED, Context
 from upstash_global.engine.table import FIRST, INTERNAL, WRITE, Family
 from upstash_global.errors import error
@@ -18,10 +19,16 @@ def evicted(ctx: Context, argv: list[bytes]) -> Reply:
     return _remove(ctx, argv[1], EVENT_EVICTED, b"evicted")
 
 
-@command("_EXPIRED", arity=2, flags=WRITE | INTERNAL, keys=FIRST)
+@command("_EXPIRED", arity=-2, flags=WRITE | INTERNAL, keys=FIRST)
 def expired(ctx: Context, argv: list[bytes]) -> Reply:
-    """Remove a key because its deadline has passed."""
-    return _remove(ctx, argv[1], EVENT_EXPIRED, b"expired")
+    """Remove a key because its deadline has passed, or the fields of a hash whose deadlines have."""
+    if len(argv) == 2:
+        return _remove(ctx, argv[1], EVENT_EXPIRED, b"expired")
+    edited = ctx.edit_hidden_hash(argv[1])
+    if edited is None or not any([edited.remove(field) for field in argv[2:]]):
+        raise error("no such field")
+    save_fewer(ctx, argv[1], edited, b"hexpired")
+    return OK
 
 
 def _remove(ctx: Context, key: bytes, event_class: int, event: bytes) -> Reply:

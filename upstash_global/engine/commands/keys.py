@@ -47,7 +47,7 @@ def exists(ctx: Context, argv: list[bytes]) -> Reply:
 def keys(ctx: Context, argv: list[bytes]) -> Reply:
     """Get all keys that match a glob pattern."""
     glob = Glob(argv[1])
-    hidden = ctx.keyspace.due(ctx.now_ms)
+    hidden = ctx.keyspace.gone(ctx.now_ms)
     takes_all = argv[1] == b"*"
     return [key for key in ctx.keyspace.values if (takes_all or glob.matches(key)) and key not in hidden]
 
@@ -58,7 +58,7 @@ def randomkey(ctx: Context, argv: list[bytes]) -> Reply:
     keyspace = ctx.keyspace
     if keyspace.size(ctx.now_ms) == 0:
         return None
-    hidden = keyspace.due(ctx.now_ms)
+    hidden = keyspace.gone(ctx.now_ms)
     for _ in range(_RANDOM_TRIES):
         key = keyspace.key_index().random(ctx.random)
         if key not in hidden:

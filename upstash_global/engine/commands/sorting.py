@@ -178,5 +178,5 @@ def _look_up(ctx: Context, pattern: bytes, element: bytes) -> bytes | None:
         name, arrow = suffix, b""
     value = ctx.find(prefix + element + name)
     if arrow:
-        return value.fields.get(field) if type(value) is Hash else None
+        return value.get(field, ctx.now_ms) if type(value) is Hash else None
     return bytes(value) if isinstance(value, (bytes, bytearray)) else None
