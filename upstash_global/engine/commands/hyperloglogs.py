@@ -89,7 +89,8 @@ def pfdebug(ctx: Context, argv: list[bytes]) -> Reply:
             raise error("HLL encoding is not sparse")
         return hyperloglog.describe_runs(value)
     if word not in (b"GETREG", b"TODENSE"):
-        raise error(f"Unknown PFDEBUG subcommand '{argv[1].decode('utf-8', 'surrogateescape')}'")
+        shown = argv[1].partition(b"\0")[0].decode("utf-8", "surrogateescape")  # printed as a C string
+        raise error(f"Unknown PFDEBUG subcommand '{shown}'")
     registers = hyperloglog.unpack(value)
     if is_sparse:
         edited = bytearray(value)
