@@ -140,7 +140,7 @@ def bitop(ctx: Context, argv: list[bytes]) -> Reply:
     in another; ONE: in exactly one. Shorter strings count as followed by zeros. An empty result removes the target.
     """
     name, target = argv[1].upper(), argv[2]
-    if name not in (b"AND", b"OR", b"XOR", b"NOT", b"ONE", *_FIRST_AND_OTHERS):
+    if name not in (b"AND", b"OR", b"XOR", b"NOT", b"ONE") and name not in _FIRST_AND_OTHERS:
         raise syntax_error()
     if name in _FIRST_AND_OTHERS and len(argv) < 5:
         raise error(f"BITOP {name.decode()} must be called with at least two source keys.")

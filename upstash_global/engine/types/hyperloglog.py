@@ -138,7 +138,8 @@ def add(value: bytearray, element: bytes) -> bool:
 def raise_registers(value: bytearray, wanted: bytearray) -> None:
     """Raise each register to what is wanted, where that is more."""
     runs = Runs(value)
-    for index, register in enumerate(wanted):
+    for index in range(len(wanted)):  # mypyc cannot enumerate a bytearray
+        register = wanted[index]
         if register:
             if value[4] == DENSE:
                 _raise_dense(value, index, register)
