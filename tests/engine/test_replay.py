@@ -9,9 +9,8 @@ import pytest
 import upstash_global.engine.commands  # noqa: F401  (fills the table)
 from tests.engine.bench import Bench, Logged, argv_of
 from tests.engine.examples import EXAMPLES, WITHOUT_EFFECT, Example
-from upstash_global.errors import Divergence
 from upstash_global.engine.table import TABLE, WRITE, Row, all_rows, lookup
-from upstash_global.errors import CommandError
+from upstash_global.errors import CommandError, Divergence
 
 WRITES = [row for row in all_rows() if row.flags & WRITE and row.handler is not None]
 

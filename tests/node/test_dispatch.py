@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.node.stage import Client, Stage
+from upstash_global.engine.table import TABLE
 from upstash_global.errors import CommandError, error
 from upstash_global.reply import NULL_ARRAY, OK, PONG, QUEUED, Push, Simple
 
@@ -230,3 +231,19 @@ def test_having_left_all_channels_a_client_may_do_anything(client: Client) -> No
     assert isinstance(client.run("GET k"), CommandError)
     client.run("PUNSUBSCRIBE p*")
     assert client.run("GET k") is None
+
+
+# -- HELP
+
+
+@pytest.mark.parametrize("container", ["CLIENT", "COMMAND", "CONFIG", "OBJECT", "PUBSUB", "SLOWLOG"])
+def test_help_names_every_subcommand(client: Client, container: str) -> None:
+    lines = [line.text for line in client.run(f"{container} HELP")]
+    named = {line.split()[0] for line in lines[1:] if not line.startswith(" ")}
+    assert lines[0] == f"{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+    assert {name.decode() for name in TABLE[container.encode()].subcommands} <= named
+
+
+def test_help_shows_what_a_subcommand_takes(client: Client) -> None:
+    lines = [line.text for line in client.run("CLIENT HELP")]
+    assert "REPLY (ON|OFF|SKIP)" in lines and "SETNAME <connection-name>" in lines

@@ -280,7 +280,7 @@ class Reading(Client):
         session = self.session
         assert session is not None
         if self.random.random() < 0.5:
-            self.session = None
+            self.session = session.heard = None
             self.home.hang_up(session)
             self.home = self.random.choice(list(self.cluster.nodes.values()))
         else:

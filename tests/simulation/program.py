@@ -146,12 +146,15 @@ class Program:
 
     def promote(self) -> None:
         machine = self.random.choice(self.machines)
-        if not machine.is_up or machine.up().is_leader or not machine.up().roles.has_data:
+        if not machine.is_up or machine.up().is_leader:
+            return
+        roles = machine.up().roles
+        if not roles.has_data or roles.follower.broken:
             return
         self.cluster.note(f"{machine.name} is promoted by force", "promote")
         self.was_forced = True
         machine.up().set_clock(machine.now_ms)
-        machine.up().roles.promote(True)
+        roles.promote(True)
         machine.turn()
 
     def make_good(self) -> None:

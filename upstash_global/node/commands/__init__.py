@@ -2,8 +2,11 @@
 
 from upstash_global.node.commands import (  # noqa: F401
     connection,
+    helping,
     introspection,
     server,
     subscriptions,
     transactions,
 )
+
+helping.declare()
