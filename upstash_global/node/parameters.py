@@ -32,6 +32,7 @@ _IMMUTABLE: Final = frozenset(
 ENCODING_THRESHOLDS: Final = (
     "hash-max-listpack-entries",
     "hash-max-listpack-value",
+    "hll-sparse-max-bytes",
     "list-max-listpack-size",
     "set-max-intset-entries",
     "set-max-listpack-entries",
