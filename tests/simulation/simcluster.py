@@ -113,6 +113,8 @@ class SimSession(Session):
         return pending or None
 
     def send(self, output: Any) -> None:
+        if self.is_cut:
+            return
         if output is None:
             self.is_cut = True
         else:
