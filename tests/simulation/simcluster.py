@@ -230,6 +230,9 @@ class SimNode:
         settings = self.cluster.settings_of(self.name)
         boot_id = f"{self.name}.{self.n_starts}"
         CheckedNode.__init__(node, settings, self.storage, self.cluster.random, boot_id, lambda: 0)
+        limits = node.roles.feed_limits
+        limits.chunk_bytes = min(limits.chunk_bytes, self.cluster.chunk_bytes)
+        limits.chunks_unacked_bytes = min(limits.chunks_unacked_bytes, 4 * self.cluster.chunk_bytes)
         node.set_clock(self.now_ms)
         node.restore(self.storage.recover())
         return node
@@ -397,12 +400,14 @@ class SimCluster:
         regions: list[str] | None = None,
         configure: Callable[[Settings], None] | None = None,
         skews_ms: Sequence[int] = (0,),
+        chunk_bytes: int = 256 << 10,
     ) -> None:
         self.seed = seed
         self.random = random.Random(seed)
         self.fsync = fsync
         self.backlog_entries = backlog_entries
         self.snapshot_bytes = snapshot_bytes
+        self.chunk_bytes = chunk_bytes  # of a snapshot on its way
         self.configure = configure
         self.tick_ms = 20
         self.sync_ms = 3  # how long an fsync takes
