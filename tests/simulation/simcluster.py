@@ -21,6 +21,7 @@ from typing import Any
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Connection, Network
 from upstash_global.engine.engine import Effects
+from upstash_global.errors import Divergence
 from upstash_global.node.node import Node
 from upstash_global.node.session import Session
 from upstash_global.node.settings import Peer, Settings
@@ -234,7 +235,10 @@ class SimNode:
         limits.chunk_bytes = min(limits.chunk_bytes, self.cluster.chunk_bytes)
         limits.chunks_unacked_bytes = min(limits.chunks_unacked_bytes, 4 * self.cluster.chunk_bytes)
         node.set_clock(self.now_ms)
-        node.restore(self.storage.recover())
+        try:
+            node.restore(self.storage.recover())
+        except Divergence as failure:
+            self.cluster.broken(f"{self.name} cannot start from what its disk holds: {failure}")
         return node
 
     def start(self) -> None:

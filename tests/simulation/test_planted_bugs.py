@@ -36,6 +36,12 @@ def what_is_found(n_seeds: int = SEEDS) -> str:
     return f"nothing in {n_seeds} seeds"
 
 
+def assert_found(*texts: str) -> None:
+    """One of the seeds fails, in one of these ways."""
+    found = what_is_found()
+    assert any(text in found for text in texts), found
+
+
 def test_nothing_is_found_where_nothing_is_planted() -> None:
     assert what_is_found() == f"nothing in {SEEDS} seeds"
 
@@ -64,7 +70,7 @@ def test_lsns_compared_without_their_epochs(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ReplicationLog, "accept", accept)
     monkeypatch.setattr(ReplicationLog, "crc_at", lambda log, lsn: None if lsn < log.head.lsn else log.head_crc)
     monkeypatch.setattr(Feed, "_receive_subscribe", trusting)
-    assert "without a rewind" in what_is_found() or "another entry at" in what_is_found()
+    assert_found("without a rewind", "another entry at", "another state at")
 
 
 def test_an_ack_before_the_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +81,7 @@ def test_an_ack_before_the_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
         release(node, outbox)
 
     monkeypatch.setattr(Node, "_release", release_all)
-    assert "was acked before it was on its leader's disk" in what_is_found()
+    assert_found("was acked before it was on its leader's disk")
 
 
 def test_a_command_that_logs_chance(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +96,7 @@ def test_a_command_that_logs_chance(monkeypatch: pytest.MonkeyPatch) -> None:
         return reply
 
     monkeypatch.setattr(TABLE[b"SPOP"], "handler", spop_as_typed)
-    assert "another state at" in what_is_found() or "could not apply" in what_is_found()
+    assert_found("another state at", "could not apply", "disk holds")
 
 
 def test_an_expiry_that_is_logged_as_a_plain_del(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +109,7 @@ def test_an_expiry_that_is_logged_as_a_plain_del(monkeypatch: pytest.MonkeyPatch
             node.commit(None, Effects([[b"DEL", key]], [key], False, [], []), None)
 
     monkeypatch.setattr(Node, "sweep", sweep)
-    assert "could not apply an entry" in what_is_found()
+    assert_found("could not apply an entry")
 
 
 def test_a_snapshot_with_a_key_that_was_born_after_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,19 +131,18 @@ def test_a_snapshot_with_a_key_that_was_born_after_its_start(monkeypatch: pytest
 
     monkeypatch.setattr(SnapshotWriter, "__init__", init_and_note)
     monkeypatch.setattr(SnapshotWriter, "step", step_on)
-    found = what_is_found()
-    assert "another state at" in found or "not what its node has" in found or "could not apply" in found
+    assert_found("another state at", "could not apply", "disk holds")
 
 
 def test_an_answer_that_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Forward that is repeated runs twice."""
     monkeypatch.setattr(Answers, "find", lambda *arguments: None)
-    assert "and again at" in what_is_found()
+    assert_found("and again at")
 
 
 def test_a_read_that_does_not_wait_for_what_its_session_has_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Node, "covers", lambda node, position: True)
-    assert "a session saw" in what_is_found()
+    assert_found("a session saw")
 
 
 def test_two_leaders_with_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
