@@ -48,7 +48,7 @@ class FeedLimits:
         self,
         heartbeat_ms: int = 100,
         silence_ms: int = 5000,
-        unacked_bytes: int = 32 << 20,
+        unacked_bytes: int = 8 << 20,
         frame_bytes: int = 256 << 10,
         frame_entries: int = 4096,
         chunk_bytes: int = 256 << 10,
