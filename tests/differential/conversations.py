@@ -27,6 +27,7 @@ PASSWORD: Final = "correct"
 CLOSED: Final = Tagged("closed", None)
 UNAUTHENTICATED: Final = Tagged("error", "ERR Protocol error: unauthenticated multibulk length")
 SUBSCRIPTIONS: Final = (b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe")
+PUSHES: Final = [*((kind, 3) for kind in (*SUBSCRIPTIONS, b"message")), (b"pmessage", 4)]
 PLACEHOLDER: Final = re.compile(rb"<(id|addr) (\d)>")
 
 Step = tuple[int, Argv]
@@ -364,8 +365,9 @@ def _pushes(replies: list[Reply]) -> list[Reply]:
 
 
 def _kind_of_push(reply: Reply) -> Reply:
+    """`message`, `subscribe` and the like; None for another reply."""
     items = reply.content if isinstance(reply, Tagged) and reply.shape == "push" else reply
-    return items[0] if isinstance(items, list) and items and isinstance(items[0], bytes) else None
+    return items[0] if isinstance(items, list) and items and (items[0], len(items)) in PUSHES else None
 
 
 def shrink(ours: NodeParty, theirs: Party, story: list[Step], password: str) -> list[Step]:

@@ -250,8 +250,8 @@ class Maker:
         luck = self.random.random()
         if argv[:3] == [b"CONFIG", b"SET", b"MAXMEMORY"]:
             return argv  # spoilt, it may leave no room for data
-        if argv[:2] == [b"DEBUG", b"SLEEP"]:
-            return argv  # spoilt, it sleeps
+        if argv[:2] == [b"DEBUG", b"SLEEP"] or argv[0] == b"WAIT":
+            return argv  # spoilt, it waits
         if argv[0] == b"HELLO":
             return argv  # spoilt, 7.0 would have carried out half of it before it finds the fault; 7.2 checks first
         if argv[0] == b"ZADD" and argv[1] in LEX_KEYS:

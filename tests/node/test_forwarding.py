@@ -203,3 +203,12 @@ def test_a_client_that_goes_is_forgotten_by_the_leader(stage: Listening, client:
 def test_queueing_asks_nobody(stage: Listening, client: Client) -> None:
     stage.cut()
     assert client.say("MULTI", "SET k v", "DISCARD").take() == [OK, QUEUED, OK]
+
+
+def test_a_repeat_brings_the_answers_of_the_first_run_reads_too(stage: Listening, client: Client) -> None:
+    stage.loses_answers = True
+    client.say("SET k 1", "GET k")
+    stage.leader.client().run("SET k 2")
+    stage.loses_answers = False
+    stage.link()
+    assert client.take() == [OK, b"1"]

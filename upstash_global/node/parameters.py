@@ -117,7 +117,7 @@ class Parameters:
         for given, _ in pairs:
             name = given.lower()
             if name not in self.values:
-                raise error(f"Unknown option or number of arguments for CONFIG SET - '{given}'")
+                raise error(f"Unknown option or number of arguments for CONFIG SET - '{_cut(given)}'")
             if name in _IMMUTABLE or name in _encoding_names():
                 raise _failed(given, "can't set immutable config")
             if name in names:
@@ -164,7 +164,12 @@ def _checked(name: str, value: str, present: str) -> str:
 
 
 def _failed(name: str, reason: str) -> CommandError:
-    return error(f"CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+    return error(f"CONFIG SET failed (possibly related to argument '{_cut(name)}') - {reason}")
+
+
+def _cut(name: str) -> str:
+    """Redis prints what it was given as a C string."""
+    return name.partition("\0")[0]
 
 
 POLICIES: Final = (
