@@ -12,7 +12,7 @@ from upstash_global.errors import CommandError
 from upstash_global.node.settings import Settings
 
 CHAOS_MS = 2_500
-SETTLE_MS = 40_000
+SETTLE_MS = 60_000
 
 
 class Program:
@@ -33,7 +33,7 @@ class Program:
             max_delay_ms=random.choice([20, 60, 150]),
             backlog_entries=20 if self.is_small else 100_000,
             snapshot_bytes=3_000 if self.is_small else 64 << 20,
-            chunk_bytes=random.choice([300, 256 << 10]),
+            chunk_bytes=random.choice([1_500, 256 << 10]),
             regions=random.sample(REGIONS, random.choice([1, 2, 3, 5, 5])),
             configure=self.configure,
             skews_ms=[random.choice([0, -3_000, 250, 2_000]) for _ in range(6)],
