@@ -341,7 +341,8 @@ def _check_operand(condition: bytes, operand: bytes) -> None:
 
 
 def _digest(value: bytes | bytearray) -> bytes:
-    return xxh3_64_hexdigest(value).encode()
+    digest: str = xxh3_64_hexdigest(value)
+    return digest.encode()
 
 
 def check_length(n_bytes: int) -> None:
