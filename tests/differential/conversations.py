@@ -155,7 +155,8 @@ class OracleParty(Party):
     """A redis-server, seen through sockets.
 
     It serves one command at a time, and before it sleeps it writes out what it has. So when a PING of the observer, sent
-    after a command, and then a second one are answered, all that the command led to has arrived.
+    after a command, and then a second one are answered, all that the command led to has begun to arrive: of a long reply it
+    writes 64 KiB, sees to others, and goes on.
     """
 
     def __init__(self, oracle: Oracle, version: int) -> None:
@@ -170,9 +171,8 @@ class OracleParty(Party):
         for client in range(CLIENTS + 1):
             self.welcome(client)
         self.connections[OBSERVER].pipeline(
-            [[b"FLUSHALL"], [b"CONFIG", b"RESETSTAT"], [b"SLOWLOG", b"RESET"],
-             *([b"CONFIG", b"SET", name.encode(), value.encode()] for name, value in DEFAULTS.items()), [b"PING"]]
-        )  # fmt: skip
+            [[b"FLUSHALL"], [b"CONFIG", b"RESETSTAT"], [b"SLOWLOG", b"RESET"], *_defaults(), [b"PING"]]
+        )
         if password:
             self.connections[OBSERVER].pipeline([[b"CONFIG", b"SET", b"requirepass", password.encode()], [b"PING"]])
             self.password = password
@@ -181,7 +181,7 @@ class OracleParty(Party):
     def close(self) -> None:
         if self.connections:
             observer = self.connections[OBSERVER]
-            observer.pipeline([[b"CONFIG", b"SET", b"requirepass", b""]])
+            observer.pipeline([[b"CONFIG", b"SET", b"requirepass", b""], *_defaults()])
             for connection in self.connections[:-1]:
                 connection.close()
             observer.pipeline([[b"PING"]])
@@ -217,7 +217,10 @@ class OracleParty(Party):
             try:
                 reply, at = decode(connection.buffer, at)
             except Incomplete:
-                break
+                if not is_open:
+                    break
+                is_open = connection.read_more()
+                continue
             replies.append(reply)
         del connection.buffer[:at]
         return replies if is_open else [*replies, CLOSED]
@@ -233,6 +236,10 @@ DEFAULTS: Final = {  # of what stories set
     "latency-monitor-threshold": "0",
     "timeout": "0",
 }
+
+
+def _defaults() -> list[Argv]:
+    return [[b"CONFIG", b"SET", name.encode(), value.encode()] for name, value in DEFAULTS.items()]
 
 
 class Difference:

@@ -149,5 +149,11 @@ class Connection:
         finally:
             self.socket.settimeout(TIMEOUT_S)
 
+    def read_more(self) -> bool:
+        """Wait for bytes and take them into `buffer`; False once the server has closed the connection."""
+        received = self.socket.recv(1 << 20)
+        self.buffer += received
+        return bool(received)
+
     def close(self) -> None:
         self.socket.close()
