@@ -49,7 +49,9 @@ NO_MANDATORY_KEYS: Final = 1 << 19
 # Ours, not shown by COMMAND INFO.
 INTERNAL: Final = 1 << 32  # only in the log, never from a client
 LEADER: Final = 1 << 33  # runs at the leader although it may change nothing (WAIT, scripts)
-VOLATILE: Final = 1 << 34  # random, time-dependent or keyless: an edge must not cache it
+VOLATILE: Final = (
+    1 << 34
+)  # depends on more than its keys (chance, the time, keys found out while it runs): not to be cached
 DANGEROUS: Final = 1 << 35  # in the category @dangerous beside what ADMIN implies (KEYS, FLUSHALL, SORT…)
 
 FLAG_NAMES: Final[list[tuple[int, str]]] = [

@@ -59,12 +59,14 @@ class RestSession(Session):
         self.replies: list[Reply] = []
         self.reply_bytes = 0  # about what they take
         self.events = bytearray()  # server-sent, not yet taken
+        self.edge_tag: bytes | None = None  # what an edge is told of the answer (node/edges.py)
 
     def begin(self, call: Call, n_replies: int) -> None:
         self.call = call
         self.expected = n_replies
         self.replies = []
         self.reply_bytes = 0
+        self.edge_tag = None
 
     def write(self, reply: Reply) -> None:
         if isinstance(reply, Push):

@@ -71,6 +71,16 @@ def key_hash(key: bytes) -> int:
     return int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
 
 
+def sync_token_key(secret: str) -> bytes:
+    """What sync tokens are signed with, derived from the secret that the nodes of the cluster share."""
+    return sha256(f"sync token {secret}".encode()).digest()
+
+
+def edge_proof(secret: str) -> bytes:
+    """What an edge shows a node in `Upstash-Edge`, so that it is told on what a reply depends; derived likewise."""
+    return sha256(f"edge {secret}".encode()).hexdigest().encode()
+
+
 class AccessTokens:
     """Which user a bearer token stands for. Only hashes are kept."""
 

@@ -6,13 +6,14 @@ answer is rendered when its last reply is there, and written when the gate lets 
 
 import asyncio
 from collections.abc import Iterable
-from hashlib import sha256
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.config import Config
 from upstash_global.engine.table import lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.node.clients import RestSession
+from upstash_global.node.edges import edge_tag
 from upstash_global.node.users import DEFAULT, READ_ONLY
 from upstash_global.protocol.rest import (
     EVENTS,
@@ -28,7 +29,14 @@ from upstash_global.protocol.rest import (
     render_error,
     unauthorized,
 )
-from upstash_global.protocol.tokens import AccessTokens, SyncToken, decode_token, encode_token
+from upstash_global.protocol.tokens import (
+    AccessTokens,
+    SyncToken,
+    decode_token,
+    edge_proof,
+    encode_token,
+    sync_token_key,
+)
 from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
@@ -65,7 +73,9 @@ class RestListener:
             users[credentials.tokens.read_only] = READ_ONLY
         self.tokens = None if credentials.insecure else AccessTokens(users)
         self.cluster = config.cluster.id
-        self.token_key = sha256(f"sync token {credentials.cluster or config.cluster.id}".encode()).digest()
+        shared_secret = credentials.cluster or config.cluster.id
+        self.token_key = sync_token_key(shared_secret)
+        self.edge_proof = edge_proof(shared_secret)
         self.connections: set[HttpConnection] = set()
         self.unapplied: dict[str, Position] = {}  # user → a write answered before this node had applied it
         self.server: asyncio.Server | None = None
@@ -137,6 +147,8 @@ class RestListener:
         session.begin(call, len(commands))
         if commands:
             node.handle(session, commands, self.shell.clock.now_ms())
+            if b"upstash-edge" in request.headers and compare_digest(request.headers[b"upstash-edge"], self.edge_proof):
+                session.edge_tag = edge_tag(node, session)
         else:
             node.mark_dirty(session)
         self.shell.schedule()
@@ -178,6 +190,8 @@ class RestListener:
             served = wanted
         token = encode_token(SyncToken(served.epoch, served.lsn), self.cluster, self.token_key)
         headers = [(b"upstash-sync-token", token.encode())]
+        if session.edge_tag is not None:
+            headers.append((b"upstash-edge", session.edge_tag))
         if call.mode is Mode.TRANSACTION:
             return _transaction(call, replies), headers
         if any(isinstance(command, CommandError) for command in call.commands):

@@ -31,7 +31,7 @@ server_command = Family("server").command
 # -- reads ------------------------------------------------------------------------------------------------------
 
 
-@server_command("DBSIZE", arity=1, flags=READONLY | FAST | VOLATILE)
+@server_command("DBSIZE", arity=1, flags=READONLY | FAST)
 def dbsize(ctx: Context, argv: list[bytes]) -> Reply:
     """Count the keys."""
     return ctx.keyspace.size(ctx.now_ms)
@@ -43,7 +43,7 @@ def exists(ctx: Context, argv: list[bytes]) -> Reply:
     return sum([ctx.exists(key) for key in argv[1:]])
 
 
-@command("KEYS", arity=2, flags=READONLY | DANGEROUS | VOLATILE)
+@command("KEYS", arity=2, flags=READONLY | DANGEROUS)
 def keys(ctx: Context, argv: list[bytes]) -> Reply:
     """Get all keys that match a glob pattern."""
     glob = Glob(argv[1])

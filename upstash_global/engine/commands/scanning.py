@@ -11,7 +11,7 @@ from typing import Final
 from upstash_global.engine.arguments import Arguments
 from upstash_global.engine.context import Context
 from upstash_global.engine.dump import type_name
-from upstash_global.engine.table import READONLY, VOLATILE, Family
+from upstash_global.engine.table import READONLY, Family
 from upstash_global.engine.types.glob import Glob
 from upstash_global.errors import error, syntax_error
 from upstash_global.reply import Reply
@@ -22,7 +22,7 @@ DEFAULT_COUNT: Final = 100  # as Upstash, small databases come in one call; Redi
 _CURSOR: Final = re.compile(rb"(?:[+-]?[0-9]{1,100})?\Z")
 
 
-@command("SCAN", arity=-2, flags=READONLY | VOLATILE)
+@command("SCAN", arity=-2, flags=READONLY)
 def scan(ctx: Context, argv: list[bytes]) -> Reply:
     """Walk through the keys a few at a time: the next cursor, 0 at the end, and some keys.
 

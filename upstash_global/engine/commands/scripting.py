@@ -26,6 +26,7 @@ from upstash_global.engine.table import (
     READONLY,
     SKIP_MONITOR,
     STALE,
+    VOLATILE,
     WRITE,
     Family,
     Keys,
@@ -54,7 +55,7 @@ HELP: Final = [
 ]
 BEHIND_SCRIPT: Final = Keys(0, 0, 0, counted=2)
 EVAL_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS | LEADER
-EVAL_RO_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS | READONLY
+EVAL_RO_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS | READONLY | VOLATILE
 NO_SCRIPT: Final = CommandError("NOSCRIPT", "No matching script. Please use EVAL.")
 NOT_BUSY: Final = CommandError("NOTBUSY", "No scripts in execution right now.")
 

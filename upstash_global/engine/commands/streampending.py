@@ -11,7 +11,7 @@ from upstash_global.engine.commands.streamids import first_of_range, last_of_ran
 from upstash_global.engine.commands.streams import entry_reply
 from upstash_global.engine.context import Context
 from upstash_global.engine.numbers import parse_integer
-from upstash_global.engine.table import FAST, FIRST, READONLY, WRITE, Family
+from upstash_global.engine.table import FAST, FIRST, READONLY, VOLATILE, WRITE, Family
 from upstash_global.engine.types.stream import Consumer, Group, Pending, id_text
 from upstash_global.errors import CommandError, error, syntax_error
 from upstash_global.reply import NULL_ARRAY, Reply
@@ -40,7 +40,7 @@ def xack(ctx: Context, argv: list[bytes]) -> Reply:
     return n_acknowledged
 
 
-@command("XPENDING", arity=-3, flags=READONLY, keys=FIRST)
+@command("XPENDING", arity=-3, flags=READONLY | VOLATILE, keys=FIRST)
 def xpending(ctx: Context, argv: list[bytes]) -> Reply:
     """What is pending in a group: a summary, or the entries between two ids, of one consumer or idle for some time."""
     n = len(argv)
