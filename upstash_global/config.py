@@ -174,6 +174,12 @@ def list_of(cls: type[S]) -> Reader:
     return read
 
 
+def list_of_text(reading: "_Reading", raw: object, path: str) -> tuple[str, ...]:
+    if not isinstance(raw, list):
+        raise ValueError("is not a list")
+    return tuple(text(reading, item, path) for item in raw)
+
+
 def table_of(read_value: Reader) -> Reader:
     """A mapping whose keys are names of the user's own (regions, peers)."""
 
@@ -228,6 +234,7 @@ class Credentials:
 @dataclass(frozen=True)
 class Security:
     plaintext: bool = setting(boolean, False)  # true: listen beyond loopback without TLS
+    cors_origins: tuple[str, ...] = setting(list_of_text, ())  # pages that may read REST answers; none named: all
 
 
 @dataclass(frozen=True)
@@ -278,6 +285,7 @@ class Limits:
     http_body_bytes_per_s: int = setting(size(0), 1 << 10)
     http_idle_ms: int = setting(integer(1), 60_000)
     pipeline_commands: int = setting(integer(1), 10_000)
+    rest_commands_per_s: int = setting(integer(0), 0)  # of one token; 0: unlimited
 
 
 @dataclass(frozen=True)

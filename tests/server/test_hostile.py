@@ -212,6 +212,7 @@ MALFORMED_HTTP = {
     "chunks twice": request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n"),
     "unknown coding": request(b"POST / HTTP/1.1", b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"),
     "a bad chunk length": request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"-1\r\n\r\n"),
+    "chunks in HTTP/1.0": request(b"POST / HTTP/1.0", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
     "trailers": request(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"0\r\nX-A: b\r\n\r\n"),
     "a fold": request(GET, b"X-A: b\r\n c"),
     "a fold at the token": request(GET, b"X-A:\r\n\tc"),

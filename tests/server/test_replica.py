@@ -175,3 +175,13 @@ def test_more_answers_than_fit_a_message_come_in_several(leader: Served, replica
             assert len(wire.reply()) > MIB
     served = leader.ask(lambda node: list(node.forwarding.remotes.values()))
     assert all(remote.answer_bytes < 8 * MIB for remote in served)
+
+
+def test_a_blocking_command_over_rest_is_answered_at_once(replica: Served) -> None:
+    with replica.http() as wire:
+        body = b'[["set","k","v"],["blpop","l",0],["get","k"],["rpush","l","a"],["blpop","l",0]]'
+        wire.send(
+            b"POST /pipeline HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%b"
+            % (TOKEN.encode(), len(body), body)
+        )
+        assert [item["result"] for item in json.loads(wire.answer().body)] == ["OK", None, "v", 1, ["l", "a"]]

@@ -4,6 +4,8 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -11,7 +13,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import aiohttp
 import pytest
 
-from tests.server.serving import LIMIT_S, READ_TOKEN, TOKEN, Answer, Served, Wire
+from tests.server.serving import LIMIT_S, READ_TOKEN, TOKEN, Answer, Served, Wire, config, wait_for
+from upstash_global.node.node import MISCONF
 
 _opener = build_opener(ProxyHandler({}))
 
@@ -92,6 +95,13 @@ def test_other_methods_are_refused_without_a_body(client: Client, method: str) -
     answer = client.ask(method, "/get/foo")
     assert (answer.status, answer.body) == (405, b"")
     assert client.get("/ping") == (200, {"result": "PONG"})
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "BREW"])
+def test_methods_that_end_the_connection(client: Client, method: str) -> None:
+    client.send(method, "/get/foo")
+    answer = client.wire.answer()
+    assert (answer.status, answer.body) == (405, b"")
 
 
 def test_replies_have_the_shapes_of_resp2(client: Client) -> None:
@@ -442,3 +452,93 @@ def _events(wire: Wire, n: int) -> bytes:
     while text.count(b"\n\n") < n:
         text += wire.chunk()
     return text
+
+
+def test_a_client_of_http_1_0_gets_events_without_chunks(served: Served) -> None:
+    with served.http() as wire, served.redis() as publisher:
+        wire.send(b"GET /subscribe/chat HTTP/1.0\r\nAuthorization: Bearer %s\r\n\r\n" % TOKEN.encode())
+        head = wire.read_until(b"\r\n\r\n")
+        assert b"chunked" not in head and b"connection: close\r\n" in head
+        assert wire.read_until(b"\n\n") == b"data: subscribe,chat,1\n\n"
+        publisher.publish("chat", "hello")
+        assert wire.read_until(b"\n\n") == b"data: message,chat,hello\n\n"
+
+
+# -- what waits for nobody
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["blpop", "l", 0],
+        ["brpop", "l", 0],
+        ["blmove", "l", "m", "LEFT", "RIGHT", 0],
+        ["brpoplpush", "l", "m", 0],
+        ["blmpop", 0, 1, "l", "LEFT"],
+        ["bzpopmin", "z", 0],
+        ["bzmpop", 0, 1, "z", "MIN"],
+        ["xread", "BLOCK", 0, "STREAMS", "s", "$"],
+    ],
+)
+def test_blocking_commands_answer_at_once(client: Client, argv: list[object]) -> None:
+    assert client.post("/", argv) == (200, {"result": None})
+    assert client.post("/pipeline", [argv, ["ping"]]) == (200, [{"result": None}, {"result": "PONG"}])
+
+
+def test_a_blocking_command_takes_what_is_there(client: Client) -> None:
+    client.post("/", ["rpush", "l", "a"])
+    assert client.get("/blpop/l/0") == (200, {"result": ["l", "a"]})
+
+
+# -- connections that end and requests that are too many
+
+
+def test_a_client_that_closes_its_sending_side_gets_its_answers(client: Client) -> None:
+    for _ in range(20):
+        client.send("GET", "/incr/n")
+    client.wire.socket.shutdown(1)
+    assert [json.loads(client.wire.answer().body)["result"] for _ in range(20)] == list(range(1, 21))
+    assert client.wire.read_all() == b""
+
+
+def test_a_token_has_an_allowance_of_commands_per_second(tmp_path: Path) -> None:
+    with Served(tmp_path, config(rest_commands_per_s=20)) as served, served.http() as wire:
+        client = Client(wire)
+        rows = [["ping"]] * 15
+        assert client.post("/pipeline", rows)[0] == 200
+        refused = client.ask("POST", "/pipeline", json.dumps(rows).encode())
+        assert (refused.status, refused.headers[b"retry-after"]) == (429, b"1")
+        assert json.loads(refused.body) == {"error": "ERR max commands per second exceeded. Limit: 20; not executed"}
+        assert client.get("/ping", authorization=f"Bearer {READ_TOKEN}")[0] == 200  # another token
+
+
+def test_connections_without_a_token_are_few_per_address(tmp_path: Path) -> None:
+    with Served(tmp_path, config(max_clients_per_address=2)) as served, served.http() as known, served.http() as one:
+        assert Client(known).get("/ping")[0] == 200
+        with served.http() as two:
+            assert Client(two).get("/ping", authorization="")[0] == 401
+            assert Client(one).get("/ping", authorization="")[0] == 401
+            with served.http() as third:
+                assert third.answer().status == 429
+        wait_for(lambda: served.ask(lambda node: len(node.sessions)) == 2)
+        with served.http() as again:
+            assert Client(again).get("/ping")[0] == 200
+
+
+def test_only_named_origins_may_read_answers(tmp_path: Path) -> None:
+    settings = config()
+    settings = replace(settings, security=replace(settings.security, cors_origins=("https://app.example",)))
+    with Served(tmp_path, settings) as served, served.http() as wire:
+        client = Client(wire)
+        known = client.ask("GET", "/ping", origin="https://app.example")
+        assert known.headers[b"access-control-allow-origin"] == b"https://app.example"
+        stranger = client.ask("GET", "/ping", origin="https://evil.example")
+        assert b"access-control-allow-origin" not in stranger.headers
+
+
+def test_a_transaction_that_cannot_be_written_says_why(client: Client, served: Served) -> None:
+    served.ask(lambda node: setattr(node, "write_refusal", MISCONF))
+    answer = client.ask("POST", "/multi-exec", b'[["set","k","v"]]')
+    served.ask(lambda node: setattr(node, "write_refusal", None))
+    assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
+    assert json.loads(answer.body)["error"].startswith("MISCONF ")

@@ -9,8 +9,8 @@ from typing import Any, Final
 from upstash_global.errors import error
 from upstash_global.node.session import Session, size_of_reply
 from upstash_global.protocol.resp import encode
-from upstash_global.protocol.rest import Call, event
-from upstash_global.reply import Push, Reply
+from upstash_global.protocol.rest import EVENTS, Call, Mode, event, line_event
+from upstash_global.reply import Push, Reply, Simple
 
 MAX_HELD_BYTES: Final = 1 << 20  # of answers that have not reached the connection; beyond it nothing is run
 
@@ -54,6 +54,8 @@ class RestSession(Session):
         super().__init__(session_id, None, address, created_ms)
         self.connection = connection
         self.listener = listener  # renders the answer
+        self.may_block = False  # nobody waits at the other end of a request
+        self.is_known = False  # it has shown a token
         self.call: Call | None = None  # under way
         self.expected = 0  # replies until it is done
         self.replies: list[Reply] = []
@@ -71,6 +73,8 @@ class RestSession(Session):
     def write(self, reply: Reply) -> None:
         if isinstance(reply, Push):
             self.events += event(reply.items)
+        elif type(reply) is Simple and self.call is not None and self.call.mode is Mode.MONITOR:
+            self.events += line_event(reply.text)
         else:
             self.replies.append(reply)
             self.reply_bytes += size_of_reply(reply)
@@ -96,6 +100,8 @@ class RestSession(Session):
         if output is None:
             self.connection.cut()
         elif isinstance(output, bytes):
+            if not self.connection.is_streaming:
+                self.connection.begin_stream(EVENTS)
             self.connection.stream(output)
         else:
             self.connection.respond(output[0], output[1])

@@ -90,7 +90,11 @@ class Forwarding:
 
     def start(self, session: Session, commands: list[list[bytes]], row: Row | None = None) -> None:
         """Forward a run of commands; the session waits for all their answers."""
-        self._send(session, RUN, commands, [], len(commands), row is not None and bool(row.flags & BLOCKING))
+        blocks = row is not None and bool(row.flags & BLOCKING)
+        if blocks and row is not None and row.handler is not None and not session.may_block:
+            self.start_exec(session, commands, [], _only)  # inside a transaction nothing waits
+        else:
+            self._send(session, RUN, commands, [], len(commands), blocks)
 
     def start_exec(
         self, session: Session, commands: list[list[bytes]], watches: list[Watch], finish: Callable[[Reply], Reply]
@@ -319,3 +323,8 @@ class Forwarding:
     def drop(self, remote: RemoteSession) -> None:
         self.remotes.pop((remote.origin, remote.boot_id, remote.remote_id), None)
         self.node.close(remote)
+
+
+def _only(answer: Reply) -> Reply:
+    """The answer of a transaction of one command, as that command's own."""
+    return answer[0] if isinstance(answer, list) else answer

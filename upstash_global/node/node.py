@@ -380,6 +380,8 @@ class Node:
         """A blocking command found nothing: it is tried again whenever one of its keys changes, until its time is over."""
         blocked = self.engine.context.blocked
         assert blocked is not None
+        if not session.may_block:
+            return blocked.timeout_reply
         deadline_ms = self.local_ms + blocked.timeout_ms if blocked.timeout_ms else 0
         timeout_reply = blocked.timeout_reply
         argv = blocked.argv or argv

@@ -84,6 +84,9 @@ class Session:
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
         self.held: list[Push] = []  # what the running command made this session hear: it follows the reply
+        self.may_block = (
+            True  # a blocking command that finds nothing waits; if not, it answers as when its time is over
+        )
         self.position = START  # reads must not be older than this
         self.served = START  # the position at which the newest reply was computed
         self.sequence = 0  # number of the last Forward

@@ -66,10 +66,11 @@ class Mode(Enum):
 class HttpError(Exception):
     """The request is refused as a whole, with this status and text; 405 has no body at all."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, retry_after_s: int = 1) -> None:
         super().__init__(status, text)
         self.status = status
         self.text = text
+        self.retry_after_s = retry_after_s  # told with 429 and 503
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class Request:
     target: bytes
     headers: Mapping[bytes, bytes]
     body: bytes = b""
+    is_chunkable: bool = True  # the client knows chunks, as HTTP/1.0 does not
 
 
 @dataclass(slots=True)
@@ -415,6 +417,11 @@ def event(fields: list[Reply]) -> bytes:
     text = b",".join([part if isinstance(part, bytes) else str(part).encode() for part in fields])
     lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     return b"".join([b"data: " + line + b"\n" for line in lines]) + b"\n"
+
+
+def line_event(text: str) -> bytes:
+    """A line of MONITOR as one event; its OK stands in quotes, as Upstash sends it."""
+    return b'data: "OK"\n\n' if text == "OK" else event([text])
 
 
 _ORIGIN_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:/[]")

@@ -7,6 +7,7 @@ one whom the handler lets in, and a client that does not read its answers is not
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -20,6 +21,7 @@ MAX_QUEUED_REQUESTS: Final = 32  # read behind the running one; beyond it the cl
 MAX_QUEUED_BYTES: Final = 1 << 20  # of their bodies, likewise
 STRANGER_BYTES: Final = 64 << 10  # of a body that is read before anybody asks who sends it
 LINGER_S: Final = 2.0  # a refused client may go on sending so long; closing at once could destroy the refusal
+_UNKNOWN_METHOD: Final = re.compile(rb"(?!GET|HEAD|POST|PUT|OPTIONS)[A-Z][A-Z-]* [/*h]")
 
 Header = tuple[bytes, bytes]
 
@@ -74,6 +76,7 @@ class HttpConnection(asyncio.Protocol):
         self.loop = loop
         self.transport: asyncio.Transport | None = None
         self.address = ""
+        self.host = ""
         self.local_address = ""
         self.parser: Any = httptools.HttpRequestParser(self)
         self.state: Any = None  # the handler's own
@@ -88,6 +91,7 @@ class HttpConnection(asyncio.Protocol):
         self.is_full = False  # the client does not read its answers: nothing more is handed over
         self.deadline = loop.time() + limits.header_s  # when the client is given up
         self.is_broken = False  # nothing more is read
+        self.is_ending = False  # the client sends no more: closed once everything is answered
         self.refusal: HttpError | None = None  # why; told behind the answers to what came before
         # of the request that is being read
         self.url = b""
@@ -106,6 +110,7 @@ class HttpConnection(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)  # uvloop has a class of its own for them
         self.transport = transport
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self.host = peer[0] if peer else ""
         self.address = f"{peer[0]}:{peer[1]}" if peer else ""
         self.local_address = f"{local[0]}:{local[1]}" if local else ""
         transport.set_write_buffer_limits(high=MAX_QUEUED_BYTES)
@@ -129,6 +134,9 @@ class HttpConnection(asyncio.Protocol):
             self.refuse(refusal)
         except httptools.HttpParserUpgrade:
             self.refuse(HttpError(400, "ERR upgrades are not spoken here"))
+        except httptools.HttpParserInvalidMethodError:
+            is_request = _UNKNOWN_METHOD.match(data) is not None
+            self.refuse(HttpError(405, "") if is_request else HttpError(400, "ERR this is not HTTP"))
         except httptools.HttpParserError as mistake:
             cause = mistake.__context__
             self.refuse(
@@ -136,6 +144,13 @@ class HttpConnection(asyncio.Protocol):
             )
         if len(self.queue) > MAX_QUEUED_REQUESTS or self.queued_bytes > MAX_QUEUED_BYTES:
             self._pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends no more, and may still read: it gets what it is owed, then the connection ends."""
+        if self.is_streaming or (self.running is None and not self.queue):
+            return False
+        self.is_ending = True
+        return True
 
     def _count_head(self, n_bytes: int) -> None:
         """A name or value that does not end is kept by the parser and not shown to us."""
@@ -206,8 +221,10 @@ class HttpConnection(asyncio.Protocol):
             if int(length) > self.limits.body_bytes:
                 raise too_large(self.limits.body_bytes, int(length))
         coding = headers.get(b"transfer-encoding")
-        if coding is not None and (coding != b"chunked" or length is not None):
-            raise HttpError(400, "ERR Transfer-Encoding is not exactly chunked, or has a Content-Length beside it")
+        if coding is not None and (coding != b"chunked" or length is not None or version == "1.0"):
+            raise HttpError(
+                400, "ERR Transfer-Encoding is not exactly chunked, stands beside a Content-Length or in HTTP/1.0"
+            )
         if version == "1.1" and b"host" not in headers:
             raise HttpError(400, "ERR the header host is missing")
         self.deadline = self.loop.time() + self.limits.header_s
@@ -230,7 +247,8 @@ class HttpConnection(asyncio.Protocol):
         self.is_reading_request = False
         parts = self.body
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        request = Request(self.parser.get_method(), self.url, self.headers, body)
+        is_chunkable = bool(self.parser.get_http_version() != "1.0")
+        request = Request(self.parser.get_method(), self.url, self.headers, body, is_chunkable)
         self.queue.append((request, self.parser.should_keep_alive()))
         self.queued_bytes += len(body)
         self._go_on()
@@ -247,23 +265,25 @@ class HttpConnection(asyncio.Protocol):
             try:
                 self.handler.request(self, request)
             except HttpError as refusal:
-                self.respond(render_error(refusal))
+                self.respond(render_error(refusal), retry_after_s=refusal.retry_after_s)
         self.is_handing_over = False
         if self.queue or self.running is not None:
             return
         if self.refusal is not None:
             self._refuse(self.refusal)
+        elif self.is_ending and self.transport is not None:
+            self.transport.close()
         elif not self.is_full:
             self._resume_reading()
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def respond(self, response: Response, headers: Iterable[Header] = ()) -> None:
+    def respond(self, response: Response, headers: Iterable[Header] = (), retry_after_s: int = 1) -> None:
         """Answer the running request, and turn to the next one."""
         transport, request = self.transport, self.running
         if transport is None or request is None:
             return
-        head = self._head(request, response, headers, self.keep_alive)
+        head = self._head(request, response, headers, self.keep_alive, retry_after_s)
         transport.write(head if request.method == b"HEAD" else head + response.body)
         self.running = None
         if not self.keep_alive:
@@ -275,15 +295,22 @@ class HttpConnection(asyncio.Protocol):
         self.deadline = self.loop.time() + self.limits.idle_s
         self._go_on()
 
-    def _head(self, request: Request, response: Response, headers: Iterable[Header], keep_alive: bool) -> bytes:
+    def _head(
+        self,
+        request: Request,
+        response: Response,
+        headers: Iterable[Header],
+        keep_alive: bool,
+        retry_after_s: int,
+    ) -> bytes:
         parts = [
             _STATUS_LINES[response.status],
             b"content-type: %s\r\ncontent-length: %d\r\n" % (response.content_type.encode(), len(response.body)),
         ]
         for name, value in (*self.handler.headers_for(request), *headers):
             parts.append(b"%s: %s\r\n" % (name, value))
-        if response.status == 503:
-            parts.append(b"retry-after: 1\r\n")
+        if response.status in (429, 503):
+            parts.append(b"retry-after: %d\r\n" % retry_after_s)
         parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
         return b"".join(parts)
 
@@ -293,9 +320,11 @@ class HttpConnection(asyncio.Protocol):
         if transport is None or request is None:
             return
         self.is_streaming = True
+        framing = b"transfer-encoding: chunked\r\n" if request.is_chunkable else b"connection: close\r\n"
         parts = [
             _STATUS_LINES[200],
-            b"content-type: %s\r\ncache-control: no-store\r\ntransfer-encoding: chunked\r\n" % content_type.encode(),
+            b"content-type: %s\r\ncache-control: no-store\r\n" % content_type.encode(),
+            framing,
         ]
         for name, value in (*self.handler.headers_for(request), *headers):
             parts.append(b"%s: %s\r\n" % (name, value))
@@ -304,8 +333,8 @@ class HttpConnection(asyncio.Protocol):
 
     def stream(self, data: bytes) -> None:
         """One more piece of an open-ended body; a client that does not read it is cut off."""
-        if self.transport is not None and data:
-            self.transport.write(b"%x\r\n%s\r\n" % (len(data), data))
+        if self.transport is not None and self.running is not None and data:
+            self.transport.write(b"%x\r\n%s\r\n" % (len(data), data) if self.running.is_chunkable else data)
             if self.transport.get_write_buffer_size() > self.limits.output_bytes:
                 self.transport.abort()
 
@@ -328,7 +357,7 @@ class HttpConnection(asyncio.Protocol):
             return
         response = render_error(refusal)
         asked = Request(b"GET", b"/", self.headers)  # what is known of it
-        transport.write(self._head(asked, response, (), False) + response.body)
+        transport.write(self._head(asked, response, (), False, refusal.retry_after_s) + response.body)
         if transport.can_write_eof():
             transport.write_eof()
         self.deadline = self.loop.time() + LINGER_S

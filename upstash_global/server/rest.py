@@ -7,16 +7,16 @@ answer is rendered when its last reply is there, and written when the gate lets 
 import asyncio
 from collections.abc import Iterable
 from hmac import compare_digest
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.config import Config
-from upstash_global.engine.table import lookup
+from upstash_global.engine.table import TABLE, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.node.clients import RestSession
 from upstash_global.node.edges import edge_tag
 from upstash_global.node.users import DEFAULT, READ_ONLY
 from upstash_global.protocol.rest import (
-    EVENTS,
     Call,
     HttpError,
     Mode,
@@ -40,12 +40,14 @@ from upstash_global.protocol.tokens import (
 from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
+from upstash_global.server.rates import Allowances, Strangers
 
 if TYPE_CHECKING:
     from upstash_global.server.shell import Shell
 
 MAX_KEY_BYTES: Final = 32 << 10  # as Upstash has it
 KEEPALIVE_S: Final = 15.0  # between comment lines on an open event stream
+STREAMS: Final = (Mode.SUBSCRIBE, Mode.PSUBSCRIBE, Mode.MONITOR)
 UNREACHABLE: Final = NEVER  # what an unreadable token stands for: only the leader may answer
 
 
@@ -54,6 +56,9 @@ class RestListener:
         self.shell = shell
         limits = config.limits
         self.max_clients = limits.max_clients
+        self.strangers = Strangers(limits.max_clients_per_address)
+        self.allowances = Allowances(limits.rest_commands_per_s)
+        self.origins = list(config.security.cors_origins) or None
         self.max_commands = limits.pipeline_commands
         self.limits = HttpLimits(
             limits.http_body_bytes,
@@ -95,7 +100,7 @@ class RestListener:
     # -- connections --------------------------------------------------------------------------------------------
 
     def connected(self, connection: HttpConnection) -> None:
-        if len(self.connections) >= self.max_clients:
+        if len(self.connections) >= self.max_clients or not self.strangers.admit(connection.host):
             self.shell.node.metrics.n_rejected_connections += 1
             connection.refuse(HttpError(429, "ERR max number of clients reached"))
             return
@@ -108,13 +113,16 @@ class RestListener:
 
     def disconnected(self, connection: HttpConnection) -> None:
         self.connections.discard(connection)
-        if connection.state is not None:
-            self.shell.node.close(connection.state)
+        session: RestSession | None = connection.state
+        if session is not None:
+            if not session.is_known:
+                self.strangers.leave(connection.host)
+            self.shell.node.close(session)
             connection.state = None
             self.shell.schedule()
 
     def headers_for(self, request: Request) -> Iterable[Header]:
-        return cors_headers(request)
+        return cors_headers(request, self.origins)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -130,17 +138,19 @@ class RestListener:
         if request.method == b"OPTIONS":
             connection.respond(Response(200, b""))
             return
-        session.user = self._user(request)
+        session.user = user = self._user(request)
+        if not session.is_known:
+            session.is_known = True
+            self.strangers.leave(connection.host)
         call = parse_request(request, self.max_commands)
+        self._count(user, len(call.commands))
         if len(request.body) + len(request.target) > MAX_KEY_BYTES:
             _check_keys(call)
         self._set_position(session, call)
-        if call.mode is Mode.MONITOR:
+        if call.mode in STREAMS and call.is_head:
+            raise HttpError(400, "ERR HEAD has no body to stream in")
+        if call.mode is Mode.MONITOR and b"MONITOR" not in TABLE:
             raise HttpError(400, "ERR Command is not available: 'MONITOR'")
-        if call.mode in (Mode.SUBSCRIBE, Mode.PSUBSCRIBE):
-            if call.is_head:
-                raise HttpError(400, "ERR HEAD has no body to stream in")
-            connection.begin_stream(EVENTS)
         commands = [command for command in call.commands if not isinstance(command, CommandError)]
         if call.mode is Mode.TRANSACTION:
             commands = [[b"MULTI"], *commands, [b"EXEC"]]
@@ -162,6 +172,13 @@ class RestListener:
             self.shell.node.metrics.n_failed_logins += 1
             raise unauthorized()
         return user
+
+    def _count(self, user: str, n_commands: int) -> None:
+        """Refuse what exceeds the user's allowance of commands. Raises HttpError."""
+        wait_s = self.allowances.take(user, n_commands, self.shell.loop.time())
+        if wait_s:
+            limit = self.allowances.per_s
+            raise HttpError(429, f"ERR max commands per second exceeded. Limit: {limit}; not executed", ceil(wait_s))
 
     def _set_position(self, session: RestSession, call: Call) -> None:
         """What this request's reads must not be older than: its token, and what was answered before it was applied."""
@@ -247,5 +264,14 @@ def _transaction(call: Call, replies: list[Reply]) -> Response:
             return render_error(queued)
     outcome = replies[-1]
     if isinstance(outcome, CommandError):
-        return render_error(outcome)
+        return render_error(_why_discarded(outcome))
     return render(call, [] if outcome is NULL_ARRAY else outcome)
+
+
+def _why_discarded(failure: CommandError) -> CommandError:
+    """EXECABORT as REST has it: the error that spoiled the transaction."""
+    text = failure.message.removeprefix("Transaction discarded because of: ")
+    code, _, message = text.partition(" ")
+    if failure.code != "EXECABORT" or text == failure.message:
+        return failure
+    return CommandError(code, message) if code.isupper() else error(text)
