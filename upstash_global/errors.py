@@ -47,6 +47,10 @@ class SnapshotError(Exception):
     """The bytes are no whole, undamaged snapshot."""
 
 
+class DumpError(Exception):
+    """The bytes are no value in Redis's format, or one that is too large."""
+
+
 class Divergence(Exception):
     """An entry of the log failed on this node: its keyspace is not what the leader's was."""
 

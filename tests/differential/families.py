@@ -38,6 +38,7 @@ SUBSTR key index index
 KEYS: Final = """
 COPY key key {DB db|REPLACE}
 DEL key...
+DUMP key
 EXISTS key...
 EXPIRE key seconds [NX|XX|GT|LT]
 EXPIRE key seconds {NX|XX|GT|LT}
@@ -58,6 +59,9 @@ PTTL key
 RANDOMKEY
 RENAME key key
 RENAMENX key key
+RESTORE key milliseconds payload
+RESTORE key 0 payload {REPLACE|ABSTTL|IDLETIME seconds|FREQ size}
+RESTORE key at_ms payload ABSTTL REPLACE
 SCAN cursor {MATCH pattern|COUNT positive|TYPE type}
 SORT key {BY by_pattern|LIMIT index count|GET by_pattern|ASC|DESC|STORE key}
 SORT key ALPHA {LIMIT index count|GET by_pattern|ASC|DESC|STORE key}

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
+from tests.engine.payloads import OLDER
+
 Argv = list[bytes]
 Node = tuple[str, Any]
 
@@ -48,6 +50,8 @@ HYPERLOGLOGS: Final = [
     b"HYLL\0" + bytes(10) + b"\x80" + b"\xff" * 12288, b"HYLL\1" + bytes(10) + b"\x80" + b"\x8b" * 4096,
     b"HYLL\1" + bytes(10) + b"\x80" + b"\xff" * 29, b"hyll\1" + bytes(60),
 ]  # fmt: skip
+
+PAYLOADS: Final = [OLDER[name] for name in ("list", "set of integers", "zset ziplist", "hash", "plain node")]
 
 
 def some(good: list[bytes], bad: list[bytes] = JUNK, bad_share: float = 0.03) -> Callable[[Random], bytes]:
@@ -222,6 +226,7 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
                            b"lazyfree-lazy-user-del", b"latency-monitor-threshold"], [b"nosuch", b"", b"databases"], 0.1),
     "parameter_value": some([b"0", b"5", b"100", b"yes", b"no", b"noeviction", b"allkeys-lru"], [b"", b"abc", b"-1", b"1gb"], 0.2),
     "size_value": some([b"0", b"1gb", b"1000mb", b"2GB"], [b"abc", b"", b"1xb", b"-1", b"1.5gb"], 0.2),
+    "payload": some(PAYLOADS, [*(payload[:-1] for payload in PAYLOADS), b"", b"abc", b"\x63\x0c\x00" + bytes(8)], 0.2),
     "policy": some([b"noeviction", b"allkeys-lfu", b"volatile-ttl"], [b"", b"abc"], 0.2),
     "info_section": some([b"server", b"clients", b"MEMORY", b"keyspace", b"all", b"default", b"everything", b"commandstats"],
                          [b"nosuch", b""], 0.1),

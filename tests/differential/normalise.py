@@ -409,6 +409,7 @@ RULES: Final[dict[bytes, Rule]] = {
     **dict.fromkeys([b"TTL", b"PTTL", b"EXPIRETIME", b"PEXPIRETIME"], _deadline),
     **dict.fromkeys([b"MEMORY USAGE", b"OBJECT IDLETIME", b"OBJECT FREQ", b"OBJECT REFCOUNT"], _same_type),
     b"COPY": _copy,
+    b"DUMP": _same_type,  # test_dumping.py compares what is in it
     b"OBJECT ENCODING": _encoding,
     **dict.fromkeys([b"SCAN", b"HSCAN", b"SSCAN", b"ZSCAN"], _scan),
     **dict.fromkeys([b"SORT", b"SORT_RO"], _sort),

@@ -12,6 +12,10 @@ from typing import Final
 
 Example = list[str]
 
+# What DUMP answers for {a: 1}, and with a deadline 10 seconds after the bench's first time.
+_DUMPED_HASH: Final = "\\x10\\x0c\\x0c\\x00\\x00\\x00\\x02\\x00\\x81\\x61\\x02\\x01\\x01\\xff\\x0a\\x00\\x84\\xa6\\x93\\xe8\\xaa\\x17\\xe4\\xdb"
+_DUMPED_DEADLINE: Final = "\\x18\\x10\\x8f\\xe5\\xcf\\x8b\\x01\\x00\\x00\\x01\\x01\\x01\\x61\\xc0\\x01\\x0c\\x00\\x69\\x44\\x49\\x77\\x73\\x67\\x10\\x0a"
+
 EXAMPLES: Final[dict[str, list[Example]]] = {
     # -- internal --
     "_EVICTED": [["SET k v", "_EVICTED k"]],
@@ -98,6 +102,14 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["SET a v", "SET b old PX 1", "+2", "RENAME a b"],
     ],
     "RENAMENX": [["SET a v EX 10", "RENAMENX a b"]],
+    "RESTORE": [
+        ["RESTORE k 0 '\\x00\\x05\\x68\\x65\\x6c\\x6c\\x6f\\x0a\\x00\\x63\\x72\\xdf\\x76\\x65\\x34\\x20\\x0a'"],
+        ["SET k v", f"RESTORE k 5000 '{_DUMPED_HASH}' REPLACE IDLETIME 7"],
+        ["SET k v PX 1", "+2", f"RESTORE k @5000 '{_DUMPED_HASH}' ABSTTL FREQ 9"],
+        ["SET k v", f"RESTORE k @-5000 '{_DUMPED_HASH}' ABSTTL REPLACE"],
+        [f"RESTORE k 0 '{_DUMPED_DEADLINE}'"],
+        ["SET k v", "+20000", f"RESTORE k 0 '{_DUMPED_DEADLINE}' REPLACE"],
+    ],
     "SORT": [
         ["RPUSH l 3 1 2", "SORT l STORE t"],
         ["RPUSH l 3 1 2", "SET w1 9", "SET w2 8", "SORT l BY w* GET # GET w* DESC STORE l"],

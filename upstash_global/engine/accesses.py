@@ -24,6 +24,7 @@ class Accesses:
         self.counts_uses = counts_uses  # LFU policies; the others want the time of the last use
         self.last_ms: dict[bytes, int] = {}
         self.counters: dict[bytes, int] = {}
+        self.given: dict[bytes, None] = {}  # keys about which RESTORE told something, until that unit is noted
 
     def note(self, key: bytes, now_ms: int, random: "Random") -> None:
         """A present key was used."""
@@ -34,6 +35,15 @@ class Accesses:
                 counter += 1
             self.counters[key] = counter
         self.last_ms[key] = now_ms
+
+    def give(self, key: bytes, last_ms: int, frequency: int) -> None:
+        """What RESTORE says about the time before: when the key was last used, or how often (-1: nothing)."""
+        if self.counts_uses and frequency >= 0:
+            self.counters[key] = frequency
+        elif self.counts_uses or last_ms < 0:
+            return
+        self.last_ms[key] = last_ms
+        self.given[key] = None
 
     def forget(self, key: bytes) -> None:
         self.last_ms.pop(key, None)

@@ -95,10 +95,11 @@ class Context:
     def _note_changes(self, accesses: Accesses) -> None:
         """The keys that the last unit changed count as used, and those that it removed are forgotten."""
         for key in self.touched:
-            if key in self.keyspace.values:
-                accesses.note(key, self.now_ms, self.random)
-            else:
+            if key not in self.keyspace.values:
                 accesses.forget(key)
+            elif key not in accesses.given:
+                accesses.note(key, self.now_ms, self.random)
+        accesses.given.clear()
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from upstash_global.engine.commands import (  # noqa: F401
     bitmaps,
     blocking,
+    dumping,
     expiry,
     geo,
     geosearch,
