@@ -48,7 +48,9 @@ def restore(ctx: Context, argv: list[bytes]) -> Reply:
         raise error("Bad data format") from None
     if at_ms and not options.is_absolute:
         at_ms += ctx.now_ms
-    if value is None or (at_ms and not ctx.now_ms < at_ms <= INT64_MAX):  # it has expired, or as in Redis is so far that it has
+    if value is None or (
+        at_ms and not ctx.now_ms < at_ms <= INT64_MAX
+    ):  # it has expired, or as in Redis is so far that it has
         if ctx.remove(key):
             ctx.log_as(b"DEL", key)
             ctx.notify(EVENT_GENERIC, b"del", key)
