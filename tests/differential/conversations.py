@@ -233,6 +233,9 @@ DEFAULTS: Final = {  # of what stories set
     "slowlog-log-slower-than": "10000",
     "slowlog-max-len": "128",
     "lazyfree-lazy-user-del": "no",
+    "hash-max-listpack-entries": "512",
+    "hash-max-listpack-value": "64",
+    "zset-max-listpack-entries": "128",
     "latency-monitor-threshold": "0",
     "timeout": "0",
 }

@@ -16,7 +16,7 @@ from tests.differential.wire import Connection, Reply, Tagged, decode
 from tests.node.stage import Stage
 from tests.ports import free_port
 from upstash_global.engine.dump import digest
-from upstash_global.engine.encodings import LIMITS, Limits
+from upstash_global.engine.encodings import Limits
 from upstash_global.engine.engine import Engine
 from upstash_global.engine.table import TABLE, find_row
 from upstash_global.errors import Divergence
@@ -94,14 +94,19 @@ class EngineSide(Side):
     def __init__(self, version: int) -> None:
         self.version = version
         self.checks_every_line = False
+        self.limits: dict[str, int] = {}  # that were changed
         self.reset()
 
     def reset(self) -> None:
         self.engine = Engine(random.Random(1))
         self.replica = Engine(random.Random(2))
+        for name, value in self.limits.items():
+            self.set_limit(name, value)
 
     def set_limit(self, name: str, value: int) -> None:
-        setattr(LIMITS, name, value)
+        self.limits[name] = value
+        for engine in (self.engine, self.replica):
+            setattr(engine.context.limits, name, value)
 
     def has(self, command: list[str]) -> bool:
         row = TABLE.get(command[0].encode())
@@ -160,9 +165,6 @@ class NodeSide(Side):
 
     def has(self, command: list[str]) -> bool:
         return find_row([word.encode() for word in command]) is not None
-
-    def set_limit(self, name: str, value: int) -> None:
-        setattr(LIMITS, name, value)
 
 
 class Oracle:

@@ -18,6 +18,9 @@ _DUMPED_DEADLINE: Final = "\\x18\\x10\\x8f\\xe5\\xcf\\x8b\\x01\\x00\\x00\\x01\\x
 
 EXAMPLES: Final[dict[str, list[Example]]] = {
     # -- internal --
+    "_CONFIG": [
+        ["_CONFIG hash-max-listpack-entries 1", "HSET h a 1 b 2", "_CONFIG maxmemory 5 set-max-intset-entries 2"]
+    ],
     "_EVICTED": [["SET k v", "_EVICTED k"]],
     "_EXPIRED": [
         ["HSET h a 1 b 2 c 3", "HPEXPIRE h 1 FIELDS 2 a b", "+2", "_EXPIRED h a b"],

@@ -118,9 +118,9 @@ def test_hincrbyfloat_counts_in_long_doubles() -> None:
         (f"HSET h {'x' * 65} 1", "hashtable"),
         (f"HINCRBY h {'x' * 65} 1", "hashtable"),
         (f"HSETNX h a {'x' * 65}", "hashtable"),
-        ("HSET h " + " ".join(f"f{i} v" for i in range(128)), "listpack"),
-        ("HSET h " + " ".join(f"f{i} v" for i in range(129)), "hashtable"),
-        ("HSET h " + " ".join(["f v"] * 129), "hashtable"),
+        ("HSET h " + " ".join(f"f{i} v" for i in range(512)), "listpack"),
+        ("HSET h " + " ".join(f"f{i} v" for i in range(513)), "hashtable"),
+        ("HSET h " + " ".join(["f v"] * 513), "hashtable"),
     ],
 )
 def test_encodings(line: str, encoding: str) -> None:
@@ -130,10 +130,10 @@ def test_encodings(line: str, encoding: str) -> None:
 
 
 def test_one_field_more_makes_a_hashtable_for_good() -> None:
-    bench = big_hash(128)
+    bench = big_hash(512)
     bench.run("HSET h one more")
     assert bench.run("OBJECT ENCODING h") == "hashtable"
-    bench.run("HDEL h " + " ".join(f"f{i}" for i in range(128)))
+    bench.run("HDEL h " + " ".join(f"f{i}" for i in range(512)))
     assert bench.run("OBJECT ENCODING h") == "hashtable"
 
 
@@ -171,7 +171,7 @@ def test_a_small_hash_is_scanned_in_one_page() -> None:
 
 
 def test_a_big_hash_is_scanned_by_pages_that_miss_no_staying_field() -> None:
-    bench = big_hash(500)
+    bench = big_hash(600)
     seen: set[bytes] = set()
     cursor, step = b"0", 0
     while True:

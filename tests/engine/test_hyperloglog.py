@@ -68,6 +68,9 @@ def test_a_sparse_one_turns_dense_past_its_limit_and_keeps_its_registers() -> No
     assert len(bench.run("GET p")) == 16 + 12288
 
 
+MOST_SPARSE = 3000  # bytes
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_both_forms_hold_the_same_registers(seed: int) -> None:
     random = Random(seed)
@@ -75,7 +78,7 @@ def test_both_forms_hold_the_same_registers(seed: int) -> None:
     hyperloglog.make_dense(dense)
     for _ in range(400):
         element = random.randbytes(random.randrange(20))
-        assert hyperloglog.add(sparse, element) == hyperloglog.add(dense, element)
+        assert hyperloglog.add(sparse, element, MOST_SPARSE) == hyperloglog.add(dense, element, 0)
     assert sparse[4] == hyperloglog.SPARSE
     assert hyperloglog.unpack(sparse) == hyperloglog.unpack(dense)
     hyperloglog.make_dense(sparse)
@@ -93,10 +96,10 @@ def test_raising_registers_in_order_gives_the_bytes_of_raising_each_from_the_sta
         wanted[min(at + 1, hyperloglog.REGISTERS - 1)] = random.choice([0, 1, 2])
     at_once, one_by_one = hyperloglog.new(), hyperloglog.new()
     for part in (wanted, bytearray(reversed(wanted))):
-        hyperloglog.raise_registers(at_once, part)
+        hyperloglog.raise_registers(at_once, part, MOST_SPARSE)
         for index, register in enumerate(part):
             if register:
-                hyperloglog.Runs(one_by_one).raise_register(index, register)
+                hyperloglog.Runs(one_by_one, MOST_SPARSE).raise_register(index, register)
         assert at_once == one_by_one
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from tests.engine.bench import Bench
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_STRING
-from upstash_global.engine.encodings import LIMITS
 
 
 def encoding_after(*lines: str) -> str:
@@ -171,10 +170,10 @@ def test_setrange_fills_with_zero_bytes() -> None:
     assert bench.run("EXISTS missing") == 0
 
 
-def test_append_refuses_what_would_get_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_append_refuses_what_would_get_too_long() -> None:
     bench = Bench()
     bench.run("SET k abc")
-    monkeypatch.setattr(LIMITS, "proto_max_bulk_len", 5)
+    bench.engine.context.limits.proto_max_bulk_len = 5
     assert bench.run("APPEND k def").text == "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
     assert bench.run("APPEND k de") == 5
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.engine.accesses import Accesses
 from upstash_global.engine.keyspace import Keyspace
+from upstash_global.engine.parameters import ClusterParameters, load_parameters
 from upstash_global.engine.scripts import Scripts
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
@@ -66,6 +67,9 @@ class Context:
         self.now_ms = 0  # leader time of this unit, milliseconds since 1970; during replay the entry's
         self.receivers: Callable[[bytes], int] = _no_receivers  # deliveries a message on a channel makes on this node
         self.scripts = Scripts()
+        self.parameters = ClusterParameters()
+        self.limits = self.parameters.limits  # thresholds of encodings, and how long a string may be
+        self.configured: Callable[[bytes, bytes], None] = _not_told  # a cluster parameter has got this value
         self.interpreter: Any = None  # lua.Interpreter, from the first script on
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes somebody listens to
@@ -78,6 +82,11 @@ class Context:
         self.blocked: Blocked | None = None  # what the command that answered PENDING waits for
         self.changed = False  # the running command changed something
         self.logged = False  # the running command said with log_as what to log
+
+    def take_parameters(self, plain: Any) -> None:
+        """Replace the cluster parameters by what a snapshot says; None stands for no changed ones."""
+        self.parameters = load_parameters(plain)
+        self.limits = self.parameters.limits
 
     def begin(self, now_ms: int) -> None:
         if self.keyspace.accesses is not None:
@@ -376,3 +385,7 @@ class Context:
 
 def _no_receivers(channel: bytes) -> int:
     return 0
+
+
+def _not_told(name: bytes, text: bytes) -> None:
+    pass

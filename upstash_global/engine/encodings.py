@@ -4,7 +4,8 @@ Our values have one form each; an encoding is only a name that clients can see, 
 a hash, set or sorted set starts compact and never shrinks back by losing members; it carries its code in `encoding`.
 Those of strings and lists follow from what they hold.
 
-The thresholds are CONFIG parameters. They decide a visible state, so CONFIG SET changes them on every node alike.
+The thresholds are CONFIG parameters. They decide a visible state, so CONFIG SET changes them by an entry, on every node at
+the same position (see parameters.py).
 """
 
 from collections import deque
@@ -29,7 +30,7 @@ class Limits:
     """Redis 7.2's defaults; a parameter's name with underscores for dashes."""
 
     def __init__(self) -> None:
-        self.hash_max_listpack_entries = 128
+        self.hash_max_listpack_entries = 512
         self.hash_max_listpack_value = 64
         self.hll_sparse_max_bytes = 3000
         self.list_max_listpack_size = -2  # -2 is 8 KiB
@@ -42,33 +43,49 @@ class Limits:
         self.zset_max_listpack_value = 64
 
 
-LIMITS: Final = Limits()
+LIMIT_NAMES: Final = {  # CONFIG's name → the attribute of Limits
+    name.replace("_", "-").encode(): name
+    for name in (
+        "hash_max_listpack_entries",
+        "hash_max_listpack_value",
+        "hll_sparse_max_bytes",
+        "list_max_listpack_size",
+        "proto_max_bulk_len",
+        "set_max_intset_entries",
+        "set_max_listpack_entries",
+        "set_max_listpack_value",
+        "stream_node_max_entries",
+        "zset_max_listpack_entries",
+        "zset_max_listpack_value",
+    )
+}
+
 
 # A string that INCRBYFLOAT wrote: never shown as `int`, though it may read as one. Made by type(), because a compiled
 # class cannot extend bytes; everything but this module and dump.py treats it as the bytes it is.
 FloatText: Final = type("FloatText", (bytes,), {"__slots__": ()})
 
 
-def encoding_name(value: Any) -> str:
+def encoding_name(value: Any, limits: Limits) -> str:
     """The encoding of any value of the keyspace, as OBJECT ENCODING shows it."""
     if isinstance(value, (bytes, bytearray)):
         return string_encoding(value)
     if type(value) is deque:
-        return list_encoding(value)
+        return list_encoding(value, limits)
     if type(value) is Json:
         return "raw"  # as of any value of a module
     name: str = NAMES[value.encoding]
     return name
 
 
-def list_encoding(value: deque[bytes]) -> str:
+def list_encoding(value: deque[bytes], limits: Limits) -> str:
     """`listpack` for a list that fits into one of `list-max-listpack-size`, else `quicklist`.
 
     Follows from what the list holds now. Redis 7.2 differs while a list shrinks: it waits until half the size is free.
     """
-    limit = LIMITS.list_max_listpack_size
+    limit = limits.list_max_listpack_size
     if limit >= 0:
-        return NAMES[LISTPACK if len(value) <= limit else QUICKLIST]
+        return NAMES[LISTPACK if len(value) <= max(1, limit) else QUICKLIST]
     left_bytes = (4096 << min(-limit - 1, 4)) - _LISTPACK_FRAME_BYTES
     for element in value:
         left_bytes -= _entry_bytes(element)

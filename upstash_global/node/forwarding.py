@@ -59,7 +59,7 @@ class Outstanding:
         self.n_open = 1  # how often it was sent and not refused: none of these may have run, or one
         self.answer: Forwarded | None = None
         self.local_counts: dict[int, int] = {}  # index of a PUBLISH → deliveries on this node
-        self.finish: Callable[[Reply], Reply] | None = None  # what this node adds to the answer of a transaction
+        self.finish: Callable[[Reply], Reply] | None = None  # what this node does with the one answer
 
 
 class Forwarding:
@@ -95,6 +95,11 @@ class Forwarding:
             self.start_exec(session, commands, [], _only)  # inside a transaction nothing waits
         else:
             self._send(session, RUN, commands, [], len(commands), blocks)
+
+    def start_one(self, session: Session, command: list[bytes], finish: Callable[[Reply], Reply]) -> None:
+        """Forward one command; its answer goes through `finish`."""
+        self._send(session, RUN, [command], [], 1, False)
+        self.outstanding[session.id].finish = finish
 
     def start_exec(
         self, session: Session, commands: list[list[bytes]], watches: list[Watch], finish: Callable[[Reply], Reply]

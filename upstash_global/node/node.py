@@ -99,7 +99,7 @@ class Node:
         self.events = Events()
         self.pubsub = PubSub()
         self.parking = Parking()
-        self.parameters = Parameters()
+        self.parameters = Parameters(self)
         self.slowlog = SlowLog()
         self.resident_bytes: Callable[[], int] = _none  # what the process uses; a shell knows it
         self.cpu_seconds: Callable[[], tuple[float, float]] = _no_cpu  # (system, user)
@@ -134,6 +134,7 @@ class Node:
         self.sync_is_slow = False  # everysec: one takes more than 2 s, and answers wait for it
         self.sync_wanted = 0  # highest LSN for which a sync was asked
         self.engine.context.receivers = self.pubsub.count
+        self.engine.context.configured = self.parameters.take_shared
         self.script_session = Session(0, DEFAULT)  # for what a script asks about the node
         self.engine.context.serve = self.serve_script
 
@@ -666,15 +667,30 @@ class Node:
 
     def system_tables(self) -> dict[str, Any]:
         """Everything beside the keyspace that the log determines, by name, as plain structures."""
-        return {"answers": self.answers.dump(), "scripts": self.engine.context.scripts.dump()}
+        context = self.engine.context
+        return {
+            "answers": self.answers.dump(),
+            "parameters": context.parameters.dump(),
+            "scripts": context.scripts.dump(),
+        }
 
     def load_system_tables(self, tables: dict[str, Any]) -> None:
         self.answers.load(tables.get("answers"))
-        self.engine.context.scripts.restore(tables.get("scripts"))
+        context = self.engine.context
+        context.scripts.restore(tables.get("scripts"))
+        context.take_parameters(tables.get("parameters"))
+        self.parameters.reset_shared(context.parameters.values)
 
     def restore(self, recovered: Recovered) -> None:
         """Take over what storage holds: the newest snapshot, then the log behind it."""
+        self.parameters.restore_own(self.storage.load_state().get("parameters", {}))
         self.snapshots.restore(recovered)
+
+    def remember(self, changes: dict[str, Any]) -> None:
+        """Keep something on this node's own disk, durably and at once, beside what is kept there already."""
+        state = dict(self.storage.load_state())
+        state.update(changes)
+        self.storage.save_state(state)
 
     def reset(self) -> None:
         """Forget all data, before a restore."""

@@ -261,7 +261,7 @@ class Roles:
 
     def _remember(self, epoch: int, leader: str) -> None:
         self.epoch = epoch
-        self.node.storage.save_state({"cluster": self.node.settings.cluster_id, "epoch": epoch, "leader": leader})
+        self.node.remember({"cluster": self.node.settings.cluster_id, "epoch": epoch, "leader": leader})
 
     def note_epoch(self, epoch: int) -> None:
         """An applied entry opened `epoch`; one from this node's own disk is known to its durable state already."""

@@ -34,6 +34,7 @@ class Settings:
         self.max_staleness_ms = 60_000  # 0: serve however stale
         self.switchover_ms = 10_000
         self.entry_bytes = 64 << 20  # of the arguments of one unit; a longer one is refused
+        self.max_clients = 10_000  # connections, of each protocol
         self.snapshot_bytes = 64 << 20  # log bytes after which a new snapshot is begun
         self.version = ""
 

@@ -203,7 +203,7 @@ class RespListener:
 
     def admit(self, connection: RespConnection, host: str) -> bool:
         n = self.per_address.get(host, 0)
-        if len(self.connections) >= self.limits.max_clients or n >= self.limits.max_clients_per_address:
+        if len(self.connections) >= self.shell.node.settings.max_clients or n >= self.limits.max_clients_per_address:
             self.shell.node.metrics.n_rejected_connections += 1
             return False
         self.connections[connection] = host

@@ -55,7 +55,6 @@ class RestListener:
     def __init__(self, shell: "Shell", config: Config) -> None:
         self.shell = shell
         limits = config.limits
-        self.max_clients = limits.max_clients
         self.strangers = Strangers(limits.max_clients_per_address)
         self.allowances = Allowances(limits.rest_commands_per_s)
         self.origins = list(config.security.cors_origins) or None
@@ -100,7 +99,7 @@ class RestListener:
     # -- connections --------------------------------------------------------------------------------------------
 
     def connected(self, connection: HttpConnection) -> None:
-        if len(self.connections) >= self.max_clients or not self.strangers.admit(connection.host):
+        if len(self.connections) >= self.shell.node.settings.max_clients or not self.strangers.admit(connection.host):
             self.shell.node.metrics.n_rejected_connections += 1
             connection.refuse(HttpError(429, "ERR max number of clients reached"))
             return

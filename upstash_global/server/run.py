@@ -77,6 +77,7 @@ def settings_of(config: Config, name: str) -> Settings:
     settings.forward_timeout_ms = config.consistency.forward_timeout_ms
     settings.max_staleness_ms = config.consistency.max_staleness_ms
     settings.entry_bytes = config.limits.entry_bytes
+    settings.max_clients = config.limits.max_clients
     settings.version = __version__
     return settings
 

@@ -10,7 +10,7 @@ from typing import Final
 from upstash_global.engine.arguments import integer_argument
 from upstash_global.engine.commands.strings import check_length
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_STRING, Context
-from upstash_global.engine.encodings import LIMITS
+from upstash_global.engine.encodings import Limits
 from upstash_global.engine.numbers import INT64_MAX, parse_integer
 from upstash_global.engine.table import DENYOOM, FAST, FIRST, READONLY, WRITE, Family, Keys
 from upstash_global.errors import CommandError, error, syntax_error
@@ -51,7 +51,7 @@ def bitcount(ctx: Context, argv: list[bytes]) -> Reply:
 @command("BITFIELD_RO", arity=-2, flags=READONLY | FAST, keys=FIRST)
 def bitfield_ro(ctx: Context, argv: list[bytes]) -> Reply:
     """Read integers of any width at any bit of a string."""
-    operations = _operations(argv)
+    operations = _operations(argv, ctx.limits)
     for operation in operations:
         if operation.name != b"GET":
             raise error("BITFIELD_RO only supports the GET subcommand")
@@ -88,7 +88,7 @@ def bitpos(ctx: Context, argv: list[bytes]) -> Reply:
 @command("GETBIT", arity=3, flags=READONLY | FAST, keys=FIRST)
 def getbit(ctx: Context, argv: list[bytes]) -> Reply:
     """Get one bit; those beyond the string are 0."""
-    offset = _offset(argv[2])
+    offset = _offset(argv[2], ctx.limits)
     value = ctx.view_string(argv[1])
     if value is None or offset >> 3 >= len(value):
         return 0
@@ -102,14 +102,14 @@ def getbit(ctx: Context, argv: list[bytes]) -> Reply:
 def bitfield(ctx: Context, argv: list[bytes]) -> Reply:
     """Read, set and increment integers of any width at any bit of a string, with a choice of what overflow means."""
     key = argv[1]
-    operations = _operations(argv)
+    operations = _operations(argv, ctx.limits)
     n_bits = max(
         [operation.offset + operation.width for operation in operations if operation.name != b"GET"], default=0
     )
     if n_bits == 0:
         return _read_fields(ctx.view_string(key), operations)
     was_edited = isinstance(ctx.view_string(key), bytearray)
-    check_length((n_bits + 7) >> 3)
+    check_length(ctx, (n_bits + 7) >> 3)
     edited = ctx.edit_string(key)
     changed = _grow(edited, n_bits) or not was_edited
     replies: list[Reply] = []
@@ -163,7 +163,7 @@ _FIRST_AND_OTHERS: Final = (b"DIFF", b"DIFF1", b"ANDOR")  # as Redis 8.2
 def setbit(ctx: Context, argv: list[bytes]) -> Reply:
     """Set one bit, the string growing as needed; reply with the bit that was there."""
     key = argv[1]
-    offset = _offset(argv[2])
+    offset = _offset(argv[2], ctx.limits)
     bit = parse_integer(argv[3])
     if bit is None or bit not in (0, 1):
         raise error("bit is not an integer or out of range")
@@ -183,10 +183,10 @@ def setbit(ctx: Context, argv: list[bytes]) -> Reply:
 # -- arguments --------------------------------------------------------------------------------------------------
 
 
-def _offset(text: bytes) -> int:
+def _offset(text: bytes, limits: Limits) -> int:
     """A bit offset; raises CommandError if it is none or lies beyond the longest string."""
     offset = parse_integer(text)
-    if offset is None or offset < 0 or offset >> 3 >= LIMITS.proto_max_bulk_len:
+    if offset is None or offset < 0 or offset >> 3 >= limits.proto_max_bulk_len:
         raise _bad_offset()
     return offset
 
@@ -261,7 +261,7 @@ class _Operation:
         return number
 
 
-def _operations(argv: list[bytes]) -> list[_Operation]:
+def _operations(argv: list[bytes], limits: Limits) -> list[_Operation]:
     """The subcommands of BITFIELD; raises CommandError for the first that is wrong."""
     operations: list[_Operation] = []
     overflow = b"WRAP"
@@ -279,7 +279,7 @@ def _operations(argv: list[bytes]) -> list[_Operation]:
         if name not in (b"GET", b"SET", b"INCRBY") or at + n_arguments >= n:
             raise syntax_error()
         signed, width = _field_type(argv[at + 1])
-        offset = _field_offset(argv[at + 2], width)
+        offset = _field_offset(argv[at + 2], width, limits)
         operand = integer_argument(argv[at + 3]) if n_arguments == 3 else 0
         operations.append(_Operation(name, signed, width, offset, operand, overflow))
         at += 1 + n_arguments
@@ -295,12 +295,12 @@ def _field_type(text: bytes) -> tuple[bool, int]:
     return signed, width
 
 
-def _field_offset(text: bytes, width: int) -> int:
+def _field_offset(text: bytes, width: int, limits: Limits) -> int:
     """A bit offset, or with `#` a number of fields of that width."""
     if text[:1] != b"#":
-        return _offset(text)
+        return _offset(text, limits)
     number = parse_integer(text[1:])
-    if number is None or number < 0 or number * width >> 3 >= LIMITS.proto_max_bulk_len:
+    if number is None or number < 0 or number * width >> 3 >= limits.proto_max_bulk_len:
         raise _bad_offset()
     return number * width
 

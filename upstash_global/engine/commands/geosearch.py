@@ -295,7 +295,8 @@ class Search:
         """Put the places under a key, and into the log what that needs."""
         zset = SortedSet()
         for place in places:
-            put_member(zset, place.member, place.metres / self.unit if self.stores_distance else place.score)
+            score = place.metres / self.unit if self.stores_distance else place.score
+            put_member(zset, place.member, score, self.ctx.limits)
         if self.ctx.exists(target):
             self.ctx.log_as(b"DEL", target)
         store(self.ctx, target, zset, self.event)

@@ -167,7 +167,7 @@ def hsetex(ctx: Context, argv: list[bytes]) -> Reply:
     if options.unit and options.at_ms <= ctx.now_ms:
         _expire_all(ctx, key, edited, fields, options.at_ms)  # what is set would be gone at once
         return 1
-    set_fields(edited, argv, options.first, ctx.now_ms, options.keeps)
+    set_fields(ctx, edited, argv, options.first, options.keeps)
     if options.unit:
         for field in fields:
             edited.set_deadline(field, options.at_ms)

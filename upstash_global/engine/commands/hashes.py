@@ -7,7 +7,7 @@ from upstash_global.engine.arguments import integer_argument
 from upstash_global.engine.commands.picking import pick_count
 from upstash_global.engine.commands.scanning import ScanOptions, scan_cursor
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_HASH, Context
-from upstash_global.engine.encodings import HASHTABLE, LIMITS, LISTPACK
+from upstash_global.engine.encodings import HASHTABLE, LISTPACK, Limits
 from upstash_global.engine.numbers import (
     INT64_MAX,
     INT64_MIN,
@@ -249,8 +249,9 @@ def _set_one(
         edited.remove(field)
     is_new = edited.set(field, value, keeps_deadline)
     if edited.encoding == LISTPACK:
-        longest = LIMITS.hash_max_listpack_value
-        if len(field) > longest or len(value) > longest or len(edited.fields) > LIMITS.hash_max_listpack_entries:
+        longest = ctx.limits.hash_max_listpack_value
+        most = ctx.limits.hash_max_listpack_entries
+        if len(field) > longest or len(value) > longest or len(edited.fields) > most:
             edited.encoding = HASHTABLE
     ctx.save(key, edited)
     ctx.notify(EVENT_HASH, event, key)
@@ -261,32 +262,32 @@ def _set_all(ctx: Context, argv: list[bytes]) -> int:
     """Set the fields of `HSET key field value…`; how many are new."""
     key = argv[1]
     edited = ctx.edit_hash(key)
-    added = set_fields(edited, argv, 2, ctx.now_ms, keeps_deadlines=False)
+    added = set_fields(ctx, edited, argv, 2, keeps_deadlines=False)
     ctx.save(key, edited)
     ctx.notify(EVENT_HASH, b"hset", key)
     return added
 
 
-def set_fields(edited: Hash, argv: list[bytes], start: int, now_ms: int, keeps_deadlines: bool) -> int:
+def set_fields(ctx: Context, edited: Hash, argv: list[bytes], start: int, keeps_deadlines: bool) -> int:
     """Set `field value…` from a place in argv to its end; how many are new. The encoding follows."""
     added = 0
     for at in range(start, len(argv), 2):
-        if edited.deadlines is not None and edited.hides(argv[at], now_ms):
+        if edited.deadlines is not None and edited.hides(argv[at], ctx.now_ms):
             edited.remove(argv[at])
         if edited.set(argv[at], argv[at + 1], keeps_deadlines):
             added += 1
-    if edited.encoding == LISTPACK and _is_too_big(edited, argv, start):
+    if edited.encoding == LISTPACK and _is_too_big(edited, argv, start, ctx.limits):
         edited.encoding = HASHTABLE
     return added
 
 
-def _is_too_big(edited: Hash, argv: list[bytes], start: int) -> bool:
+def _is_too_big(edited: Hash, argv: list[bytes], start: int, limits: Limits) -> bool:
     """Whether a hash that `field value…` changed is no listpack any more.
 
     As Redis 7.2: too many fields in one command are too many, although some may be the same.
     """
-    most = LIMITS.hash_max_listpack_entries
+    most = limits.hash_max_listpack_entries
     if len(edited) > most or (len(argv) - start) // 2 > most:
         return True
-    longest = LIMITS.hash_max_listpack_value
+    longest = limits.hash_max_listpack_value
     return any([len(word) > longest for word in argv[start:]])

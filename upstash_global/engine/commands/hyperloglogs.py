@@ -40,8 +40,8 @@ def pfselftest(ctx: Context, argv: list[bytes]) -> Reply:
     hyperloglog.make_dense(dense)
     for n in range(1, 1001):
         element = b"%d" % n
-        hyperloglog.add(sparse, element)
-        hyperloglog.add(dense, element)
+        hyperloglog.add(sparse, element, ctx.limits.hll_sparse_max_bytes)
+        hyperloglog.add(dense, element, 0)
         if n % 100:
             continue
         registers = hyperloglog.unpack(dense)
@@ -63,7 +63,7 @@ def pfadd(ctx: Context, argv: list[bytes]) -> Reply:
     edited = hyperloglog.new() if value is None else bytearray(value)
     changed = value is None
     for element in argv[2:]:
-        if hyperloglog.add(edited, element):
+        if hyperloglog.add(edited, element, ctx.limits.hll_sparse_max_bytes):
             changed = True
     if not changed:
         return 0
@@ -112,7 +112,7 @@ def pfmerge(ctx: Context, argv: list[bytes]) -> Reply:
     edited = hyperloglog.new() if value is None else bytearray(value)
     if is_dense and hyperloglog.encoding(edited) == hyperloglog.SPARSE:
         hyperloglog.make_dense(edited)
-    hyperloglog.raise_registers(edited, registers)
+    hyperloglog.raise_registers(edited, registers, ctx.limits.hll_sparse_max_bytes)
     hyperloglog.forget_estimate(edited)
     ctx.save(target, edited)
     ctx.notify(EVENT_STRING, b"pfadd", target)

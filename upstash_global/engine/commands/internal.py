@@ -1,4 +1,4 @@
-"""Rows that only the log carries: how expired and evicted keys, and expired fields, leave the keyspace of every node.
+"""Rows that only the log carries: how expired and evicted keys leave the keyspace of every node, and cluster parameters change.
 
 Reads never log. The leader's sweep logs `_EXPIRED key` and `_EXPIRED key field…`, its memory policy `_EVICTED key`; they
 remove whatever the deadlines say, so that a replica needs no clock of its own for it.
@@ -11,6 +11,16 @@ from upstash_global.errors import error
 from upstash_global.reply import OK, Reply
 
 command = Family("internal").command
+
+
+@command("_CONFIG", arity=-3, flags=WRITE | INTERNAL)
+def config(ctx: Context, argv: list[bytes]) -> Reply:
+    """Set cluster parameters, `name text` each; the node that logs it has checked them."""
+    for at in range(1, len(argv), 2):
+        if ctx.parameters.set(argv[at], argv[at + 1]):
+            ctx.changed = True
+            ctx.configured(argv[at], argv[at + 1])
+    return OK
 
 
 @command("_EVICTED", arity=2, flags=WRITE | INTERNAL, keys=FIRST)

@@ -13,7 +13,6 @@ from upstash_global.engine.commands.jsontargets import (
     wrong_value,
 )
 from upstash_global.engine.context import Context
-from upstash_global.engine.encodings import LIMITS
 from upstash_global.engine.numbers import INT64_MAX, INT64_MIN
 from upstash_global.engine.table import DENYOOM, FIRST, READONLY, WRITE, Family
 from upstash_global.engine.types.json import (
@@ -160,7 +159,7 @@ def json_strappend(ctx: Context, argv: list[bytes]) -> Reply:
             lengths.append(None)
             continue
         length = _utf8_length(place.value) + _utf8_length(suffix)
-        if length > LIMITS.proto_max_bulk_len:
+        if length > ctx.limits.proto_max_bulk_len:
             raise error("string exceeds maximum allowed size (proto-max-bulk-len)")
         places.append(place)
         lengths.append(length)

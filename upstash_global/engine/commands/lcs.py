@@ -10,7 +10,6 @@ from typing import Final
 
 from upstash_global.engine.arguments import Arguments
 from upstash_global.engine.context import Context
-from upstash_global.engine.encodings import LIMITS
 from upstash_global.engine.table import FIRST_TWO, READONLY, Family
 from upstash_global.errors import CommandError, error
 from upstash_global.reply import Reply
@@ -43,7 +42,7 @@ def lcs(ctx: Context, argv: list[bytes]) -> Reply:
     if wants_ranges and wants_length:
         raise error("If you want both the length and indexes, please just use IDX.")
 
-    rows = _rows(one, other)
+    rows = _rows(one, other, ctx.limits.proto_max_bulk_len)
     if wants_length:
         return rows[-1].bit_count()
     ranges = _ranges(one, other, rows)
@@ -66,14 +65,14 @@ def _text(ctx: Context, key: bytes) -> bytes:
         raise error("The specified keys must contain string values") from None
 
 
-def _rows(one: bytes, other: bytes) -> list[int]:
+def _rows(one: bytes, other: bytes, most_bytes: int) -> list[int]:
     """A row for each prefix of `one`, the empty one first: bit j is set where the length grows with byte j of `other`.
 
     Raises CommandError where Redis would want more memory than it allows itself, or we than we do.
     """
     table_bytes = (len(one) + 1) * (len(other) + 1) * 4
     rows_bytes = len(one) * (len(other) // 8 + _ROW_OVERHEAD_BYTES)
-    if table_bytes > LIMITS.proto_max_bulk_len or rows_bytes > _ROWS_BYTES:
+    if table_bytes > most_bytes or rows_bytes > _ROWS_BYTES:
         raise error("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
     places = _places(other, one)
     ones = (1 << len(other)) - 1

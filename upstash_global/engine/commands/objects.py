@@ -36,7 +36,7 @@ _SHARED_COUNT: Final = 2**31 - 1
 def object_encoding(ctx: Context, argv: list[bytes]) -> Reply:
     """Get how the value of a key is kept."""
     value = ctx.peek(argv[2])
-    return None if value is None else encoding_name(value)
+    return None if value is None else encoding_name(value, ctx.limits)
 
 
 @command("OBJECT FREQ", arity=3, flags=READONLY | VOLATILE, keys=SECOND)

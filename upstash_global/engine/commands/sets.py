@@ -9,7 +9,7 @@ from upstash_global.engine.arguments import Arguments
 from upstash_global.engine.commands.picking import pick_count
 from upstash_global.engine.commands.scanning import ScanOptions, scan_cursor
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_SET, Context
-from upstash_global.engine.encodings import HASHTABLE, INTSET, LIMITS, LISTPACK
+from upstash_global.engine.encodings import HASHTABLE, INTSET, LISTPACK, Limits
 from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.table import (
     ALL,
@@ -155,7 +155,7 @@ def sadd(ctx: Context, argv: list[bytes]) -> Reply:
     added = len(members.members) - n_before
     if added:
         if members.encoding != HASHTABLE:
-            _settle_encoding(members, n_before, argv[2:])
+            _settle_encoding(members, n_before, argv[2:], ctx.limits)
         ctx.save(key, members)
         ctx.notify(EVENT_SET, b"sadd", key)
     return added
@@ -190,7 +190,7 @@ def smove(ctx: Context, argv: list[bytes]) -> Reply:
     n_before = len(members)
     if members.add(member):
         if members.encoding != HASHTABLE:
-            _settle_encoding(members, n_before, [member])
+            _settle_encoding(members, n_before, [member], ctx.limits)
         ctx.save(target, members)
         ctx.notify(EVENT_SET, b"sadd", target)
     return 1
@@ -340,7 +340,7 @@ def _store(ctx: Context, key: bytes, found: list[bytes], event: bytes) -> int:
         members = IndexedSet()
         members.extend(found)
         members.encoding = INTSET
-        _move_encoding(members, found)
+        _move_encoding(members, found, ctx.limits)
         ctx.put(key, members)
         ctx.notify(EVENT_SET, event, key)
     elif ctx.remove(key):
@@ -351,28 +351,28 @@ def _store(ctx: Context, key: bytes, found: list[bytes], event: bytes) -> int:
 # -- encodings ------------------------------------------------------------------------------------------------------
 
 
-def _settle_encoding(members: IndexedSet, n_before: int, added: list[bytes]) -> None:
+def _settle_encoding(members: IndexedSet, n_before: int, added: list[bytes], limits: Limits) -> None:
     """The encoding of a set of `n_before` members to which SADD has added some, repeats included.
 
     As Redis 7.2: it chooses by the number of words before it looks at them, so many repeats make a hashtable, too.
     """
     if n_before == 0:
-        is_intset = len(added) <= LIMITS.set_max_intset_entries and parse_integer(added[0]) is not None
+        is_intset = len(added) <= limits.set_max_intset_entries and parse_integer(added[0]) is not None
         members.encoding = INTSET if is_intset else LISTPACK
-    most = LIMITS.set_max_intset_entries if members.encoding == INTSET else LIMITS.set_max_listpack_entries
+    most = limits.set_max_intset_entries if members.encoding == INTSET else limits.set_max_listpack_entries
     if len(added) > most:
         members.encoding = HASHTABLE
     else:
-        _move_encoding(members, added)
+        _move_encoding(members, added, limits)
 
 
-def _move_encoding(members: IndexedSet, added: list[bytes]) -> None:
+def _move_encoding(members: IndexedSet, added: list[bytes], limits: Limits) -> None:
     """The encoding of a set after its old one, which was no hashtable, and what was added."""
     n = len(members)
     if members.encoding == INTSET and all([parse_integer(member) is not None for member in added]):
-        if n > LIMITS.set_max_intset_entries:
+        if n > limits.set_max_intset_entries:
             members.encoding = HASHTABLE
-    elif n > LIMITS.set_max_listpack_entries or max(map(len, added)) > LIMITS.set_max_listpack_value:
+    elif n > limits.set_max_listpack_entries or max(map(len, added)) > limits.set_max_listpack_value:
         members.encoding = HASHTABLE
     else:
         members.encoding = LISTPACK

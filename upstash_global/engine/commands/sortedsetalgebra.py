@@ -6,7 +6,7 @@ from upstash_global.engine.arguments import Arguments, integer_argument
 from upstash_global.engine.commands.sortedsetranges import store
 from upstash_global.engine.commands.sortedsets import put_member
 from upstash_global.engine.context import Context
-from upstash_global.engine.encodings import LIMITS, SKIPLIST
+from upstash_global.engine.encodings import SKIPLIST, Limits
 from upstash_global.engine.numbers import parse_float
 from upstash_global.engine.table import COUNTED, DENYOOM, MOVABLEKEYS, READONLY, WRITE, Family, Keys
 from upstash_global.engine.types.indexedset import IndexedSet
@@ -61,21 +61,21 @@ def zunion(ctx: Context, argv: list[bytes]) -> Reply:
 def zdiffstore(ctx: Context, argv: list[bytes]) -> Reply:
     """Store what ZDIFF finds: the number of members."""
     operands = Operands(ctx, argv, 2, "zdiffstore", may_weigh=False)
-    return store(ctx, argv[1], _as_zset(operands.difference()), b"zdiffstore")
+    return store(ctx, argv[1], _as_zset(operands.difference(), ctx.limits), b"zdiffstore")
 
 
 @command("ZINTERSTORE", arity=-4, flags=WRITE | DENYOOM | MOVABLEKEYS, keys=STORED)
 def zinterstore(ctx: Context, argv: list[bytes]) -> Reply:
     """Store what ZINTER finds: the number of members."""
     operands = Operands(ctx, argv, 2, "zinterstore")
-    return store(ctx, argv[1], _as_zset(operands.intersection()), b"zinterstore")
+    return store(ctx, argv[1], _as_zset(operands.intersection(), ctx.limits), b"zinterstore")
 
 
 @command("ZUNIONSTORE", arity=-4, flags=WRITE | DENYOOM | MOVABLEKEYS, keys=STORED)
 def zunionstore(ctx: Context, argv: list[bytes]) -> Reply:
     """Store what ZUNION finds: the number of members."""
     operands = Operands(ctx, argv, 2, "zunionstore")
-    return store(ctx, argv[1], _as_zset(operands.union()), b"zunionstore")
+    return store(ctx, argv[1], _as_zset(operands.union(), ctx.limits), b"zunionstore")
 
 
 class Operand:
@@ -214,12 +214,12 @@ def _ascending(found: dict[bytes, float]) -> list[tuple[bytes, float]]:
     return [(member, score) for score, member in sorted([(score, member) for member, score in found.items()])]
 
 
-def _as_zset(found: dict[bytes, float]) -> SortedSet:
+def _as_zset(found: dict[bytes, float], limits: Limits) -> SortedSet:
     """A set whose encoding follows from all members at once: in a skiplist every score keeps the sign of -0."""
     zset = SortedSet()
     longest = max([len(member) for member in found], default=0)
-    if len(found) > LIMITS.zset_max_listpack_entries or longest > LIMITS.zset_max_listpack_value:
+    if len(found) > limits.zset_max_listpack_entries or longest > limits.zset_max_listpack_value:
         zset.encoding = SKIPLIST
     for member, score in _ascending(found):
-        put_member(zset, member, score)
+        put_member(zset, member, score, limits)
     return zset

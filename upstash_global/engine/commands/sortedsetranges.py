@@ -95,7 +95,7 @@ def zrangestore(ctx: Context, argv: list[bytes]) -> Reply:
     if source is not None:
         start, stop = query.ranks(source)
         for member, score in source.pairs(start, stop):
-            put_member(found, member, score)
+            put_member(found, member, score, ctx.limits)
     return store(ctx, argv[1], found, b"zrangestore")
 
 

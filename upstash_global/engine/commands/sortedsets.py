@@ -8,7 +8,7 @@ from typing import Final
 from upstash_global.engine.arguments import Arguments, integer_argument
 from upstash_global.engine.commands.scanning import ScanOptions, scan_cursor
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_ZSET, Context
-from upstash_global.engine.encodings import LIMITS, LISTPACK, SKIPLIST
+from upstash_global.engine.encodings import LISTPACK, SKIPLIST, Limits
 from upstash_global.engine.numbers import INT64_MAX, parse_float, parse_integer
 from upstash_global.engine.table import (
     COUNTED,
@@ -134,7 +134,7 @@ def zadd(ctx: Context, argv: list[bytes]) -> Reply:
             zset = ctx.edit_zset(key)
             old = zset.scores.get(argv[3])
             if old != score:
-                put_member(zset, argv[3], score)
+                put_member(zset, argv[3], score, ctx.limits)
                 ctx.save(key, zset)
                 ctx.notify(EVENT_ZSET, b"zadd", key)
             return 1 if old is None else 0
@@ -203,11 +203,11 @@ def zrem(ctx: Context, argv: list[bytes]) -> Reply:
 # -- what the commands share ----------------------------------------------------------------------------------------
 
 
-def put_member(zset: SortedSet, member: bytes, score: float) -> bool:
+def put_member(zset: SortedSet, member: bytes, score: float, limits: Limits) -> bool:
     """Set the score of a member; True if it is new. The encoding follows, as in Redis 7.2."""
     if zset.encoding == LISTPACK:
-        is_full = len(zset) >= LIMITS.zset_max_listpack_entries
-        if len(member) > LIMITS.zset_max_listpack_value or (is_full and member not in zset.scores):
+        is_full = len(zset) >= limits.zset_max_listpack_entries
+        if len(member) > limits.zset_max_listpack_value or (is_full and member not in zset.scores):
             zset.encoding = SKIPLIST
         elif score == 0.0:
             score = 0.0  # a listpack forgets the sign of -0
@@ -333,7 +333,7 @@ class Addition:
                 continue
             reply = score
             if old != score:
-                put_member(zset, member, score)
+                put_member(zset, member, score, ctx.limits)
                 if old is None:
                     added += 1
                 else:

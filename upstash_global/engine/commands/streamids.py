@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from upstash_global.engine.arguments import integer_argument
-from upstash_global.engine.encodings import LIMITS
+from upstash_global.engine.encodings import Limits
 from upstash_global.engine.types.stream import MAX_ID, MAX_SEQUENCE, Stream
 from upstash_global.errors import CommandError, error, syntax_error
 
@@ -123,7 +123,7 @@ class Trimming:
         return excess
 
 
-def read_trimming(argv: list[bytes], is_add: bool) -> Trimming:
+def read_trimming(argv: list[bytes], is_add: bool, limits: Limits) -> Trimming:
     """Read the options in Redis's order of checks. Raises CommandError."""
     options = Trimming()
     limit = -1
@@ -174,6 +174,6 @@ def read_trimming(argv: list[bytes], is_add: bool) -> Trimming:
         raise error("syntax error, LIMIT cannot be used without the special ~ option")
     if is_approximate:
         options.limit = (
-            limit if limit >= 0 else min(100 * LIMITS.stream_node_max_entries or 10_000, _MOST_DEFAULT_LIMIT)
+            limit if limit >= 0 else min(100 * limits.stream_node_max_entries or 10_000, _MOST_DEFAULT_LIMIT)
         )
     return options

@@ -198,7 +198,7 @@ def _timeout_ms(text: bytes) -> int:
 @command("XADD", arity=-5, flags=WRITE | DENYOOM | FAST, keys=FIRST)
 def xadd(ctx: Context, argv: list[bytes]) -> Reply:
     """Append an entry and return its id; a stream may be trimmed on the way."""
-    trimming = None if argv[2] == b"*" else read_trimming(argv, True)
+    trimming = None if argv[2] == b"*" else read_trimming(argv, True, ctx.limits)
     at = 2 if trimming is None else trimming.next
     fields = argv[at + 1 :]
     if not fields or len(fields) % 2:
@@ -293,7 +293,7 @@ def xsetid(ctx: Context, argv: list[bytes]) -> Reply:
 @command("XTRIM", arity=-4, flags=WRITE, keys=FIRST)
 def xtrim(ctx: Context, argv: list[bytes]) -> Reply:
     """Remove the oldest entries: all but MAXLEN, or those below MINID; how many."""
-    trimming = read_trimming(argv, False)
+    trimming = read_trimming(argv, False, ctx.limits)
     if ctx.find_stream(argv[1]) is None:
         return 0
     stream = ctx.edit_stream(argv[1])

@@ -11,7 +11,7 @@ from xxhash import xxh3_64_hexdigest
 from upstash_global.engine.arguments import Arguments, integer_argument
 from upstash_global.engine.commands.expiry import DEADLINE_UNITS, deadline_argument, expire
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_STRING, Context
-from upstash_global.engine.encodings import LIMITS, FloatText
+from upstash_global.engine.encodings import FloatText
 from upstash_global.engine.numbers import (
     INT64_MAX,
     INT64_MIN,
@@ -93,7 +93,7 @@ def append(ctx: Context, argv: list[bytes]) -> Reply:
         ctx.put(key, tail)
         ctx.notify(EVENT_STRING, b"append", key)
         return len(tail)
-    check_length(len(value) + len(tail))
+    check_length(ctx, len(value) + len(tail))
     edited = ctx.edit_string(key)
     edited += tail
     ctx.save(key, edited)
@@ -266,7 +266,7 @@ def setrange(ctx: Context, argv: list[bytes]) -> Reply:
     if not part:
         return 0 if value is None else len(value)
     end = offset + len(part)
-    check_length(end)
+    check_length(ctx, end)
     edited = ctx.edit_string(key)
     if len(edited) < offset:
         edited.extend(bytes(offset - len(edited)))
@@ -345,9 +345,9 @@ def _digest(value: bytes | bytearray) -> bytes:
     return digest.encode()
 
 
-def check_length(n_bytes: int) -> None:
+def check_length(ctx: Context, n_bytes: int) -> None:
     """Raises CommandError if a string would get longer than any may be."""
-    if n_bytes > LIMITS.proto_max_bulk_len:
+    if n_bytes > ctx.limits.proto_max_bulk_len:
         raise error("string exceeds maximum allowed size (proto-max-bulk-len)")
 
 

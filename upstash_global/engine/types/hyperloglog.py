@@ -18,7 +18,6 @@ and merged is visible to whoever reads the string, so it is done exactly as Redi
 from math import inf, sqrt
 from typing import Final
 
-from upstash_global.engine.encodings import LIMITS
 from upstash_global.errors import CommandError
 
 REGISTERS: Final = 16384
@@ -124,20 +123,23 @@ def _tau(x: float) -> float:
 # -- elements -------------------------------------------------------------------------------------------------------
 
 
-def add(value: bytearray, element: bytes) -> bool:
-    """Count an element; True if a register grew. Raises CommandError if the value is damaged."""
+def add(value: bytearray, element: bytes, most_sparse_bytes: int) -> bool:
+    """Count an element; True if a register grew. A sparse value above so many bytes turns dense.
+
+    Raises CommandError if the value is damaged.
+    """
     hash_ = _murmur(element)
     rest = hash_ >> _INDEX_BITS | 1 << _LONGEST_RUN
     run = (rest & -rest).bit_length()
     index = hash_ & (REGISTERS - 1)
     if value[4] == DENSE:
         return _raise_dense(value, index, run)
-    return Runs(value).raise_register(index, run)
+    return Runs(value, most_sparse_bytes).raise_register(index, run)
 
 
-def raise_registers(value: bytearray, wanted: bytearray) -> None:
+def raise_registers(value: bytearray, wanted: bytearray, most_sparse_bytes: int) -> None:
     """Raise each register to what is wanted, where that is more."""
-    runs = Runs(value)
+    runs = Runs(value, most_sparse_bytes)
     for index in range(len(wanted)):  # mypyc cannot enumerate a bytearray
         register = wanted[index]
         if register:
@@ -297,8 +299,9 @@ def _values(value: int, length: int) -> bytes:
 class Runs:
     """Changes registers of a sparse value, from any register or, as a merge does, in ascending order without rescanning."""
 
-    def __init__(self, value: bytearray) -> None:
+    def __init__(self, value: bytearray, most_bytes: int) -> None:
         self.value = value
+        self.most_bytes = most_bytes  # a longer one turns dense
         self.at = _HEADER_BYTES  # a run that the last change left alone, the second before the one it changed
         self.first = 0  # its first register
         self.last_index = -1
@@ -338,7 +341,7 @@ class Runs:
             return False
         new = self._split(run, index - first, register)
         growth = len(new) - run.n_bytes
-        if growth > 0 and n + growth > LIMITS.hll_sparse_max_bytes:
+        if growth > 0 and n + growth > self.most_bytes:
             return self._raise_densely(index, register)
         value[at : at + run.n_bytes] = new
         _merge_runs(value, before if before >= 0 else _HEADER_BYTES)

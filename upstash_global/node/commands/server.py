@@ -12,12 +12,16 @@ from upstash_global.engine.table import (
     LOADING,
     NOSCRIPT,
     STALE,
+    TABLE,
     Family,
     all_rows,
     wrong_subcommand,
 )
-from upstash_global.errors import error, not_a_float, not_an_integer, syntax_error
+from upstash_global.errors import CommandError, error, not_a_float, not_an_integer, syntax_error
+from upstash_global.node.dispatch import execute_unit
+from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.info import info_text
+from upstash_global.node.parameters import Pairs
 from upstash_global.node.parking import Parked
 from upstash_global.node.session import Session
 from upstash_global.reply import OK, PENDING, Reply, Simple, Verbatim
@@ -53,18 +57,49 @@ def config_resetstat(node: "Node", session: Session, argv: list[bytes]) -> Reply
 
 @command("CONFIG REWRITE", arity=2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
 def config_rewrite(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """There is no file that this node may rewrite."""
-    raise error("The server is running without a config file")
+    """Nothing is left to do: what CONFIG SET has set is in the log or on this node's disk already."""
+    return OK
 
 
 @command("CONFIG SET", arity=-4, flags=ADMIN | NOSCRIPT | LOADING | STALE)
 def config_set(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """Set parameters of this node, all or none."""
+    """Set parameters of the cluster, by an entry that the leader logs, and of this node, all or none."""
     if len(argv) % 2:
         raise syntax_error()
     words = [word.decode("utf-8", "surrogateescape") for word in argv[2:]]
-    node.parameters.set(node, list(zip(words[::2], words[1::2], strict=True)))
-    return OK
+    checked = node.parameters.check(list(zip(words[::2], words[1::2], strict=True)))
+    if not checked.shared:
+        node.parameters.take_own(checked.own)
+        return OK
+    shared = [word.encode("utf-8", "surrogateescape") for pair in checked.shared for word in pair]
+    if not node.is_leader:
+        return _set_at_leader(node, session, shared, checked.own)
+    if node.write_refusal is not None:
+        raise node.write_refusal
+    if not node.engine.context.may_block:  # a part of a transaction, which is logged as a whole
+        reply = node.engine.execute(TABLE[b"_CONFIG"], [b"_CONFIG", *shared])
+    elif node.is_sealed:
+        return node.park_until_unsealed(session, lambda: node.retry(session, argv))
+    else:
+        reply = execute_unit(node, session, TABLE[b"_CONFIG"], [b"_CONFIG", *shared])
+    node.parameters.take_own(checked.own)
+    return reply
+
+
+def _set_at_leader(node: "Node", session: Session, shared: list[bytes], own: Pairs) -> Reply:
+    """What is the cluster's goes to the leader; what is this node's is set once that was taken."""
+    if not node.engine.context.may_block:
+        raise error("parameters of the cluster can be set in a transaction only at the leader")
+    if not node.can_forward:
+        return NOLEADER
+    node.forwarding.start_one(session, [b"CONFIG", b"SET", *shared], lambda reply: _set_own(node, own, reply))
+    return PENDING
+
+
+def _set_own(node: "Node", own: Pairs, reply: Reply) -> Reply:
+    if type(reply) is not CommandError:
+        node.parameters.take_own(own)
+    return reply
 
 
 @command("DEBUG", arity=-2, flags=ADMIN | NOSCRIPT | LOADING | STALE)

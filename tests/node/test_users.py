@@ -1,16 +1,14 @@
-"""Who may run what, and what CONFIG takes."""
+"""Who may run what, and what a forward was answered."""
 
 import pytest
 
 from tests.node.stage import Client, Stage
 from upstash_global.engine.table import ADMIN, INTERNAL, WRITE, all_rows
-from upstash_global.errors import CommandError, error
+from upstash_global.errors import CommandError
 from upstash_global.node.answers import MAX_SESSIONS, Answers
-from upstash_global.node.parameters import memory_size
 from upstash_global.node.users import DEFAULT, READ_ONLY, Users
 from upstash_global.replication.codec import DATA, Entry
 from upstash_global.replication.position import Position
-from upstash_global.reply import OK
 
 
 @pytest.fixture
@@ -76,63 +74,7 @@ def test_only_the_right_name_and_password_log_in(name: bytes, password: bytes, u
     assert Users("secret").authenticate(name, password) == user
 
 
-# -- CONFIG
-
-
-def test_parameters_are_told_as_they_were_asked_for(client: Client) -> None:
-    assert client.run("CONFIG GET MaxMemory") == {b"MaxMemory": b"0"}
-    assert set(client.run("CONFIG GET maxmemory*")) == {b"maxmemory", b"maxmemory-policy", b"maxmemory-samples"}
-    assert client.run("CONFIG GET nosuch") == {}
-
-
-def test_config_set_takes_all_or_nothing(client: Client) -> None:
-    client.run("CONFIG SET timeout 5 maxmemory-policy nosuch")
-    assert client.run("CONFIG GET timeout") == {b"timeout": b"0"}
-    assert client.run("CONFIG SET timeout 5 maxmemory 1mb") == OK
-    assert client.run("CONFIG GET timeout maxmemory") == {b"timeout": b"5", b"maxmemory": b"1048576"}
-
-
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        ("maxmemory abc", "argument must be a memory value"),
-        ("timeout abc", "argument couldn't be parsed into an integer"),
-        ("timeout -1", "argument must be between 0 and 2147483647 inclusive"),
-        ("activedefrag perhaps", "argument must be 'yes' or 'no'"),
-        ("timeout 1 timeout 2", "duplicate parameter"),
-        ("requirepass secret", "can't set immutable config"),
-        ("hash-max-listpack-entries 1", "can't set immutable config"),
-    ],
-)
-def test_config_set_says_what_is_wrong(client: Client, words: str, reason: str) -> None:
-    name = words.split()[0]
-    assert client.run(f"CONFIG SET {words}") == error(
-        f"CONFIG SET failed (possibly related to argument '{name}') - {reason}"
-    )
-
-
-def test_bytes_that_are_no_text_are_refused_and_not_stumbled_over(client: Client) -> None:
-    for name in (b"timeout", b"maxmemory", b"maxmemory-policy", b"\xff"):
-        assert isinstance(client.run([b"CONFIG", b"SET", name, b"\xff\x00"]), CommandError)
-    assert client.run([b"CONFIG", b"SET", b"save", b"\xff"]) == OK
-    assert client.run("CONFIG GET save") == {b"save": b"\xff"}
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("0", 0), ("5", 5), ("1k", 1000), ("1KB", 1024), ("2gb", 2 << 30), ("1x", None), ("-1", None)]
-)
-def test_sizes_are_read_as_redis_reads_them(text: str, size: int | None) -> None:
-    assert memory_size(text) == size
-
-
-def test_the_slow_log_keeps_what_its_threshold_says(client: Client) -> None:
-    assert client.run("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 2") == OK
-    client.run("SLOWLOG RESET")
-    client.run("SET k v")
-    client.run("GET k")
-    client.run("DBSIZE")
-    assert [entry[3] for entry in client.run("SLOWLOG GET -1")][-2:] != []
-    assert client.run("SLOWLOG LEN") == 2
+# -- counters
 
 
 def test_resetstat_starts_the_counters_afresh(client: Client) -> None:
