@@ -26,7 +26,7 @@ _HIGHEST_FREQUENCY: Final = 255
 def dump(ctx: Context, argv: list[bytes]) -> Reply:
     """Get the value of a key as a payload for RESTORE; nil without a key."""
     value = ctx.find(argv[1])
-    return None if value is None else payload_of(value, ctx.now_ms)
+    return None if value is None else payload_of(value, ctx.now_ms, ctx.limits)
 
 
 @command("RESTORE", arity=-4, flags=WRITE | DENYOOM | DANGEROUS, keys=FIRST)
@@ -43,7 +43,7 @@ def restore(ctx: Context, argv: list[bytes]) -> Reply:
     if reader is None:
         raise error("DUMP payload version or checksum are wrong")
     try:
-        value = read_value(reader, ctx.now_ms)
+        value = read_value(reader, ctx.now_ms, ctx.limits)
     except DumpError:
         raise error("Bad data format") from None
     if at_ms and not options.is_absolute:

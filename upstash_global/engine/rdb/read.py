@@ -7,7 +7,7 @@ the encoding that its elements call for, as in Redis's own loading.
 from collections import deque
 from typing import Any, Final
 
-from upstash_global.engine.encodings import HASHTABLE, INTSET, LIMITS, LISTPACK, SKIPLIST
+from upstash_global.engine.encodings import HASHTABLE, INTSET, LISTPACK, SKIPLIST, Limits
 from upstash_global.engine.numbers import INT64_MAX, parse_float, parse_integer
 from upstash_global.engine.rdb import format as form
 from upstash_global.engine.rdb.listpack import read_listpack
@@ -31,7 +31,7 @@ _INFINITE: Final = 254
 _MINUS_INFINITE: Final = 255
 
 
-def read_value(reader: Reader, now_ms: int) -> Any:
+def read_value(reader: Reader, now_ms: int, limits: Limits) -> Any:
     """The value that a payload holds; None for a hash whose fields have all expired at `now_ms`. Raises DumpError."""
     kind = reader.byte()
     if kind == form.STRING:
@@ -39,15 +39,15 @@ def read_value(reader: Reader, now_ms: int) -> Any:
     if kind in LISTS:
         return _list(reader, kind)
     if kind in SETS:
-        return _set(reader, kind)
+        return _set(reader, kind, limits)
     if kind in ZSETS:
-        return _zset(reader, kind)
+        return _zset(reader, kind, limits)
     if kind in HASHES:
-        return _hash(reader, kind)
+        return _hash(reader, kind, limits)
     if kind == form.HASH_DEADLINES:
-        return _hash_with_deadlines(reader, now_ms)
+        return _hash_with_deadlines(reader, now_ms, limits)
     if kind == form.HASH_LISTPACK_DEADLINES:
-        return _listpack_with_deadlines(reader, now_ms)
+        return _listpack_with_deadlines(reader, now_ms, limits)
     if kind in STREAMS:
         return read_stream(reader, kind)
     if kind == form.MODULE:
@@ -85,7 +85,7 @@ def _read_node(reader: Reader, elements: deque[bytes]) -> None:
         raise DumpError("a node of no known form")
 
 
-def _set(reader: Reader, kind: int) -> IndexedSet:
+def _set(reader: Reader, kind: int, limits: Limits) -> IndexedSet:
     if kind == form.SET_INTSET:
         members = read_intset(reader, reader.string())
     elif kind == form.SET_LISTPACK:
@@ -96,27 +96,27 @@ def _set(reader: Reader, kind: int) -> IndexedSet:
     found.extend(members)
     if not members or len(found) != len(members):
         raise DumpError("a set without members, or with one that comes twice")
-    found.encoding = _set_encoding(members, kind)
+    found.encoding = _set_encoding(members, kind, limits)
     return found
 
 
-def _set_encoding(members: list[bytes], kind: int) -> int:
+def _set_encoding(members: list[bytes], kind: int, limits: Limits) -> int:
     n = len(members)
     if kind == form.SET_LISTPACK:
-        return LISTPACK if n <= LIMITS.set_max_listpack_entries else HASHTABLE
-    if n > LIMITS.set_max_intset_entries:
+        return LISTPACK if n <= limits.set_max_listpack_entries else HASHTABLE
+    if n > limits.set_max_intset_entries:
         return HASHTABLE
     if kind == form.SET_INTSET or all([parse_integer(member) is not None for member in members]):
         return INTSET
     longest = max([len(member) for member in members])
-    is_small = n <= LIMITS.set_max_listpack_entries and longest <= LIMITS.set_max_listpack_value
+    is_small = n <= limits.set_max_listpack_entries and longest <= limits.set_max_listpack_value
     return LISTPACK if is_small else HASHTABLE
 
 
 # -- sorted sets ----------------------------------------------------------------------------------------------------
 
 
-def _zset(reader: Reader, kind: int) -> SortedSet:
+def _zset(reader: Reader, kind: int, limits: Limits) -> SortedSet:
     pairs: list[tuple[bytes, float]] = []
     is_packed = kind in (form.ZSET_ZIPLIST, form.ZSET_LISTPACK)
     if is_packed:
@@ -129,9 +129,9 @@ def _zset(reader: Reader, kind: int) -> SortedSet:
             member = reader.string()
             pairs.append((member, _score(reader.double() if kind == form.ZSET else _text_score(reader))))
     longest = max([len(member) for member, _ in pairs])
-    is_small = len(pairs) <= LIMITS.zset_max_listpack_entries
+    is_small = len(pairs) <= limits.zset_max_listpack_entries
     found = SortedSet()
-    if is_small and (is_packed or longest <= LIMITS.zset_max_listpack_value):
+    if is_small and (is_packed or longest <= limits.zset_max_listpack_value):
         found.encoding = LISTPACK
     else:
         found.encoding = SKIPLIST
@@ -161,8 +161,8 @@ def _text_score(reader: Reader) -> float | None:
 # -- hashes ---------------------------------------------------------------------------------------------------------
 
 
-def _hash(reader: Reader, kind: int) -> Hash:
-    limit = LIMITS.hash_max_listpack_value
+def _hash(reader: Reader, kind: int, limits: Limits) -> Hash:
+    longest = limits.hash_max_listpack_value
     if kind == form.HASH:
         flat = [reader.string() for _ in range(2 * reader.count(2))]
     elif kind == form.HASH_ZIPMAP:
@@ -170,11 +170,11 @@ def _hash(reader: Reader, kind: int) -> Hash:
     else:
         packed = reader.string()
         flat = read_listpack(reader, packed) if kind == form.HASH_LISTPACK else read_ziplist(reader, packed)
-        limit = len(packed)  # what is packed stays so, however long its elements
+        longest = len(packed)  # what is packed stays so, however long its elements
     found = Hash()
     for at in range(0, _even(flat), 2):
         _set_field(found, flat[at], flat[at + 1])
-    if len(found) > LIMITS.hash_max_listpack_entries or max([len(word) for word in flat]) > limit:
+    if len(found) > limits.hash_max_listpack_entries or max([len(word) for word in flat]) > longest:
         found.encoding = HASHTABLE
     return found
 
@@ -191,7 +191,7 @@ def _set_field(found: Hash, field: bytes, value: bytes) -> None:
         raise DumpError("a field comes twice")
 
 
-def _hash_with_deadlines(reader: Reader, now_ms: int) -> Hash | None:
+def _hash_with_deadlines(reader: Reader, now_ms: int, limits: Limits) -> Hash | None:
     """Redis 7.4: the earliest deadline, then for each field how much later its own is, + 1 (0: none), itself and its value."""
     earliest_ms = reader.milliseconds()
     found = Hash()
@@ -204,12 +204,12 @@ def _hash_with_deadlines(reader: Reader, now_ms: int) -> Hash | None:
         if later_ms:
             _set_deadline(reader, found, field, earliest_ms + later_ms - 1)
         longest = max(longest, len(field), len(value))
-    if n > LIMITS.hash_max_listpack_entries or longest > LIMITS.hash_max_listpack_value:
+    if n > limits.hash_max_listpack_entries or longest > limits.hash_max_listpack_value:
         found.encoding = HASHTABLE
     return _without_expired(found, now_ms)
 
 
-def _listpack_with_deadlines(reader: Reader, now_ms: int) -> Hash | None:
+def _listpack_with_deadlines(reader: Reader, now_ms: int, limits: Limits) -> Hash | None:
     """Redis 7.4: the earliest deadline, then a listpack of field, value, deadline (0: none)."""
     reader.milliseconds()
     flat = read_listpack(reader, reader.string())
@@ -223,7 +223,7 @@ def _listpack_with_deadlines(reader: Reader, now_ms: int) -> Hash | None:
         _set_field(found, flat[at], flat[at + 1])
         if at_ms:
             _set_deadline(reader, found, flat[at], at_ms)
-    if len(found) > LIMITS.hash_max_listpack_entries:
+    if len(found) > limits.hash_max_listpack_entries:
         found.encoding = HASHTABLE
     return _without_expired(found, now_ms)
 

@@ -10,7 +10,7 @@ the names of the first entry's fields; entries of the same names only have value
 from struct import Struct
 from typing import Final
 
-from upstash_global.engine.encodings import LIMITS
+from upstash_global.engine.encodings import Limits
 from upstash_global.engine.numbers import INT64_MAX, parse_integer
 from upstash_global.engine.rdb import format as form
 from upstash_global.engine.rdb.listpack import Listpack, read_listpack
@@ -40,9 +40,9 @@ _UNKNOWN_READ: Final = (1 << 64) - 1
 # -- writing --------------------------------------------------------------------------------------------------------
 
 
-def write_stream(out: bytearray, stream: Stream) -> None:
+def write_stream(out: bytearray, stream: Stream, limits: Limits) -> None:
     """As Redis 7.0 has it: when consumers were last active is left out."""
-    _write_nodes(out, stream)
+    _write_nodes(out, stream, limits)
     write_length(out, len(stream))
     _write_id(out, stream.last_id)
     _write_id(out, stream.entries.first_id())
@@ -72,12 +72,12 @@ def _write_id(out: bytearray, id: int) -> None:
     write_length(out, id & MAX_SEQUENCE)
 
 
-def _write_nodes(out: bytearray, stream: Stream) -> None:
+def _write_nodes(out: bytearray, stream: Stream, limits: Limits) -> None:
     nodes: list[tuple[int, bytes]] = []
     entries: list[tuple[int, list[bytes]]] = []
     n_bytes = 0
     for id, packed in stream.entries.walk(0):
-        if entries and (n_bytes + len(packed) > NODE_BYTES or len(entries) == LIMITS.stream_node_max_entries):
+        if entries and (n_bytes + len(packed) > NODE_BYTES or len(entries) == limits.stream_node_max_entries):
             nodes.append((entries[0][0], _node(entries)))
             entries = []
             n_bytes = 0

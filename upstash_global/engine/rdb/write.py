@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Any, Final
 
-from upstash_global.engine.encodings import INTSET, LIMITS, LISTPACK, list_encoding
+from upstash_global.engine.encodings import INTSET, LISTPACK, Limits, list_encoding
 from upstash_global.engine.rdb import format as form
 from upstash_global.engine.rdb.listpack import Listpack, listpack_of
 from upstash_global.engine.rdb.streams import write_stream
@@ -27,7 +27,7 @@ _ENTRY_OVERHEAD: Final = 8  # of an element in a listpack, as Redis estimates it
 _SAFE_NODE_BYTES: Final = 8192  # of a node that is bounded by its number of elements
 
 
-def payload_of(value: Any, now_ms: int) -> bytes:
+def payload_of(value: Any, now_ms: int, limits: Limits) -> bytes:
     """The payload that DUMP answers for any value of the keyspace; fields that are hidden at `now_ms` are left out."""
     out = bytearray()
     version = form.VERSION
@@ -35,7 +35,7 @@ def payload_of(value: Any, now_ms: int) -> bytes:
         out.append(form.STRING)
         write_string(out, bytes(value))
     elif type(value) is deque:
-        _write_list(out, value)
+        _write_list(out, value, limits)
     elif type(value) is Hash:
         fields = value.visible(now_ms)
         if value.deadlines is not None and any([value.deadline(field) >= 0 for field in fields]):
@@ -49,7 +49,7 @@ def payload_of(value: Any, now_ms: int) -> bytes:
         _write_zset(out, value)
     elif type(value) is Stream:
         out.append(form.STREAM_2)
-        write_stream(out, value)
+        write_stream(out, value, limits)
     else:
         assert type(value) is Json
         out.append(form.MODULE)
@@ -60,8 +60,8 @@ def payload_of(value: Any, now_ms: int) -> bytes:
     return form.seal(out, version)
 
 
-def _write_list(out: bytearray, value: deque[bytes]) -> None:
-    nodes = [listpack_of(list(value))] if list_encoding(value) == "listpack" else _nodes(value)
+def _write_list(out: bytearray, value: deque[bytes], limits: Limits) -> None:
+    nodes = [listpack_of(list(value))] if list_encoding(value, limits) == "listpack" else _nodes(value, limits)
     out.append(form.LIST_LISTPACKS)
     write_length(out, len(nodes))
     for node in nodes:
@@ -69,9 +69,9 @@ def _write_list(out: bytearray, value: deque[bytes]) -> None:
         write_string(out, node)
 
 
-def _nodes(elements: Iterable[bytes]) -> list[bytes]:
+def _nodes(elements: Iterable[bytes], limits: Limits) -> list[bytes]:
     """Listpacks of at most `list-max-listpack-size` each; an element that is larger has one for itself."""
-    limit = LIMITS.list_max_listpack_size
+    limit = limits.list_max_listpack_size
     most_bytes = _SAFE_NODE_BYTES if limit >= 0 else 4096 << min(-limit - 1, 4)
     nodes: list[bytes] = []
     node = Listpack()
