@@ -9,8 +9,9 @@ import pytest
 import upstash_redis
 import upstash_redis.asyncio
 
+from tests.cluster import groups
 from tests.cluster.running import LIMIT_S, Running
-from tests.cluster.sdk import javascript_report
+from tests.cluster.sdk import VERSIONS, run_script
 
 
 def redis_cli(cluster: Running) -> None:
@@ -101,7 +102,7 @@ def upstash_async(cluster: Running) -> None:
 
 def upstash_javascript(cluster: Running) -> None:
     n = len(cluster.places)
-    report = javascript_report(cluster.token, [place.rest for place in cluster.places.values()])
+    report = run_script("sdk.mjs", token=cluster.token, urls=[place.rest for place in cluster.places.values()])
     assert report["stale"] == []
     assert report["heard"] == "hello, world"
     assert report["written"] == [
@@ -119,6 +120,37 @@ def upstash_javascript(cluster: Running) -> None:
         with cluster.redis(name) as client:
             assert client.get("js:counter") == str(2 * n)
             assert [client.zscore(f"js:zset:{index}", "a") for index in range(n)] == [1.5] * n
+
+
+def every_group_in_python(cluster: Running) -> None:
+    """Every group of commands of upstash-redis, at the node that is farthest from the leader."""
+    url = cluster.places["ap-southeast-1"].rest
+    assert groups.wrong_answers(url, cluster.token) == []
+    assert groups.wrong_answers_async(url, cluster.token) == []
+
+
+def every_group_in_javascript(cluster: Running) -> None:
+    """Every group of commands of @upstash/redis, in three versions, with @upstash/ratelimit and @upstash/lock."""
+    url = cluster.places["ap-southeast-1"].rest
+    report = run_script("groups.mjs", token=cluster.token, url=url, packages=VERSIONS)
+    assert report["wrong"] == []
+    assert all(report["checked"][version] > 200 for version in VERSIONS), report["checked"]
+
+
+def a_worker_reads_at_the_nearest_node(cluster: Running) -> None:
+    """In workerd: what it writes goes to the leader, what it reads does not."""
+    place = cluster.places["sa-east-1"]
+
+    def forwards() -> str:
+        _, metrics = cluster.ask(place.name, "/metrics")
+        return str(next(line for line in metrics.splitlines() if line.startswith("upstash_global_forwarded_commands")))
+
+    written = run_script("worker.mjs", token=cluster.token, url=place.rest, path="/write")
+    assert written == {"seen": [{"n": n} for n in range(10)], "agent": "Cloudflare-Workers"}
+    before = forwards()
+    read = run_script("worker.mjs", token=cluster.token, url=place.rest, path="/read")
+    assert read["seen"] == [{"n": 9}] * 10
+    assert forwards() == before
 
 
 def curl(cluster: Running) -> None:

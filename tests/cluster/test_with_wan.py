@@ -39,6 +39,18 @@ def test_upstash_redis_javascript(cluster: Running) -> None:
     stories.upstash_javascript(cluster)
 
 
+def test_every_group_of_the_python_client(cluster: Running) -> None:
+    stories.every_group_in_python(cluster)
+
+
+def test_every_group_of_the_javascript_client(cluster: Running) -> None:
+    stories.every_group_in_javascript(cluster)
+
+
+def test_a_worker_in_the_workers_runtime(cluster: Running) -> None:
+    stories.a_worker_reads_at_the_nearest_node(cluster)
+
+
 def test_curl(cluster: Running) -> None:
     stories.curl(cluster)
 
