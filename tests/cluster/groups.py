@@ -302,9 +302,14 @@ def scripts(key: Key) -> list[Step]:
     k = key("k")
     source = f"return redis.call('GET', KEYS[1]) -- {k}"
     sha: list[str] = []
+
+    def loaded(digest: str) -> bool:
+        sha.append(digest)
+        return len(digest) == 40
+
     return [
         ("eval", lambda r: r.eval("redis.call('SET', KEYS[1], ARGV[1]) return {1, 'two'}", [k], ["v"]), [1, "two"]),
-        ("script_load", lambda r: r.script_load(source), lambda loaded: sha.append(loaded) is None),
+        ("script_load", lambda r: r.script_load(source), loaded),
         ("evalsha", lambda r: r.evalsha(sha[0], [k]), "v"),
         ("eval_ro", lambda r: r.eval_ro(source, [k]), "v"),
         ("script_exists", lambda r: r.script_exists(sha[0], "0" * 40), [True, False]),
