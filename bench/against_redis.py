@@ -1,4 +1,4 @@
-"""Throughput and CPU per command, by redis-benchmark: our leader with a replica that follows, and a redis-server.
+"""Throughput and CPU per command, by redis-benchmark: our leader and a redis-server, both alone, then both with a replica.
 
 The two are measured in turn, round after round, so that what else the machine does meets both. The CPU time is that of
 the server process alone, all threads: on a busy machine it says more than throughput, which other processes share.
@@ -63,11 +63,19 @@ def benchmark(server: Server, argv: list[str], pipeline: int, requests: int) -> 
     return float(list(csv.reader(done.stdout.splitlines()))[-1][1])
 
 
-def measure(directory: Path, names: list[str] | None = None, rounds: int = ROUNDS) -> list[Table]:
-    """The table; `names` chooses some of the commands."""
+def measure(directory: Path) -> list[Table]:
+    """Both alone with every command, and both with a replica with the commands that are replicated most."""
+    return [_measured(directory / "alone", 0, None), _measured(directory / "followed", 1, ["SET", "INCR", "LPUSH"])]
+
+
+def _measured(directory: Path, n_replicas: int, names: list[str] | None, rounds: int = ROUNDS) -> Table:
+    """`names` chooses some of the commands."""
     chosen = [each for each in COMMANDS if names is None or each[0] in names]
     runs: dict[tuple[str, int, bool], Run] = {}
-    with redis_servers(directory / "redis") as (theirs, *_), our_servers(directory / "ours", 1) as (ours, *_):
+    with (
+        redis_servers(directory / "redis", n_replicas) as (theirs, *_),
+        our_servers(directory / "ours", n_replicas) as (ours, *_),
+    ):
         for _ in range(rounds):
             for pipeline in PIPELINES:
                 for name, argv, share in chosen:
@@ -76,10 +84,10 @@ def measure(directory: Path, names: list[str] | None = None, rounds: int = ROUND
                         run = runs.setdefault((name, pipeline, is_ours), Run())
                         run.measure(server, argv, pipeline, requests)
     table = Table(
-        "Commands against redis-server",
+        "Commands against redis-server" + (", both with a replica that follows" if n_replicas else ""),
         f"redis-benchmark, {CLIENTS} clients, {len(VALUE)} B values, {KEYS} keys, median of {rounds} rounds, measured in turn. "
-        "Ours: a leader with one replica following, fsync everysec; redis: appendonly yes, appendfsync everysec, no "
-        "replica. Ratios are ours to redis, above 1 is better than redis; the CPU is that of the server process.",
+        "Ours: a leader, fsync everysec; redis: appendonly yes, appendfsync everysec. "
+        "Ratios are ours to redis, above 1 is better than redis; the CPU is that of the server process.",
         ["command", ">P", ">ours/s", ">redis/s", ">throughput ratio", ">ours µs CPU", ">redis µs CPU", ">CPU ratio"],
     )
     for pipeline in PIPELINES:
@@ -97,4 +105,4 @@ def measure(directory: Path, names: list[str] | None = None, rounds: int = ROUND
                 f"{their_cpu_us:.2f}",
                 f"{their_cpu_us / cpu_us:.2f}",
             )
-    return [table]
+    return table

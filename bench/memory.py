@@ -26,7 +26,7 @@ def measure(directory: Path) -> list[Table]:
     with our_servers(directory / "ours", 1) as (leader, replica):
         idle_bytes = replica.peak_bytes()
         our_bytes, our_cpu_us = loaded(leader)
-        replica.wait_until("lag:0", "INFO", "replication")
+        replica.wait_until(f"keys={KEYS},", "INFO", "keyspace")
         replica_bytes = (replica.peak_bytes() - idle_bytes) / KEYS
     table.add("redis-server", f"{redis_bytes:.0f}", "1.00", f"{redis_cpu_us:.2f}")
     table.add("our leader", f"{our_bytes:.0f}", f"{our_bytes / redis_bytes:.2f}", f"{our_cpu_us:.2f}")

@@ -242,8 +242,7 @@ class Durability:
     fsync: str = setting(choice("always", "everysec", "no"), "everysec")
     segment_bytes: int = setting(size(1 << 12), 64 << 20)  # of one file of the log
     min_free_bytes: int = setting(size(0), 64 << 20)  # with less disk left, writes are refused
-    snapshot_entries: int = setting(integer(1), 1_000_000)  # a new snapshot is begun after so many entries
-    snapshot_bytes: int = setting(size(1), 64 << 20)  # or so many bytes of log
+    snapshot_bytes: int = setting(size(1), 256 << 20)  # of log, or what the last one took: then a new one is begun
 
 
 @dataclass(frozen=True)
@@ -252,7 +251,7 @@ class Replication:
     backlog_bytes: int = setting(size(1), 16 << 20)
     heartbeat_ms: int = setting(integer(1), 100)
     silence_ms: int = setting(integer(1), 5_000)  # a peer unheard for so long is given up
-    repl_buffer_bytes: int = setting(size(1 << 10), 32 << 20)  # unsent to one follower; beyond it reads from the files
+    repl_buffer_bytes: int = setting(size(1 << 10), 8 << 20)  # on the way to one follower, not yet acknowledged
     max_full_syncs: int = setting(integer(1), 1)  # snapshots sent at one time
     switchover_ms: int = setting(integer(1), 10_000)  # a switchover that takes longer is called off
 

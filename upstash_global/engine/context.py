@@ -282,7 +282,10 @@ class Context:
             if deadline is not None and deadline <= self.now_ms:
                 self._before_change(key)
                 keyspace.forget(key)  # hidden: the value is a new one and must not inherit the deadline
-        if not value and not isinstance(value, bytearray):
+        if type(value) is bytes and keyspace.index is None and not keyspace.hashes.times:
+            self._before_change(key)
+            keyspace.values[key] = value
+        elif not value and not isinstance(value, bytearray):
             if key in keyspace.values:
                 self._before_change(key)
                 keyspace.forget(key)

@@ -62,7 +62,12 @@ class Roles:
         self.feeds: dict[str, Feed] = {}  # by inbound stream
         self.names: dict[str, str] = {}  # inbound stream → the node at its other end
         self.host = Host(settings.cluster_id)
-        self.feed_limits = FeedLimits(heartbeat_ms=settings.heartbeat_ms, silence_ms=settings.silence_ms)
+        self.host.full_syncs.max_running = settings.max_full_syncs
+        self.feed_limits = FeedLimits(
+            heartbeat_ms=settings.heartbeat_ms,
+            silence_ms=settings.silence_ms,
+            unacked_bytes=settings.repl_buffer_bytes,
+        )
         self.follower = Follower(
             node.log,
             node.apply,

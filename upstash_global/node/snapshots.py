@@ -20,6 +20,7 @@ class Snapshots:
         self.is_finishing = False  # the shell makes the file durable, off the loop
         self.is_wanted = False  # an operator asked for one
         self.begun_bytes = 0  # History.head_bytes when the last one began
+        self.written_bytes = 0  # its size; 0 before this process has written one
         self.written_lsn = 0  # the position of the one being finished
         self.last_lsn = 0
         self.last_ms = 0
@@ -43,7 +44,7 @@ class Snapshots:
         """Go on with the running snapshot for a bounded while, or begin one when it is time."""
         node = self.node
         if self.writer is None:
-            grown = node.log.head_bytes - self.begun_bytes >= node.settings.snapshot_bytes
+            grown = node.log.head_bytes - self.begun_bytes >= max(node.settings.snapshot_bytes, self.written_bytes)
             if grown or self.is_wanted or any(feed.wants_snapshot for feed in node.roles.feeds.values()):
                 self.begin()
             return
@@ -52,6 +53,7 @@ class Snapshots:
             data = self.writer.step(STEP_KEYS)
             if data is None:
                 self.written_lsn = self.writer.position.lsn
+                self.written_bytes = self.writer.size
                 self.writer = None
                 self.is_finishing = True
                 node.wants_snapshot_finished = True

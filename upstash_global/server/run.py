@@ -68,6 +68,8 @@ def settings_of(config: Config, name: str) -> Settings:
     settings.password = None if config.credentials.insecure else config.credentials.password
     settings.fsync = config.durability.fsync
     settings.snapshot_bytes = config.durability.snapshot_bytes
+    settings.repl_buffer_bytes = config.replication.repl_buffer_bytes
+    settings.max_full_syncs = config.replication.max_full_syncs
     settings.backlog_entries = config.replication.backlog_entries
     settings.backlog_bytes = config.replication.backlog_bytes
     settings.heartbeat_ms = config.replication.heartbeat_ms

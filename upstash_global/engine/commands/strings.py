@@ -362,7 +362,7 @@ def _increment(ctx: Context, key: bytes, by: int) -> int:
         total = old + by
         if total > INT64_MAX or total < INT64_MIN:
             raise error("increment or decrement would overflow")
-    ctx.save(key, b"%d" % total)
+    ctx.save(key, str(total).encode())
     if ctx.event_mask:
         ctx.notify(EVENT_STRING, b"incrby", key)
     return total
