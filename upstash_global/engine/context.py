@@ -43,6 +43,8 @@ EVENT_STREAM: Final = 1 << 8  # t
 EVENT_NEW: Final = 1 << 9  # n
 EVENT_MODULE: Final = 1 << 10  # d
 
+_LIST: Final = deque  # compiled code finds it here without a dictionary
+
 
 class Blocked:
     """What a command that found nothing waits for."""
@@ -92,10 +94,12 @@ class Context:
         if self.keyspace.accesses is not None:
             self._note_changes(self.keyspace.accesses)
         self.now_ms = now_ms
-        if self.touched or self.commands or self.published or self.events:
+        if self.commands or self.touched:  # kept by whoever took the last unit's effects, as are the others
             self.commands = []
             self.touched = []
+        if self.published:
             self.published = []
+        if self.events:
             self.events = []
         self.flushed = False
         self.changed = False
@@ -155,7 +159,7 @@ class Context:
 
     def find_list(self, key: bytes) -> deque[bytes] | None:
         value = self.find(key)
-        if value is not None and type(value) is not deque:
+        if value is not None and type(value) is not _LIST:
             raise wrong_type()
         return value
 

@@ -10,7 +10,7 @@ entry again: a test proves it for every write command.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.context import Context
 from upstash_global.engine.keyspace import Keyspace
@@ -20,6 +20,10 @@ from upstash_global.reply import Reply
 
 if TYPE_CHECKING:
     from random import Random
+
+
+_NONE_PUBLISHED: Final[list[tuple[bytes, bytes]]] = []
+_NO_EVENTS: Final[list[tuple[int, bytes, bytes]]] = []
 
 
 class Effects:
@@ -79,7 +83,14 @@ class Engine:
         context = self.context
         if not context.commands:
             return None
-        return Effects(context.commands, context.touched, context.flushed, context.published, context.events)
+        published, events = context.published, context.events
+        return Effects(
+            context.commands,
+            context.touched,
+            context.flushed,
+            published if published else _NONE_PUBLISHED,  # the context goes on with a list that is empty
+            events if events else _NO_EVENTS,
+        )
 
     def apply(self, commands: Sequence[list[bytes]], time_ms: int) -> Effects:
         """Replay the commands of one entry at its own time and return what they changed.

@@ -9,20 +9,22 @@ keeps the answers of the last, so that a repeated Forward gets the same ones.
 """
 
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from upstash_global.engine.table import Row
 from upstash_global.errors import CommandError
 from upstash_global.replication.position import START, Position
 from upstash_global.reply import NO_REPLY, Items, Push, Reply
 
-REPLY_ON = 0
-REPLY_OFF = 1
-REPLY_SKIP_NEXT = 2  # CLIENT REPLY SKIP was the last command
-REPLY_SKIP = 3  # the running command answers nothing
+REPLY_ON: Final = 0
+REPLY_OFF: Final = 1
+REPLY_SKIP_NEXT: Final = 2  # CLIENT REPLY SKIP was the last command
+REPLY_SKIP: Final = 3  # the running command answers nothing
 
 
-MAX_FORWARD_BYTES = 4 << 20  # of the answers of one Forward; beyond it the rest of its commands is left to the next
+MAX_FORWARD_BYTES: Final = (
+    4 << 20
+)  # of the answers of one Forward; beyond it the rest of its commands is left to the next
 
 
 def size_of_reply(reply: Reply) -> int:
