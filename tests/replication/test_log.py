@@ -94,6 +94,23 @@ def test_a_record_comes_back_as_it_was() -> None:
     assert entry.record == record and entry.crc == crc and entry.previous_crc == 0xFFFFFFFF
 
 
+def test_records_that_share_nothing_with_the_one_before_have_headers_of_their_own() -> None:
+    fields = [
+        (DATA, 5, 255, 9, 1),
+        (DATA, 5, 256, 9, 2),
+        (EPOCH, 6, 257, 9, 3),
+        (DATA, 6, 1, 10, 3),
+        (DATA, 5, 1, 9, 0),
+    ]
+    for kind, epoch, lsn, time_ms, previous_crc in fields * 2:
+        record, crc = encode_record(kind, epoch, lsn, time_ms, previous_crc, SET, {})
+        ((entry,), _, _) = decode_records(record)
+        assert (entry.kind, entry.position, entry.time_ms) == (kind, Position(epoch, lsn), time_ms)
+        assert (entry.previous_crc, entry.crc) == (previous_crc, crc)
+        following, _ = encode_record(kind, epoch, lsn + 1, time_ms, crc, SET, {})
+        assert decode_records(following)[0][0].previous_crc == crc
+
+
 def test_every_damaged_byte_and_every_cut_of_a_record_is_noticed() -> None:
     record, _ = encode_record(DATA, 1, 1, 1, 0, SET, {})
     for i in range(len(record)):

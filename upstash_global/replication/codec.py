@@ -36,7 +36,10 @@ _RECORD_MAGIC_NUMBER: Final = 0x55474C52
 _HEADER: Final = Struct(">IBBHIQQQI")
 _CRC: Final = Struct(">I")
 _crc32: Final = crc32  # compiled code finds it here without a dictionary
-_HEADS: Final = [Struct(">IBBH").pack(_RECORD_MAGIC_NUMBER, FORMAT_VERSION, kind, STREAM) for kind in range(256)]
+_HEAD: Final = Struct(">IBBHI")
+_N_HEADS: Final = 512
+_DATA_HEADS: Final = [_HEAD.pack(_RECORD_MAGIC_NUMBER, FORMAT_VERSION, DATA, STREAM, n) for n in range(_N_HEADS)]
+_BYTES: Final = [bytes([n]) for n in range(256)]
 HEADER_BYTES: Final = 40
 RECORD_OVERHEAD: Final = 44  # header and CRC
 
@@ -58,6 +61,22 @@ _HEAD32: Final = Struct(">BI")
 _PAIR_HEAD: Final = b"\x92"
 _SINGLE_HEADS: Final = [_PAIR_HEAD + b"\x91" + head for head in _ARRAY_HEADS]  # of a payload with one command
 _EMPTY_MAP: Final = b"\x80"
+
+
+class _Last:
+    """What of a header is mostly as it was in the record before, packed: epoch, all but the last byte of the LSN, time, CRC."""
+
+    def __init__(self) -> None:
+        self.epoch = -1
+        self.lsn_high = -1
+        self.place = b""
+        self.time_ms = -1
+        self.time = b""
+        self.crc = -1
+        self.packed_crc = b""
+
+
+_last: Final = _Last()
 
 
 class Entry:
@@ -99,24 +118,36 @@ def encode_record(
     attributes: dict[str, Any],
 ) -> tuple[bytes, int]:
     """The record of one entry and its CRC."""
-    parts = [
-        _HEADS[kind],
-        b"",  # the length
-        epoch.to_bytes(8, "big"),
-        lsn.to_bytes(8, "big"),
-        time_ms.to_bytes(8, "big"),
-        previous_crc.to_bytes(4, "big"),
-    ]
+    last = _last
+    if epoch != last.epoch or lsn >> 8 != last.lsn_high:
+        last.epoch = epoch
+        last.lsn_high = lsn >> 8
+        last.place = epoch.to_bytes(8, "big") + last.lsn_high.to_bytes(7, "big")
+    if time_ms != last.time_ms:
+        last.time_ms = time_ms
+        last.time = time_ms.to_bytes(8, "big")
+    link = last.packed_crc if previous_crc == last.crc else previous_crc.to_bytes(4, "big")
+    parts = [b"", last.place, _BYTES[lsn & 255], last.time, link]
     if attributes:
         payload: bytes = _packer.pack((commands, attributes))
         parts.append(payload)
         length = len(payload)
     else:
         length = _pack_commands(commands, parts)
-    parts[1] = length.to_bytes(4, "big")
+    if kind == DATA and length < _N_HEADS:
+        parts[0] = _DATA_HEADS[length]
+    else:
+        parts[0] = _head(kind, length)
     body = b"".join(parts)
     crc: int = _crc32(body)
-    return body + crc.to_bytes(4, "big"), crc
+    last.crc = crc
+    last.packed_crc = crc.to_bytes(4, "big")
+    return body + last.packed_crc, crc
+
+
+def _head(kind: int, length: int) -> bytes:
+    """The first twelve bytes of a record."""
+    return _HEAD.pack(_RECORD_MAGIC_NUMBER, FORMAT_VERSION, kind, STREAM, length)
 
 
 def _pack_commands(commands: list[list[bytes]], parts: list[bytes]) -> int:
