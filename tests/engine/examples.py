@@ -15,6 +15,12 @@ Example = list[str]
 # What DUMP answers for {a: 1}, and with a deadline 10 seconds after the bench's first time.
 _DUMPED_HASH: Final = "\\x10\\x0c\\x0c\\x00\\x00\\x00\\x02\\x00\\x81\\x61\\x02\\x01\\x01\\xff\\x0a\\x00\\x84\\xa6\\x93\\xe8\\xaa\\x17\\xe4\\xdb"
 _DUMPED_DEADLINE: Final = "\\x18\\x10\\x8f\\xe5\\xcf\\x8b\\x01\\x00\\x00\\x01\\x01\\x01\\x61\\xc0\\x01\\x0c\\x00\\x69\\x44\\x49\\x77\\x73\\x67\\x10\\x0a"
+_DUMPED_LIBRARY: Final = (
+    "\\xf5\\x35\\x23\\x21\\x6c\\x75\\x61\\x20\\x6e\\x61\\x6d\\x65\\x3d\\x6c\\x0a\\x72\\x65\\x64\\x69\\x73\\x2e\\x72\\x65"
+    "\\x67\\x69\\x73\\x74\\x65\\x72\\x5f\\x66\\x75\\x6e\\x63\\x74\\x69\\x6f\\x6e\\x28\\x31\\x2c\\x66\\x75\\x6e\\x63\\x74"
+    "\\x69\\x6f\\x6e\\x28\\x29\\x65\\x6e\\x64\\x29\\x0a\\x00\\x90\\x75\\x9d\\xc0\\x9e\\x8c\\x28\\x01"
+)
+_LIBRARY: Final = "'#!lua name=l\nredis.register_function(1,function()end)'"
 
 EXAMPLES: Final[dict[str, list[Example]]] = {
     # -- internal --
@@ -29,6 +35,18 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["RPUSH k v", "PEXPIRE k 1", "+2", "_EXPIRED k"],
     ],
     "_SCRIPT": [["_SCRIPT 'return 1'"]],
+    # -- functions --
+    "FUNCTION DELETE": [[f"FUNCTION LOAD {_LIBRARY}", "FUNCTION DELETE l"]],
+    "FUNCTION FLUSH": [[f"FUNCTION LOAD {_LIBRARY}", "FUNCTION FLUSH ASYNC"]],
+    "FUNCTION LOAD": [
+        [f"FUNCTION LOAD {_LIBRARY}"],
+        [f"FUNCTION LOAD {_LIBRARY}", f"FUNCTION LOAD REPLACE {_LIBRARY}"],
+    ],
+    "FUNCTION RESTORE": [
+        [f"FUNCTION RESTORE '{_DUMPED_LIBRARY}'"],
+        [f"FUNCTION LOAD {_LIBRARY}", f"FUNCTION RESTORE '{_DUMPED_LIBRARY}' REPLACE"],
+        [f"FUNCTION LOAD {_LIBRARY}", f"FUNCTION RESTORE '{_DUMPED_LIBRARY}' FLUSH"],
+    ],
     # -- strings --
     "APPEND": [["APPEND k 12"], ["SET k 12", "APPEND k 3"], ["SET k 12 PX 1", "+2", "APPEND k 3"]],
     "DECR": [["DECR k"], ["SET k 10 EX 5", "DECR k"]],

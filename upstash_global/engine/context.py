@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.engine.accesses import Accesses
+from upstash_global.engine.functions import Functions
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.parameters import ClusterParameters, load_parameters
 from upstash_global.engine.scripts import Scripts
@@ -72,6 +73,7 @@ class Context:
         self.parameters = ClusterParameters()
         self.limits = self.parameters.limits  # thresholds of encodings, and how long a string may be
         self.configured: Callable[[bytes, bytes], None] = _not_told  # a cluster parameter has got this value
+        self.functions = Functions()
         self.interpreter: Any = None  # lua.Interpreter, from the first script on
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes somebody listens to

@@ -17,6 +17,7 @@ import msgpack
 
 from upstash_global.engine.context import Context
 from upstash_global.engine.engine import execute
+from upstash_global.engine.functions import Function, Library
 from upstash_global.engine.scripts import sha_of
 from upstash_global.engine.table import NOSCRIPT, lookup
 from upstash_global.errors import CommandError, error
@@ -39,7 +40,7 @@ OUT_OF_MEMORY: Final = b"ERR not enough memory"
 
 
 class Run:
-    """What one run of a script may do."""
+    """What one run of a script or a function may do."""
 
     def __init__(self, ctx: Context, source: bytes, keys: list[bytes], is_read_only: bool, locks_keys: bool) -> None:
         self.ctx = ctx
@@ -54,6 +55,9 @@ class Interpreter:
         self.max_instructions = MAX_INSTRUCTIONS
         self._run: Run | None = None
         self._bug: Exception | None = None  # of ours, kept while Lua unwinds
+        self._lines: dict[
+            bytes, dict[bytes, tuple[int, int]]
+        ] = {}  # of functions, first and last, by the SHA-1 of loaded code
         self._start()
 
     def _start(self) -> None:
@@ -79,9 +83,15 @@ class Interpreter:
                 b"version_number": VERSION_NUMBER,
             }
         )
-        self._compile, self._execute, self._flush = self._load(
-            "sandbox", host, self._load("cjson", codec), library, codec, self._load("struct", codec)
-        )
+        self._lines.clear()
+        (
+            self._compile,
+            self._execute,
+            self._flush,
+            self._load_library,
+            self._call_function,
+            self._forget_library,
+        ) = self._load("sandbox", host, self._load("cjson", codec), library, codec, self._load("struct", codec))
 
     def _load(self, name: str, *arguments: Any) -> Any:
         source = files("upstash_global.engine").joinpath("sandbox", f"{name}.lua").read_bytes()
@@ -99,13 +109,45 @@ class Interpreter:
     def run(self, sha: bytes, run: Run, arguments: list[bytes]) -> Reply:
         """Run a script and convert what it returned; raises CommandError when it failed."""
         self.check(sha, run.source)
-        packed = msgpack.packb([run.keys, arguments], use_bin_type=False)
+        outcome = self._run_lua(self._execute, run, (sha, self._packed(run, arguments)))
+        return _result(outcome, sha, b"@user_script", run.source)
+
+    def load_library(self, sha: bytes, source: bytes, ctx: Context) -> list[Function]:
+        """Load a library of functions, without its shebang line, and say what it registered. Raises CommandError."""
+        self._make_room(len(source) * 8)
+        outcome = self._run_lua(self._load_library, Run(ctx, source, [], True, False), (sha, source))
+        if outcome[0] is not True:
+            raise error(_line(outcome[1]))
+        registered = msgpack.unpackb(outcome[2], raw=True)
+        self._lines[sha] = {each[0]: (int(each[3]), int(each[4])) for each in registered}
+        return [Function(name, description or None, flags) for name, description, flags, _, _ in registered]
+
+    def keep_libraries(self, shas: set[bytes]) -> None:
+        """Forget the libraries that were loaded, all but these."""
+        for sha in [sha for sha in self._lines if sha not in shas]:
+            del self._lines[sha]
+            self._forget_library(sha)
+
+    def call(self, library: Library, function: Function, run: Run, arguments: list[bytes]) -> Reply:
+        """Call a function of a library, loading that if need be; raises CommandError when it failed."""
+        if library.sha not in self._lines:
+            self.load_library(library.sha, run.source, run.ctx)
+        outcome = self._run_lua(self._call_function, run, (library.sha, function.name, self._packed(run, arguments)))
+        first, last = self._lines.get(library.sha, {}).get(function.name, (1, 0))
+        return _result(outcome, function.name, b"@user_function", run.source, first, last)
+
+    def _packed(self, run: Run, arguments: list[bytes]) -> bytes:
+        packed: bytes = msgpack.packb([run.keys, arguments], use_bin_type=False)
         self._make_room(2 * len(packed) + 64 * (len(run.keys) + len(arguments)))
+        return packed
+
+    def _run_lua(self, entry: Any, run: Run, arguments: tuple[bytes, ...]) -> tuple[Any, ...]:
+        """Call into the sandbox: (True, RESP version, packed result) or (False, error, place)."""
         may_block = run.ctx.may_block
         run.ctx.may_block = False
         self._run = run
         try:
-            outcome = self._execute(sha, packed, self.max_instructions)
+            outcome: tuple[Any, ...] = entry(*arguments, self.max_instructions)
         except lupa.LuaMemoryError:
             self._start()
             outcome = (False, OUT_OF_MEMORY, None)
@@ -116,12 +158,7 @@ class Interpreter:
         if self._bug is not None:
             bug, self._bug = self._bug, None
             raise bug
-        if outcome[0] is True:
-            return _reply_of(msgpack.unpackb(outcome[2], raw=True, strict_map_key=False), outcome[1])
-        _, text, place = outcome
-        line = text.replace(b"\r", b" ").replace(b"\n", b" ")
-        line += b" script: %s, on %s." % (sha, place or _tail_call(run.source))
-        raise _error_of(line)
+        return outcome
 
     def flush(self) -> None:
         """Forget the compiled scripts."""
@@ -189,10 +226,24 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
     return run.ctx.serve(row, argv)
 
 
-def _tail_call(source: bytes) -> bytes:
-    """Where a script failed whose frame a tail call has taken: its line if only one has such a call."""
-    lines = [number for number, line in enumerate(source.split(b"\n"), 1) if TAIL_CALL.search(line)]
-    return b"@user_script:%d" % lines[0] if len(lines) == 1 else b"@user_script"
+def _result(
+    outcome: tuple[Any, ...], name: bytes, chunk: bytes, source: bytes, first: int = 1, last: int = 1 << 30
+) -> Reply:
+    """The reply of a script, or of a function that stands in lines `first` to `last`; raises CommandError if it failed."""
+    if outcome[0] is True:
+        return _reply_of(msgpack.unpackb(outcome[2], raw=True, strict_map_key=False), outcome[1])
+    _, text, place = outcome
+    if place is None:
+        line = _tail_call(source, first, last)
+        place = b"%s:%d" % (chunk, line) if line else chunk
+    raise _error_of(text.replace(b"\r", b" ").replace(b"\n", b" ") + b" script: %s, on %s." % (name, place))
+
+
+def _tail_call(source: bytes, first: int, last: int) -> int:
+    """Where something failed whose frame a tail call has taken: its line if only one has such a call, else 0."""
+    lines = source.split(b"\n")[first - 1 : last]
+    found = [number for number, line in enumerate(lines, first) if TAIL_CALL.search(line)]
+    return found[0] if len(found) == 1 else 0
 
 
 def _may_call(*argv: bytes) -> tuple[bool, bool]:

@@ -670,6 +670,7 @@ class Node:
         context = self.engine.context
         return {
             "answers": self.answers.dump(),
+            "functions": context.functions.dump(),
             "parameters": context.parameters.dump(),
             "scripts": context.scripts.dump(),
         }
@@ -677,6 +678,7 @@ class Node:
     def load_system_tables(self, tables: dict[str, Any]) -> None:
         self.answers.load(tables.get("answers"))
         context = self.engine.context
+        context.functions.restore(tables.get("functions"))
         context.scripts.restore(tables.get("scripts"))
         context.take_parameters(tables.get("parameters"))
         self.parameters.reset_shared(context.parameters.values)

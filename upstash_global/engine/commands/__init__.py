@@ -5,6 +5,7 @@ from upstash_global.engine.commands import (  # noqa: F401
     blocking,
     dumping,
     expiry,
+    functions,
     geo,
     geosearch,
     hashdeadlines,

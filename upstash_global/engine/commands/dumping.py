@@ -48,9 +48,8 @@ def restore(ctx: Context, argv: list[bytes]) -> Reply:
         raise error("Bad data format") from None
     if at_ms and not options.is_absolute:
         at_ms += ctx.now_ms
-    if value is None or (
-        at_ms and not ctx.now_ms < at_ms <= INT64_MAX
-    ):  # it has expired, or as in Redis is so far that it has
+    is_past = at_ms != 0 and not ctx.now_ms < at_ms <= INT64_MAX  # beyond 64 bits as well, as in Redis
+    if value is None or is_past:
         if ctx.remove(key):
             ctx.log_as(b"DEL", key)
             ctx.notify(EVENT_GENERIC, b"del", key)

@@ -119,7 +119,7 @@ def load(ctx: Context, argv: list[bytes]) -> Reply:
     source = argv[2]
     sha = sha_of(source)
     if sha not in ctx.scripts.loaded:
-        _interpreter(ctx).check(sha, _parse(source)[0])
+        interpreter_of(ctx).check(sha, _parse(source)[0])
         ctx.changed = ctx.scripts.load(sha, source)
     return sha
 
@@ -136,7 +136,7 @@ def _evaluate(ctx: Context, argv: list[bytes], is_read_only: bool) -> Reply:
     source = argv[1]
     sha = sha_of(source)
     if ctx.scripts.find(sha) is None:
-        _interpreter(ctx).check(sha, _parse(source)[0])
+        interpreter_of(ctx).check(sha, _parse(source)[0])
     if is_read_only:
         ctx.scripts.note(sha, source)
     elif ctx.scripts.evaluate(sha, source):
@@ -156,7 +156,7 @@ def _evaluate_sha(ctx: Context, argv: list[bytes], is_read_only: bool) -> Reply:
 def _run(ctx: Context, sha: bytes, source: bytes, argv: list[bytes], n_keys: int, is_read_only: bool) -> Reply:
     body, flags = _parse(source)
     run = Run(ctx, body, argv[3 : 3 + n_keys], is_read_only or b"no-writes" in flags, b"allow-key-locking" in flags)
-    return _interpreter(ctx).run(sha, run, argv[3 + n_keys :])
+    return interpreter_of(ctx).run(sha, run, argv[3 + n_keys :])
 
 
 def _key_count(argv: list[bytes]) -> int:
@@ -192,7 +192,7 @@ def _parse(source: bytes) -> tuple[bytes, list[bytes]]:
     return newline + rest, flags
 
 
-def _interpreter(ctx: Context) -> Interpreter:
+def interpreter_of(ctx: Context) -> Interpreter:
     if ctx.interpreter is None:
         ctx.interpreter = Interpreter()
     interpreter: Interpreter = ctx.interpreter

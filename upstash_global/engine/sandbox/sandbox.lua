@@ -356,21 +356,25 @@ for name, library in pairs(libraries) do
 end
 getmetatable("").__metatable = false
 
-setmetatable(builtins, { __index = function(_, name)
+local function nonexistent(_, name)
   error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
-end })
+end
+
+setmetatable(builtins, { __index = nonexistent })
 local globals_metatable = { __index = builtins }
 
-local function environment(keys, arguments)
+-- A new environment that shows `names` and the libraries; and its read-only tables, each with the one it shows.
+local function environment(names)
   local env = {}
-  local globals = setmetatable({ KEYS = keys, ARGV = arguments, _G = env }, globals_metatable)
-  real_of = { [env] = globals }
+  local globals = setmetatable(names, globals_metatable)
+  globals._G = env
+  local shown_of = { [env] = globals }
   for name, library in next, libraries do
     local shown = setmetatable({}, metatables[name])
     globals[name] = shown
-    real_of[shown] = library
+    shown_of[shown] = library
   end
-  return setmetatable(env, { __index = globals, __newindex = refuse_write, __metatable = false })
+  return setmetatable(env, { __index = globals, __newindex = refuse_write, __metatable = false }), shown_of
 end
 
 -- A run ------------------------------------------------------------------------------------------------------------
@@ -468,29 +472,167 @@ local function compile(sha, source)
   n_chunks = n_chunks + 1
 end
 
--- Runs a compiled script: true, RESP version and packed reply; or false, the error's text and its place or nil.
-local function run(sha, packed_arguments, limit)
-  local chunk = chunks[sha]
-  local words = codec.read(packed_arguments, 1)
-  run_env = environment(words[1], words[2])
-  setfenv(chunk, run_env)
+-- Runs `body`, which returns what is to be packed: true, RESP version and packed result; or false, the error's text and
+-- its place or nil.
+local function execute(body, limit)
   spent, budget, resp = 0, limit, 2
   seed(0)
-  local body = function()
+  local packed = function()
     local out = {}
-    write(out, chunk(), 0)
+    write(out, body(), 0)
     return concat(out)
   end
   sethook(watch, "", STEP)
-  local is_fine, result = xpcall(body, located)
+  local is_fine, result = xpcall(packed, located)
   sethook()
   if is_fine then return true, resp, result end
   if type(result) ~= "table" then return false, "ERR " .. tostring(result), nil end -- memory, or an error in `located`
   return false, result.text, result.place and "@" .. result.place
 end
 
+local function run(sha, packed_arguments, limit)
+  local chunk = chunks[sha]
+  local words = codec.read(packed_arguments, 1)
+  run_env, real_of = environment({ KEYS = words[1], ARGV = words[2] })
+  setfenv(chunk, run_env)
+  return execute(chunk, limit)
+end
+
 local function flush()
   chunks, n_chunks = {}, 0
 end
 
-return compile, run, flush
+-- Functions --------------------------------------------------------------------------------------------------------
+
+-- A library's chunk runs once, in a world that has nothing but `redis`, and that with little more than register_function.
+-- Its functions, which keep that environment, find the whole world there when they are called.
+
+local loaded = {} -- libraries by the SHA-1 of their code: env, real_of, and callbacks by name
+local registered -- by the library that is being loaded: a list of { name, description or false, flags, first line, last line }
+local callbacks
+
+local FLAGS = {
+  ["no-writes"] = true, ["allow-oom"] = true, ["allow-stale"] = true, ["no-cluster"] = true,
+  ["allow-cross-slot-keys"] = true, ["allow-key-locking"] = true,
+}
+
+local function refuse(text)
+  error({ err = "ERR " .. text }, 0)
+end
+
+local function text_of(value, refusal)
+  if type(value) ~= "string" and type(value) ~= "number" then refuse(refusal) end
+  return tostring(value)
+end
+
+local function flags_of(value)
+  if type(value) ~= "table" then
+    refuse("flags argument to redis.register_function must be a table representing function flags")
+  end
+  local flags = {}
+  for i = 1, #value do
+    if not FLAGS[value[i]] then refuse("unknown flag given") end
+    flags[i] = value[i]
+  end
+  return flags
+end
+
+-- What the one table that register_function was given says: name, callback, description, flags.
+local function named_arguments(named)
+  if type(named) ~= "table" then
+    refuse("calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).")
+  end
+  local name, callback, description, flags
+  for key, value in next, named do
+    if type(key) ~= "string" and type(key) ~= "number" then
+      refuse("named argument key given to redis.register_function is not a string")
+    elseif key == "function_name" then
+      name = text_of(value, "function_name argument given to redis.register_function must be a string")
+    elseif key == "description" then
+      description = text_of(value, "description argument given to redis.register_function must be a string")
+    elseif key == "callback" then
+      if type(value) ~= "function" then
+        refuse("callback argument given to redis.register_function must be a function")
+      end
+      callback = value
+    elseif key == "flags" then
+      flags = flags_of(value)
+    else
+      refuse("unknown argument given to redis.register_function")
+    end
+  end
+  if not name then refuse("redis.register_function must get a function name argument") end
+  if not callback then refuse("redis.register_function must get a callback argument") end
+  return name, callback, description, flags
+end
+
+local function register_function(...)
+  local n = select("#", ...)
+  if not registered then refuse("redis.register_function can only be called on FUNCTION LOAD command") end
+  if n < 1 or n > 2 then refuse("wrong number of arguments to redis.register_function") end
+  local name, callback, description, flags
+  if n == 1 then
+    name, callback, description, flags = named_arguments((...))
+  else
+    name, callback = ...
+    name = text_of(name, "first argument to redis.register_function must be a string")
+    if type(callback) ~= "function" then refuse("second argument to redis.register_function must be a function") end
+  end
+  if not match(name, "^[%w_]+$") then
+    refuse("Library names can only contain letters, numbers, or underscores(_) and must be at least one character long")
+  end
+  if callbacks[name] then refuse("Function already exists in the library") end
+  local info = getinfo(callback, "S")
+  callbacks[name] = callback
+  registered[#registered + 1] = { name, description or false, flags or {}, info.linedefined, info.lastlinedefined }
+end
+
+local loading_redis = setmetatable(
+  copy(redis, "log", "LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING", "REDIS_VERSION", "REDIS_VERSION_NUM"),
+  { __index = nonexistent }
+)
+loading_redis.register_function = register_function
+local loading_metatable = { __index = loading_redis, __newindex = refuse_write, __metatable = false }
+
+-- Loads a library: true, nil and a packed list of what it registered; or false and what is wrong with it.
+local function load_library(sha, source, limit)
+  local chunk, problem = loadstring(source, "@user_function")
+  if not chunk then return false, "Error compiling function: " .. problem end
+  local full, shown_of = environment({})
+  local library = { env = {}, real_of = shown_of, callbacks = {} }
+  local shown = setmetatable({}, loading_metatable)
+  local loading = setmetatable({ redis = shown }, { __index = nonexistent })
+  local metatable = { __index = loading, __newindex = refuse_write, __metatable = false }
+  run_env, real_of = setmetatable(library.env, metatable), { [library.env] = loading, [shown] = loading_redis }
+  setfenv(chunk, library.env)
+  registered, callbacks = {}, library.callbacks
+  local is_fine, text_or_resp, result = execute(function()
+    chunk()
+    return registered
+  end, limit)
+  registered, callbacks = nil, nil
+  if not is_fine then return false, "Error registering functions: " .. text_or_resp end
+  local globals = shown_of[full]
+  globals._G = library.env
+  shown_of[library.env] = globals
+  metatable.__index = globals
+  loaded[sha] = library
+  return true, nil, result
+end
+
+local function call_function(sha, name, packed_arguments, limit)
+  local library = loaded[sha]
+  local callback = library.callbacks[name]
+  local words = codec.read(packed_arguments, 1)
+  run_env, real_of = library.env, library.real_of
+  return execute(function()
+    local result = callback(words[1], words[2])
+    return result
+  end, limit)
+end
+
+local function forget_library(sha)
+  loaded[sha] = nil
+end
+
+return compile, run, flush, load_library, call_function, forget_library
