@@ -11,12 +11,14 @@ from itertools import groupby
 from random import Random
 from typing import Final
 
-from tests.differential.families import CONVERSATIONS, lines_of
+from tests.differential.families import CONVERSATIONS, PREFACES, lines_of
 from tests.differential.grammar import Argv, Maker, parse
-from tests.differential.normalise import is_error, name_of, same
+from tests.differential.normalise import is_error, name_of, same, with_float_texts
 from tests.differential.sides import Oracle
 from tests.differential.wire import Connection, Incomplete, Reply, Tagged, decode
 from tests.node.stage import Stage
+from upstash_global.engine.table import READONLY, lookup
+from upstash_global.errors import CommandError
 from upstash_global.node.clients import RespSession
 
 CLIENTS: Final = 3
@@ -28,6 +30,9 @@ CLOSED: Final = Tagged("closed", None)
 UNAUTHENTICATED: Final = Tagged("error", "ERR Protocol error: unauthenticated multibulk length")
 SUBSCRIPTIONS: Final = (b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe")
 PUSHES: Final = [*((kind, 3) for kind in (*SUBSCRIPTIONS, b"message")), (b"pmessage", 4)]
+# In Redis some writes raise `keymiss` as well, for what they look at on their way: in ours only reads do. And some raise
+# their event although nothing has changed: ours does not log such a command, so no other node could hear of it.
+EVENTS_OF_NOTHING: Final = (b"ltrim",)
 PLACEHOLDER: Final = re.compile(rb"<(id|addr) (\d)>")
 
 Step = tuple[int, Argv]
@@ -238,6 +243,7 @@ DEFAULTS: Final = {  # of what stories set
     "zset-max-listpack-entries": "128",
     "latency-monitor-threshold": "0",
     "timeout": "0",
+    "notify-keyspace-events": "",
 }
 
 
@@ -269,7 +275,8 @@ def converse(ours: NodeParty, theirs: Party, family: str, seed: int, version: in
     """Run that many steps; None if all was the same, else the story of the first difference."""
     source = steps(family, seed, version)
     for number in range(-(-commands // ROUND)):
-        story = [next(source) for _ in range(ROUND)]
+        preface = [(client, line.encode().split()) for client, line in PREFACES.get(family, [])]
+        story = preface + [next(source) for _ in range(ROUND)]
         password = PASSWORD if family == "connection" and number % 2 else ""
         difference = play(ours, theirs, story, password)
         if difference is not None:
@@ -286,8 +293,19 @@ def play(ours: NodeParty, theirs: Party, story: list[Step], password: str) -> Di
     for at, (client, argv) in enumerate(story):
         queued = ours.queue(client) if is_exec(argv) else []
         heard, told = ours.say(client, argv), theirs.say(client, argv)
+        # 7.0 puts what a client hears of its own EXEC among the replies, which nobody can then count.
+        mixes = ours.version == 3 and is_exec(argv) and b"@0__:" in repr(told[client]).encode()
+        if any(not is_read(line) for line in queued or [argv]):
+            heard, told = without(b"keymiss", heard), without(b"keymiss", told)
+        if b"CONFIG SET" in map(name_of, queued) and b"@0__:" in repr((heard, told)).encode():
+            continue  # ours tells when the unit is done
+        for event in EVENTS_OF_NOTHING:
+            if event not in repr(heard).encode():
+                told = without(event, told)
         for each in range(CLIENTS):
-            if not alike([argv, *queued] if each == client else [], heard[each], told[each]):
+            if not (mixes and each == client) and not alike(
+                [argv, *queued] if each == client else [], heard[each], told[each]
+            ):
                 return Difference(at, each, heard[each], told[each])
         breaks_off = b"CLIENT REPLY" in [name_of(line) for line in queued]
         for each in range(CLIENTS + 1):
@@ -317,14 +335,14 @@ def alike(lines: list[Argv], ours: list[Reply], theirs: list[Reply]) -> bool:
         return True  # Redis says nothing any more to a client that has killed itself
     if theirs[:1] == [UNAUTHENTICATED]:
         return True  # Redis's parser refuses long commands of clients that have not logged in; here is none
-    if b"PUBLISH" in names and any(name.endswith(b"SUBSCRIBE") for name in names):
+    if any(name.endswith(b"SUBSCRIBE") for name in names) and (b"PUBLISH" in names or b"@0__:" in repr(ours).encode()):
         return True  # ours delivers when the unit is done, so a subscription made in it hears all of it
     if b"HELLO" in names:
         return True  # Redis writes each answer of EXEC in the protocol of its moment, ours all in the last one
-    if ours and theirs and any(name_of(argv) == b"PUBLISH" for argv in lines):
-        # Who publishes to itself hears it behind the answer from 7.2 on, in 7.0 before or within it. And what EXEC at a
-        # replica of ours answers is counted at the leader.
-        if _told(ours) == _told(theirs):
+    if ours and theirs and lines and (b"PUBLISH" in map(name_of, lines) or b"@0__:" in repr(ours).encode()):
+        # Who publishes to itself, or hears the events of its own command, does so behind the answer from 7.2 on, in 7.0
+        # before or within it. And what EXEC at a replica of ours answers is counted at the leader.
+        if _told(ours) in (_told(theirs), _told(with_float_texts(theirs))):
             return True
     subscribes = any(name.endswith(b"SUBSCRIBE") for name in names)
     if not lines or not ours or not theirs:
@@ -340,6 +358,19 @@ def alike(lines: list[Argv], ours: list[Reply], theirs: list[Reply]) -> bool:
     if PLACEHOLDER.search(b" ".join(lines[0])) and is_error(mine) and is_error(other):
         first = re.sub(r"\d+", "", mine.content) == re.sub(r"\d+", "", other.content)  # an id or a port is told
     return first and ours[1:] == theirs[1:]
+
+
+def is_read(argv: Argv) -> bool:
+    try:
+        row = lookup(argv)
+    except CommandError:
+        return True
+    return bool(row.flags & READONLY) and not row.needs_leader
+
+
+def without(event: bytes, heard: Heard) -> Heard:
+    """What is heard but for the messages about an event."""
+    return [[reply for reply in replies if event not in repr(reply).encode()] for replies in heard]
 
 
 def is_exec(argv: Argv) -> bool:

@@ -491,11 +491,134 @@ TIME
 WAIT 0 int
 """
 
+# What raises keyspace events, of every type, without chance; and who listens to them.
+NOTIFYING: Final = """
+CONFIG SET NOTIFY-KEYSPACE-EVENTS event_flags
+CONFIG GET NOTIFY-KEYSPACE-EVENTS
+PSUBSCRIBE event_pattern
+SUBSCRIBE event_channel
+PUNSUBSCRIBE
+UNSUBSCRIBE
+RESET
+MULTI
+EXEC
+EXEC
+PUBLISH event_channel value
+APPEND key value
+COPY key key [REPLACE]
+DECRBY key int
+DEL key...
+EXISTS key...
+EXPIRE key seconds [NX|XX]
+EXPIRE key 0
+FLUSHALL
+GET key
+GETDEL key
+GETEX key [EX seconds|PERSIST]
+GETRANGE key index index
+GETSET key value
+INCR key
+INCRBYFLOAT key float
+MGET key...
+MOVE key db
+MSET (key value)...
+MSETNX (key value)...
+OBJECT ENCODING key
+PERSIST key
+PEXPIREAT key at_ms
+RENAME key key
+RENAMENX key key
+SET key value
+SET key value [NX|XX] [EX seconds|PXAT at_ms|KEEPTTL]
+SETEX key seconds value
+SETRANGE key offset value
+SORT key ALPHA STORE key
+STRLEN key
+TOUCH key...
+TYPE key
+UNLINK key...
+HDEL key field...
+HGET key field
+HGETALL key
+HINCRBY key field int
+HMGET key field...
+HSET key (field value)...
+HSETNX key field value
+LINSERT key (BEFORE|AFTER) value value
+LLEN key
+LMOVE key key (LEFT|RIGHT) (LEFT|RIGHT)
+LMPOP keys (LEFT|RIGHT) [COUNT positive]
+LPOP key [size]
+LPUSH key value...
+LPUSHX key value
+LRANGE key index index
+LREM key count value
+LSET key index value
+LTRIM key index index
+RPOPLPUSH key key
+RPUSH key value...
+SADD key member...
+SDIFF key...
+SDIFFSTORE key key...
+SINTERCARD keys
+SINTERSTORE key key...
+SISMEMBER key member
+SMEMBERS key
+SMOVE key key member
+SREM key member...
+SUNIONSTORE key key...
+ZADD key {NX|XX|CH} (score member)...
+ZADD key INCR score member
+ZCARD key
+ZINCRBY key score member
+ZINTERSTORE key keys
+ZMPOP keys (MIN|MAX)
+ZPOPMIN key
+ZRANGESTORE key key index index
+ZREM key member...
+ZREMRANGEBYRANK key index index
+ZSCORE key member
+ZUNION keys
+ZUNIONSTORE key keys
+BITCOUNT key
+BITFIELD key SET field_type field_offset int
+BITOP (AND|OR|XOR) key key...
+BITPOS key bit
+GETBIT key bit_offset
+SETBIT key bit_offset bit
+GEOADD key longitude latitude member
+GEOPOS key member
+PFADD key element...
+PFCOUNT key
+PFMERGE key key...
+XACK key group stream_id...
+XADD key {NOMKSTREAM|MAXLEN size} new_id (field value)...
+XADD key new_id field value
+XDEL key stream_id...
+XGROUP CREATE key group group_id [MKSTREAM]
+XGROUP CREATECONSUMER key group consumer
+XGROUP DELCONSUMER key group consumer
+XGROUP DESTROY key group
+XGROUP SETID key group group_id
+XLEN key
+XRANGE key - +
+XREAD STREAMS key stream_id
+XREADGROUP GROUP group consumer STREAMS key >
+XSETID key stream_id
+XTRIM key MAXLEN size
+"""
+
 CONVERSATIONS: Final[dict[str, str]] = {
     "transactions": TRANSACTIONS,
     "connection": CONNECTION,
     "pub-sub": PUBLISHING,
     "server": SERVER,
+    "notifications": NOTIFYING,
+}
+
+# What is said at the beginning of a story: (client, line).
+PREFACES: Final[dict[str, list[tuple[int, str]]]] = {
+    "notifications": [(0, "CONFIG SET notify-keyspace-events KEg$lshzxetmn"), (2, "PSUBSCRIBE __key*")],
 }
 
 

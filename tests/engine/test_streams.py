@@ -262,6 +262,6 @@ def test_events_are_those_of_redis() -> None:
         bench.run(line)
         heard.append([event.decode() for _, event, _ in (bench.effects.events if bench.effects is not None else [])])
     assert heard == [
-        ["xadd"], ["xadd", "xtrim"], [], ["xsetid"], ["xdel"], ["xgroup-create"],
+        ["new", "xadd"], ["xadd", "xtrim"], [], ["xsetid"], ["xdel"], ["xgroup-create"],
         ["xgroup-createconsumer"], ["xgroup-setid"], ["xgroup-delconsumer"], ["xgroup-destroy"],
     ]  # fmt: skip

@@ -43,6 +43,10 @@ EVENT_EVICTED: Final = 1 << 7  # e
 EVENT_STREAM: Final = 1 << 8  # t
 EVENT_NEW: Final = 1 << 9  # n
 EVENT_MODULE: Final = 1 << 10  # d
+EVENT_MISS: Final = 1 << 11  # m
+MESSAGE: Final = 0  # no class of events: what PUBLISH says
+
+Said = tuple[int, bytes, bytes]  # (class, event name, key), or (MESSAGE, message, channel)
 
 _LIST: Final = deque  # compiled code finds it here without a dictionary
 
@@ -76,12 +80,13 @@ class Context:
         self.functions = Functions()
         self.interpreter: Any = None  # lua.Interpreter, from the first script on
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
-        self.event_mask = 0  # EVENT_… classes somebody listens to
+        self.event_mask = 0  # EVENT_… classes that are told
+        self.missed: list[bytes] = []  # keys looked up in vain by the running command, while EVENT_MISS is told
+        self.tell_miss: Callable[[bytes], None] = _nobody  # a read found no such key
         self.commands: list[list[bytes]] = []  # what the log will carry for this unit
         self.touched: list[bytes] = []  # keys changed by this unit, repeats included
         self.flushed = False  # the whole keyspace was emptied in this unit
-        self.published: list[tuple[bytes, bytes]] = []  # (channel, message)
-        self.events: list[tuple[int, bytes, bytes]] = []  # (class, event name, key)
+        self.said: list[Said] = []  # messages and events, in their order
         self.may_block = True  # not inside MULTI and scripts
         self.blocked: Blocked | None = None  # what the command that answered PENDING waits for
         self.changed = False  # the running command changed something
@@ -96,13 +101,11 @@ class Context:
         if self.keyspace.accesses is not None:
             self._note_changes(self.keyspace.accesses)
         self.now_ms = now_ms
-        if self.commands or self.touched:  # kept by whoever took the last unit's effects, as are the others
+        if self.commands or self.touched:  # kept by whoever took the last unit's effects, as is what was said
             self.commands = []
             self.touched = []
-        if self.published:
-            self.published = []
-        if self.events:
-            self.events = []
+        if self.said:
+            self.said = []
         self.flushed = False
         self.changed = False
         self.logged = False
@@ -126,22 +129,27 @@ class Context:
             if keyspace.deadlines:
                 deadline = keyspace.deadlines.get(key)
                 if deadline is not None and deadline <= self.now_ms:
-                    return None
+                    return self._miss(key)
             if keyspace.hashes.times and keyspace.is_gone(key, self.now_ms):
-                return None
+                return self._miss(key)
             if keyspace.accesses is not None:
                 keyspace.accesses.note(key, self.now_ms, self.random)
-        return value
+            return value
+        return self._miss(key)
 
     def peek(self, key: bytes) -> Any:
         """As `find`, for commands about a key rather than its value: not an access (TTL, TYPE, EXISTS, OBJECT)."""
         deadline = self.keyspace.deadlines.get(key)
         if deadline is not None and deadline <= self.now_ms:
-            return None
+            return self._miss(key)
         value = self.keyspace.values.get(key)
-        if value is not None and self.keyspace.hashes.times and self.keyspace.is_gone(key, self.now_ms):
-            return None
+        if value is None or (self.keyspace.hashes.times and self.keyspace.is_gone(key, self.now_ms)):
+            return self._miss(key)
         return value
+
+    def _miss(self, key: bytes) -> None:
+        if self.event_mask & EVENT_MISS:
+            self.missed.append(key)
 
     def find_string(self, key: bytes) -> bytes | None:
         """The bytes of a string, or None. Raises WRONGTYPE. An edited string is copied."""
@@ -287,6 +295,7 @@ class Context:
             deadline = keyspace.deadlines.get(key)
             if deadline is not None and deadline <= self.now_ms:
                 self._before_change(key)
+                self.notify(EVENT_EXPIRED, b"expired", key)
                 keyspace.forget(key)  # hidden: the value is a new one and must not inherit the deadline
         if type(value) is bytes and keyspace.index is None and not keyspace.hashes.times:
             self._before_change(key)
@@ -299,6 +308,8 @@ class Context:
             self._before_change(key)
             if keyspace.hashes.times and key in keyspace.values and keyspace.is_gone(key, self.now_ms):
                 keyspace.forget(key)  # a new hash must not inherit the deadline of one whose fields are all hidden
+            if self.event_mask & EVENT_NEW and key not in keyspace.values:
+                self.said.append((EVENT_NEW, b"new", key))
             keyspace.store(key, value)
         self.touched.append(key)
         self.changed = True
@@ -308,6 +319,8 @@ class Context:
         keyspace = self.keyspace
         if keyspace.observer is not None:
             keyspace.observer.before_change(key)
+        if self.event_mask:
+            self._notify_put(key)
         if keyspace.index is None and type(value) is bytes:
             keyspace.values[key] = value
         else:
@@ -316,6 +329,14 @@ class Context:
             keyspace.clear_deadline(key)
         self.touched.append(key)
         self.changed = True
+
+    def _notify_put(self, key: bytes) -> None:
+        """What there is to tell before a new value is stored: a hidden key has expired by now, a new one comes."""
+        if self.keyspace.deadlines.get(key, self.now_ms + 1) <= self.now_ms:
+            self.notify(EVENT_EXPIRED, b"expired", key)
+            self.notify(EVENT_NEW, b"new", key)
+        elif key not in self.keyspace.values:
+            self.notify(EVENT_NEW, b"new", key)
 
     def remove(self, key: bytes) -> bool:
         """Remove a visible key; False if there is none."""
@@ -369,7 +390,7 @@ class Context:
 
     def publish(self, channel: bytes, message: bytes) -> None:
         """Deliver a message on every node as it applies the entry; the command is logged."""
-        self.published.append((channel, message))
+        self.said.append((MESSAGE, message, channel))
         self.changed = True
 
     def block(
@@ -387,9 +408,16 @@ class Context:
         return PENDING
 
     def notify(self, event_class: int, event: bytes, key: bytes) -> None:
-        """Raise a keyspace event (`notify(EVENT_STRING, b"set", key)`); free when nobody listens."""
+        """Raise a keyspace event (`notify(EVENT_STRING, b"set", key)`); free while its class is not told."""
         if self.event_mask & event_class:
-            self.events.append((event_class, event, key))
+            self.said.append((event_class, event, key))
+
+    def tell_misses(self, was_read: bool) -> None:
+        """The running command has ended; what a read looked up in vain is told at once, for the log knows no reads."""
+        missed, self.missed = self.missed, []
+        if was_read:
+            for key in missed:
+                self.tell_miss(key)
 
 
 def _no_receivers(channel: bytes) -> int:
@@ -398,3 +426,7 @@ def _no_receivers(channel: bytes) -> int:
 
 def _not_told(name: bytes, text: bytes) -> None:
     pass
+
+
+def _nobody(key: bytes) -> None:
+    return None

@@ -12,9 +12,9 @@ entry again: a test proves it for every write command.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from upstash_global.engine.context import Context
+from upstash_global.engine.context import MESSAGE, Context, Said
 from upstash_global.engine.keyspace import Keyspace
-from upstash_global.engine.table import TABLE, Row, lookup
+from upstash_global.engine.table import READONLY, TABLE, Row, lookup
 from upstash_global.errors import CommandError, Divergence
 from upstash_global.reply import Reply
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from random import Random
 
 
-_NONE_PUBLISHED: Final[list[tuple[bytes, bytes]]] = []
-_NO_EVENTS: Final[list[tuple[int, bytes, bytes]]] = []
+_NOTHING_SAID: Final[list[Said]] = []
+_PRYING: Final = ("OBJECT", "MEMORY", "DEBUG")  # reads that look without being seen: they raise no `keymiss`
 
 
 class Effects:
@@ -34,14 +34,17 @@ class Effects:
         commands: list[list[bytes]],
         touched: list[bytes],
         flushed: bool,
-        published: list[tuple[bytes, bytes]],
-        events: list[tuple[int, bytes, bytes]],
+        said: list[Said],
     ) -> None:
         self.commands = commands  # deterministic; the payload of the entry
         self.touched = touched
         self.flushed = flushed
-        self.published = published
-        self.events = events
+        self.said = said  # messages and keyspace events, in their order
+
+    @property
+    def events(self) -> list[Said]:
+        """The keyspace events alone."""
+        return [said for said in self.said if said[0] != MESSAGE]
 
 
 def execute(context: Context, row: Row, argv: list[bytes]) -> Reply:
@@ -53,7 +56,10 @@ def execute(context: Context, row: Row, argv: list[bytes]) -> Reply:
     try:
         reply = handler(context, argv)
     except CommandError as refusal:
-        return refusal
+        reply = refusal
+        context.changed = False
+    if context.missed:
+        context.tell_misses(bool(row.flags & READONLY) and not row.name.startswith(_PRYING))
     if context.changed and not context.logged:
         context.commands.append(argv)
     context.changed = False
@@ -83,13 +89,12 @@ class Engine:
         context = self.context
         if not context.commands:
             return None
-        published, events = context.published, context.events
+        said = context.said
         return Effects(
             context.commands,
             context.touched,
             context.flushed,
-            published if published else _NONE_PUBLISHED,  # the context goes on with a list that is empty
-            events if events else _NO_EVENTS,
+            said if said else _NOTHING_SAID,  # the context goes on with a list that is empty
         )
 
     def apply(self, commands: Sequence[list[bytes]], time_ms: int) -> Effects:

@@ -11,7 +11,7 @@ answered within `forward_timeout_ms` ends with -UNKNOWN, or with -READONLY if ev
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.engine.table import BLOCKING, TABLE, Row
 from upstash_global.errors import CommandError
@@ -19,7 +19,7 @@ from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
 from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.replication.messages import Cancel, Forward, Forwarded
 from upstash_global.replication.position import START
-from upstash_global.reply import Reply, pack, unpack
+from upstash_global.reply import Push, Reply, pack, unpack
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -48,6 +48,7 @@ class Outstanding:
         "answer",
         "local_counts",
         "finish",
+        "behind",
     )
 
     def __init__(self, session: Session, message: Forward, blocks: bool, deadline_ms: int, n_replies: int) -> None:
@@ -60,6 +61,12 @@ class Outstanding:
         self.answer: Forwarded | None = None
         self.local_counts: dict[int, int] = {}  # index of a PUBLISH → deliveries on this node
         self.finish: Callable[[Reply], Reply] | None = None  # what this node does with the one answer
+        self.behind: dict[int, list[Push]] = {}  # index of a reply → what the session hears of its own command after it
+
+    def note_publish(self, index: int, count: int) -> None:
+        """A PUBLISH of this Forward was delivered here to `count` subscribers."""
+        if self.message.kind == RUN:
+            self.local_counts[index] = count
 
 
 class Forwarding:
@@ -159,11 +166,14 @@ class Forwarding:
                 if self.node.covers(answer.head):
                     self._deliver(outstanding)
 
-    def note_publish(self, session_id: int, sequence: int, index: int, count: int) -> None:
-        """A PUBLISH that this node forwarded was delivered here to `count` subscribers."""
-        outstanding = self.outstanding.get(session_id)
-        if outstanding is not None and outstanding.message.sequence == sequence and outstanding.message.kind == RUN:
-            outstanding.local_counts[index] = count
+    def origin_of(self, attributes: dict[str, Any]) -> Outstanding | None:
+        """The Forward that led to an entry with these attributes, if it is one of this node and still under way."""
+        if attributes.get("o") != self.node.settings.name or attributes.get("b") != self.node.boot_id:
+            return None
+        outstanding = self.outstanding.get(attributes["s"])
+        if outstanding is None or outstanding.message.sequence != attributes["q"]:
+            return None
+        return outstanding
 
     def connected(self) -> None:
         """The way to the leader is open (again): send what is under way once more."""
@@ -185,7 +195,8 @@ class Forwarding:
             else:
                 self._forget(outstanding)
                 refusal = UNKNOWN if outstanding.n_open else NOT_LEADER
-                self.node.answer(outstanding.session, [refusal] * outstanding.n_replies)
+                refusals: list[Reply] = [refusal] * outstanding.n_replies
+                self.node.answer(outstanding.session, refusals, behind=outstanding.behind)
 
     def drop_silent(self) -> None:
         """At the leader: sessions of a node that has not come back in time wait no longer, and take nothing from a list."""
@@ -218,7 +229,7 @@ class Forwarding:
             replies = [outstanding.finish(replies[0])]
         if outstanding.message.kind == RUN:  # the leader stopped where the answers filled a message
             outstanding.session.input.extendleft(reversed(outstanding.message.commands[len(replies) :]))
-        self.node.answer(outstanding.session, replies, answer.head)
+        self.node.answer(outstanding.session, replies, answer.head, outstanding.behind)
 
     def _deliver_unapplied(self, outstanding: Outstanding) -> None:
         assert outstanding.answer is not None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import upstash_global.engine.commands
 import upstash_global.node.commands  # noqa: F401
 from upstash_global.engine.commands.blocking import TYPE_OF_GROUP, narrowed
+from upstash_global.engine.context import MESSAGE
 from upstash_global.engine.dump import digest, type_name
 from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
@@ -28,6 +29,7 @@ from upstash_global.node.dispatch import FORWARD, dispatch, execute_unit
 from upstash_global.node.events import Events
 from upstash_global.node.forwarding import NOLEADER, OWN, Forwarding
 from upstash_global.node.metrics import Metrics
+from upstash_global.node.notifications import Notifications
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
 from upstash_global.node.pubsub import PubSub
@@ -44,13 +46,14 @@ from upstash_global.replication.log import ReplicationLog
 from upstash_global.replication.messages import Cancel, Forward, Forwarded, Message
 from upstash_global.replication.position import NEVER, START, History, Position
 from upstash_global.replication.storage import Recovered, Storage
-from upstash_global.reply import PENDING, Reply
+from upstash_global.reply import PENDING, Push, Reply
 
 if TYPE_CHECKING:
     from random import Random
 
 SWEEP_LIMIT: Final = 200  # expired keys removed per tick
 NO_ATTRIBUTES: Final[dict[str, Any]] = {}
+NOTHING_BEHIND: Final[dict[int, list[Push]]] = {}
 
 LOADING: Final = CommandError("LOADING", "the node has no complete data yet; it is being synchronized")
 UNBLOCKED: Final = CommandError(
@@ -98,6 +101,7 @@ class Node:
         self.metrics = Metrics()
         self.events = Events()
         self.pubsub = PubSub()
+        self.notifications = Notifications()
         self.parking = Parking()
         self.parameters = Parameters(self)
         self.slowlog = SlowLog()
@@ -117,6 +121,7 @@ class Node:
         self.last_session_id = 0
         self.monitors: dict[int, Session] = {}
         self.speaker: Session | None = None  # whose command led to the entry at hand
+        self.behind: list[Push] = []  # where what the speaker is to hear waits for the reply to that command
 
         self.records: list[bytes] = []
         self.messages: list[tuple[str, Message]] = []
@@ -135,6 +140,7 @@ class Node:
         self.sync_wanted = 0  # highest LSN for which a sync was asked
         self.engine.context.receivers = self.pubsub.count
         self.engine.context.configured = self.parameters.take_shared
+        self.engine.context.tell_miss = self.tell_miss
         self.script_session = Session(0, DEFAULT)  # for what a script asks about the node
         self.engine.context.serve = self.serve_script
 
@@ -223,12 +229,23 @@ class Node:
                 self.slowlog.note(self.now_ms, took_us, heaviest(calls), session.address, session.name)
         return now_us
 
-    def answer(self, session: Session, replies: list[Reply], served: Position | None = None) -> None:
-        """Give a waiting session its answers, computed at `served` or else here and now; run what it sent meanwhile."""
+    def answer(
+        self,
+        session: Session,
+        replies: list[Reply],
+        served: Position | None = None,
+        behind: dict[int, list[Push]] = NOTHING_BEHIND,
+    ) -> None:
+        """Give a waiting session its answers, computed at `served` or else here and now; run what it sent meanwhile.
+
+        `behind` holds, by the index of a reply, what the session hears after it.
+        """
         session.waiting = 0
         session.served = self.log.head if served is None else served
-        for reply in replies:
+        for index, reply in enumerate(replies):
             session.reply(reply)
+            for push in behind.get(index, ()):
+                session.push(push)
         self.mark_dirty(session)
         self._run_input(session)
 
@@ -285,7 +302,8 @@ class Node:
         self.records.append(entry.record)
         if attributes:
             self.answers.note(entry)
-        self.speaker = session
+        if session is not None:
+            self.speaker, self.behind = session, session.held
         self._after(entry.position.lsn, effects)
         self.speaker = None
 
@@ -299,17 +317,14 @@ class Node:
             return
         if entry.commands:
             effects = self.engine.apply(entry.commands, entry.time_ms)
-            attributes = entry.attributes
-            if (
-                effects.published
-                and attributes
-                and attributes.get("o") == self.settings.name
-                and attributes.get("b") == self.boot_id
-            ):
-                if len(entry.commands) == 1:
-                    count = self.pubsub.count(effects.published[0][0])
-                    self.forwarding.note_publish(attributes["s"], attributes["q"], attributes["i"], count)
+            outstanding = self.forwarding.origin_of(entry.attributes) if entry.attributes else None
+            if outstanding is not None:
+                index = entry.attributes["i"]
+                self.speaker, self.behind = outstanding.session, outstanding.behind.setdefault(index, [])
+                if len(entry.commands) == 1 and effects.said and effects.said[0][0] == MESSAGE:
+                    outstanding.note_publish(index, self.pubsub.count(effects.said[0][2]))
             self._after(entry.position.lsn, effects)
+            self.speaker = None
         if entry.attributes:
             self.answers.note(entry)
 
@@ -318,13 +333,40 @@ class Node:
         if effects.flushed:
             self.changes.note_flush(lsn)
         self.changes.note(effects.touched, lsn, self.now_ms)
-        if effects.published and not self.is_replaying and self._is_unheard(lsn):
-            for channel, message in effects.published:
-                for session in self.pubsub.deliver(channel, message, self.speaker):
-                    self.mark_dirty(session)
+        if effects.said and not self.is_replaying and self._is_unheard(lsn):
+            for kind, what, subject in effects.said:
+                if kind == MESSAGE:
+                    self.publish(subject, what)
+                else:
+                    self.tell_event(what, subject)
         if self.parking.by_key:
             self.touched.extend(effects.touched)
             self.woken = True
+
+    def publish(self, channel: bytes, message: bytes) -> None:
+        """Deliver a message to who listens on this node."""
+        for session, push in self.pubsub.deliver(channel, message):
+            self.push(session, push)
+
+    def tell_event(self, event: bytes, key: bytes) -> None:
+        """Deliver a keyspace event to who listens on this node."""
+        if self.notifications.by_key:
+            self.publish(b"__keyspace@0__:" + key, event)
+        if self.notifications.by_event:
+            self.publish(b"__keyevent@0__:" + event, key)
+
+    def tell_miss(self, key: bytes) -> None:
+        """A read found no such key."""
+        if not self.is_replaying:
+            self.tell_event(b"keymiss", key)
+
+    def push(self, session: Session, push: Push) -> None:
+        """Let a session hear something: the speaker behind the reply to its own command, as from Redis 7.2 on."""
+        if session is self.speaker:
+            self.behind.append(push)
+        else:
+            session.push(push)
+            self.mark_dirty(session)
 
     def _is_unheard(self, lsn: int) -> bool:
         """Whether the messages of the entry at `lsn` are new here; a full resync may go over entries once more."""

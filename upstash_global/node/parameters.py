@@ -132,6 +132,11 @@ def _set_max_clients(node: "Node", value: str) -> None:
     node.settings.max_clients = int(value)
 
 
+def _set_notifications(node: "Node", value: str) -> None:
+    node.notifications.set(value)
+    node.engine.context.event_mask = node.notifications.mask
+
+
 def _set_slowlog_length(node: "Node", value: str) -> None:
     node.slowlog.max_entries = int(value)
     node.slowlog.trim()
@@ -144,6 +149,7 @@ def _set_slowlog_threshold(node: "Node", value: str) -> None:
 ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value does, by the parameter's name
     "appendfsync": _set_fsync,
     "maxclients": _set_max_clients,
+    "notify-keyspace-events": _set_notifications,
     "slowlog-log-slower-than": _set_slowlog_threshold,
     "slowlog-max-len": _set_slowlog_length,
 }

@@ -106,7 +106,7 @@ def _events(parameter: Parameter, text: str) -> str:
     classes = "".join([letter for letter in _EVENT_CLASSES if letter in wanted])
     if classes == _EVENT_CLASSES:
         classes = "A"
-    elif "n" in wanted:  # as Redis 7.2: not told beside A
+    if "n" in wanted:  # Redis heeds it beside A as well, but does not show it there
         classes += "n"
     return classes + "".join([letter for letter in "KEm" if letter in wanted])
 

@@ -49,28 +49,14 @@ class PubSub:
                 n += len(sessions)
         return n
 
-    def deliver(self, channel: bytes, message: bytes, speaker: Session | None) -> list[Session]:
-        """Push a message to everyone who listens, channels before patterns as Redis does; the sessions reached.
-
-        Who publishes hears it behind the answer to its own command, as from Redis 7.2 on.
-        """
-        reached: list[Session] = []
-        for session in self.channels.get(channel, {}).values():
-            _push(session, Push([b"message", channel, message]), speaker)
-            reached.append(session)
+    def deliver(self, channel: bytes, message: bytes) -> list[tuple[Session, Push]]:
+        """What everyone who listens is to hear, channels before patterns as in Redis."""
+        heard = [(session, Push([b"message", channel, message])) for session in self.channels.get(channel, {}).values()]
         for pattern, sessions in self.patterns.items():
             if self.globs[pattern].matches(channel):
-                for session in sessions.values():
-                    _push(session, Push([b"pmessage", pattern, channel, message]), speaker)
-                    reached.append(session)
-        return reached
-
-
-def _push(session: Session, push: Push, speaker: Session | None) -> None:
-    if session is speaker:
-        session.held.append(push)
-    else:
-        session.push(push)
+                push = Push([b"pmessage", pattern, channel, message])
+                heard.extend([(session, push) for session in sessions.values()])
+        return heard
 
 
 def _drop(table: dict[bytes, dict[int, Session]], name: bytes, session: Session) -> None:

@@ -111,7 +111,7 @@ def bitfield(ctx: Context, argv: list[bytes]) -> Reply:
     was_edited = isinstance(ctx.view_string(key), bytearray)
     check_length(ctx, (n_bits + 7) >> 3)
     edited = ctx.edit_string(key)
-    changed = _grow(edited, n_bits) or not was_edited
+    changed = _grow(edited, n_bits)
     replies: list[Reply] = []
     for operation in operations:
         old = operation.read(edited)
@@ -126,8 +126,9 @@ def bitfield(ctx: Context, argv: list[bytes]) -> Reply:
             operation.write(edited, new)
             changed = True
         replies.append(new if operation.name == b"INCRBY" else old)
-    if changed:
+    if changed or not was_edited:
         ctx.save(key, edited)
+    if changed:
         ctx.notify(EVENT_STRING, b"setbit", key)
     return replies
 
@@ -174,8 +175,10 @@ def setbit(ctx: Context, argv: list[bytes]) -> Reply:
     old = (edited[at] >> shift) & 1
     if old != bit:
         edited[at] ^= 1 << shift
-    if old != bit or has_grown or not was_edited:
+    changed = old != bit or has_grown
+    if changed or not was_edited:
         ctx.save(key, edited)
+    if changed:
         ctx.notify(EVENT_STRING, b"setbit", key)
     return old
 

@@ -106,6 +106,7 @@ def copy(ctx: Context, argv: list[bytes]) -> Reply:
     if value is None or source == target or (not replaces and ctx.exists(target)):
         return 0
     deadline = ctx.deadline(source)
+    ctx.remove(target)  # not overwritten, as in Redis: the key is a new one
     ctx.put(target, _duplicate(value))
     if deadline >= 0:
         ctx.expire(target, deadline)
@@ -182,6 +183,7 @@ def _present(ctx: Context, key: bytes) -> Any:
 def _rename(ctx: Context, source: bytes, target: bytes, value: Any) -> None:
     deadline = ctx.deadline(source)
     ctx.remove(source)
+    ctx.remove(target)  # not overwritten, as in Redis: the key is a new one
     ctx.put(target, value)
     if deadline >= 0:
         ctx.expire(target, deadline)

@@ -4,6 +4,7 @@ Patterns name other values: `weight_*` is a string key with the element in place
 a hash, and `#` the element itself.
 """
 
+from collections import deque
 from typing import Any, Final
 
 from upstash_global.engine.arguments import Arguments
@@ -57,10 +58,7 @@ def sort(ctx: Context, argv: list[bytes]) -> Reply:
     if target is None:
         return rows
     if rows:
-        ctx.remove(target)
-        stored = ctx.edit_list(target)
-        stored.extend([row or b"" for row in rows])
-        ctx.put(target, stored)
+        ctx.put(target, deque([row or b"" for row in rows]))
         ctx.notify(EVENT_LIST, b"sortstore", target)
     elif ctx.remove(target):
         ctx.notify(EVENT_GENERIC, b"del", target)

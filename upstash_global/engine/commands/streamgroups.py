@@ -48,8 +48,8 @@ def xgroup_create(ctx: Context, argv: list[bytes]) -> Reply:
         raise CommandError("BUSYGROUP", "Consumer Group name already exists")
     stream = ctx.edit_stream(argv[2])
     stream.groups[argv[3]] = Group(last_id, entries_read)
-    ctx.notify(EVENT_STREAM, b"xgroup-create", argv[2])
     ctx.save(argv[2], stream)
+    ctx.notify(EVENT_STREAM, b"xgroup-create", argv[2])
     return OK
 
 

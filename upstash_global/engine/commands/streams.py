@@ -225,10 +225,11 @@ def xadd(ctx: Context, argv: list[bytes]) -> Reply:
         raise error("Elements are too large to be stored")
     stream = ctx.edit_stream(argv[1])
     stream.add(id, fields)
-    ctx.notify(EVENT_STREAM, b"xadd", argv[1])
-    if trimming is not None and trimming.trim(stream):
-        ctx.notify(EVENT_STREAM, b"xtrim", argv[1])
+    is_trimmed = trimming is not None and trimming.trim(stream) > 0
     ctx.save(argv[1], stream)
+    ctx.notify(EVENT_STREAM, b"xadd", argv[1])
+    if is_trimmed:
+        ctx.notify(EVENT_STREAM, b"xtrim", argv[1])
     return id_text(id)
 
 
