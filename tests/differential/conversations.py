@@ -26,6 +26,7 @@ OBSERVER: Final = CLIENTS  # one more client of both sides; it only looks
 ROUND: Final = 400
 SHRINK_RUNS: Final = 300
 PASSWORD: Final = "correct"
+WRITTEN_AT_ONCE: Final = 1 << 16  # of a longer reply redis-server writes this much and sees to others before it goes on
 CLOSED: Final = Tagged("closed", None)
 UNAUTHENTICATED: Final = Tagged("error", "ERR Protocol error: unauthenticated multibulk length")
 SUBSCRIPTIONS: Final = (b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe")
@@ -222,8 +223,8 @@ class OracleParty(Party):
             try:
                 reply, at = decode(connection.buffer, at)
             except Incomplete:
-                if not is_open:
-                    break
+                if not is_open or len(connection.buffer) < WRITTEN_AT_ONCE:
+                    break  # what is missing will not come: EXEC announces answers that CLIENT REPLY then leaves out
                 is_open = connection.read_more()
                 continue
             replies.append(reply)

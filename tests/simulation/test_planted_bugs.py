@@ -106,7 +106,7 @@ def test_an_expiry_that_is_logged_as_a_plain_del(monkeypatch: pytest.MonkeyPatch
         for key in expired_keys(node.engine.keyspace, node.now_ms, 200):
             node.engine.begin(node.now_ms)
             node.engine.execute(TABLE[b"_EXPIRED"], [b"_EXPIRED", key])
-            node.commit(None, Effects([[b"DEL", key]], [key], False, [], []), None)
+            node.commit(None, Effects([[b"DEL", key]], [key], False, []), None)
 
     monkeypatch.setattr(Node, "sweep", sweep)
     assert_found("could not apply an entry")

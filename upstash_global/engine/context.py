@@ -299,6 +299,8 @@ class Context:
                 keyspace.forget(key)  # hidden: the value is a new one and must not inherit the deadline
         if type(value) is bytes and keyspace.index is None and not keyspace.hashes.times:
             self._before_change(key)
+            if self.event_mask & EVENT_NEW and key not in keyspace.values:
+                self.said.append((EVENT_NEW, b"new", key))
             keyspace.values[key] = value
         elif not value and not isinstance(value, bytearray):
             if key in keyspace.values:

@@ -59,4 +59,3 @@ class Notifications:
         self.by_key = bool(mask & _BY_KEY)
         self.by_event = bool(mask & _BY_EVENT)
         self.mask = mask & ~(_BY_KEY | _BY_EVENT) if self.by_key or self.by_event else 0
-
