@@ -325,6 +325,9 @@ class EdgeConfig:
     region: str = setting(identifier, "", required=True)
     listen: Address = setting(address, Address(""), required=True)
     upstream: str = setting(identifier, "", required=True)  # the node it reads from and follows
+    admin: Address | None = setting(address, None)  # health, metrics, purging; without it there is no such listener
+    invalidate: str = setting(choice("log", "ttl"), "log")  # ttl: replies only age, as at Upstash in 2021
+    cache_bytes: int = setting(size(1 << 10), 64 << 20)
 
 
 @dataclass(frozen=True)
@@ -367,6 +370,14 @@ class Config:
             if node.name == name:
                 return node
         raise ConfigError([f"nodes: none is named {name}; there are {', '.join(node.name for node in self.nodes)}"])
+
+    def edge(self, name: str) -> EdgeConfig:
+        """Raises ConfigError if there is none of this name."""
+        for edge in self.edges:
+            if edge.name == name:
+                return edge
+        known = ", ".join(edge.name for edge in self.edges) or "none"
+        raise ConfigError([f"edges: none is named {name}; there are {known}"])
 
     def address_of(self, peer: str, seen_from: str) -> Address:
         """The gRPC address that one node must dial to reach another, for every connection between them."""
@@ -571,6 +582,8 @@ def _listeners(config: Config) -> Iterator[tuple[str, Address]]:
             yield f"nodes[{index}].{listener}", getattr(node, listener)
     for index, edge in enumerate(config.edges):
         yield f"edges[{index}].listen", edge.listen
+        if edge.admin is not None:
+            yield f"edges[{index}].admin", edge.admin
 
 
 def _check_listeners(config: Config, wrong: Callable[[str, str], None]) -> None:
@@ -617,7 +630,7 @@ def _check_credentials(config: Config, wrong: Callable[[str, str], None]) -> Non
 
 
 def default_config(base_port: int, credentials: Credentials, *, wan: bool = True) -> Config:
-    """What `up` starts without a file: a leader in us-east-1 and a replica in each of the five regions, on loopback."""
+    """What `up` starts without a file, on loopback: a leader in us-east-1, a replica and an edge in each of five regions."""
     placed = [("leader", "us-east-1"), *((region, region) for region in _DEFAULT_CANDIDATES)]
     nodes = []
     for index, (node, region) in enumerate(placed):
@@ -625,11 +638,16 @@ def default_config(base_port: int, credentials: Credentials, *, wan: bool = True
             Address(f"127.0.0.1:{base_port + offset + index}") for offset in (0, 1000, 2000, 2100)
         )
         nodes.append(NodeConfig(node, region, resp, rest, grpc, admin))
+    edges = []
+    for index, region in enumerate(_DEFAULT_CANDIDATES, start=1):
+        listen, admin = (Address(f"127.0.0.1:{base_port + offset + index}") for offset in (1100, 2200))
+        edges.append(EdgeConfig(f"edge-{region}", region, listen, region, admin))
     return Config(
         cluster=Cluster("local", "leader"),
         credentials=credentials,
         regions={region: Region(candidate) for region, candidate in _DEFAULT_CANDIDATES.items()},
         nodes=tuple(nodes),
+        edges=tuple(edges),
         wan=Wan(enabled=wan),
     )
 

@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from upstash_global.config import Config
@@ -35,28 +36,24 @@ MAX_LOG_BYTES: Final = 4 << 20
 _KINDS: Final = {0: "data", 1: "epoch", 2: "system"}
 
 
-class AdminListener:
-    def __init__(self, shell: "Shell", config: Config) -> None:
-        self.shell = shell
+class AdminPort:
+    """What the admin ports of nodes and edges have in common: who may, health, metrics. A subclass adds its routes."""
+
+    def __init__(self, config: Config, registry: CollectorRegistry) -> None:
         secret = config.credentials.admin
         self.secret_hash = None if config.credentials.insecure or secret is None else _hash(secret)
         self.is_insecure = config.credentials.insecure
-        self.switchover_s = config.replication.switchover_ms / 1000
-        self.registry = registry_of(shell.node)
+        self.registry = registry
         self.runner: web.AppRunner | None = None
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        raise NotImplementedError
 
     async def listen(self, host: str, port: int) -> int:
         application = web.Application(middlewares=[self._guard])
         application.router.add_get("/healthz", self._healthz)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/leader", self._leader)
-        application.router.add_get("/replica", self._replica)
         application.router.add_get("/metrics", self._metrics)
-        application.router.add_get("/v1/status", self._status)
-        application.router.add_get("/v1/log", self._log)
-        application.router.add_post("/v1/switchover", self._switchover)
-        application.router.add_post("/v1/promote", self._promote)
-        application.router.add_post("/v1/snapshot", self._snapshot)
+        self.add_routes(application.router)
         self.runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self.runner.setup()
         site = web.TCPSite(self.runner, host, port)
@@ -73,13 +70,13 @@ class AdminListener:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if request.path != "/healthz" and not self._may(request):
-            return _error(401, "WRONGPASS invalid or missing admin token")
+            return error_response(401, "WRONGPASS invalid or missing admin token")
         try:
             response: web.StreamResponse = await handler(request)
         except web.HTTPException as refusal:
-            return _error(refusal.status, refusal.reason)
+            return error_response(refusal.status, refusal.reason)
         except CommandError as refusal:
-            return _error(404 if refusal.code == "NOTFOUND" else 409, refusal.text)
+            return error_response(404 if refusal.code == "NOTFOUND" else 409, refusal.text)
         return response
 
     def _may(self, request: web.Request) -> bool:
@@ -92,22 +89,45 @@ class AdminListener:
         is_probe = not request.path.startswith("/v1/")
         return is_probe and request.remote is not None and ip_address(request.remote).is_loopback
 
-    # -- probes -------------------------------------------------------------------------------------------------
-
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self.registry), headers={"Content-Type": content_type})
+
+
+class AdminListener(AdminPort):
+    """The admin port of a node."""
+
+    def __init__(self, shell: "Shell", config: Config) -> None:
+        super().__init__(config, registry_of(shell.node))
+        self.shell = shell
+        self.switchover_s = config.replication.switchover_ms / 1000
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/readyz", self._readyz)
+        router.add_get("/leader", self._leader)
+        router.add_get("/replica", self._replica)
+        router.add_get("/v1/status", self._status)
+        router.add_get("/v1/log", self._log)
+        router.add_post("/v1/switchover", self._switchover)
+        router.add_post("/v1/promote", self._promote)
+        router.add_post("/v1/snapshot", self._snapshot)
+
+    # -- probes -------------------------------------------------------------------------------------------------
 
     async def _readyz(self, request: web.Request) -> web.Response:
         node = self.shell.node
         if not node.leader_name:
-            return _error(503, "NOLEADER no leader is known")
+            return error_response(503, "NOLEADER no leader is known")
         if node.read_refusal is not None:
-            return _error(503, node.read_refusal.text)
+            return error_response(503, node.read_refusal.text)
         if node.is_leader:
             if node.durable_lsn < node.must_be_durable:
-                return _error(503, "the new epoch is not on disk yet")
+                return error_response(503, "the new epoch is not on disk yet")
         elif not node.can_forward or node.state_name != "streaming":
-            return _error(503, f"{node.state_name}: the way to the leader is not open")
+            return error_response(503, f"{node.state_name}: the way to the leader is not open")
         return web.Response(text="ready\n")
 
     async def _leader(self, request: web.Request) -> web.Response:
@@ -120,14 +140,10 @@ class AdminListener:
         try:
             bound_ms = int(request.query.get("lag", "0") or "0")
         except ValueError:
-            return _error(400, "lag is a number of milliseconds")
+            return error_response(400, "lag is a number of milliseconds")
         fits = node.read_refusal is None and (bound_ms <= 0 or node.staleness_ms <= bound_ms)
         body = {"state": node.state_name, "staleness_ms": node.staleness_ms}
         return web.json_response(body, status=200 if fits else 503)
-
-    async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self.registry), headers={"Content-Type": content_type})
 
     # -- for the CLI --------------------------------------------------------------------------------------------
 
@@ -158,9 +174,9 @@ class AdminListener:
 
     async def _switchover(self, request: web.Request) -> web.Response:
         """Hand the lead to another node; answers when that has happened, or has failed."""
-        target = (await _body(request)).get("to")
+        target = (await json_body(request)).get("to")
         if not isinstance(target, str):
-            return _error(400, 'the body is {"to": NODE}')
+            return error_response(400, 'the body is {"to": NODE}')
         node = self.shell.node
         handover = node.roles.switch(target)
         self.shell.schedule()
@@ -168,12 +184,12 @@ class AdminListener:
         while node.is_leader and handover.result is None and self.shell.loop.time() < deadline:
             await asyncio.sleep(POLL_S)
         if node.is_leader:
-            return _error(409, handover.result or "the switchover did not end in time")
+            return error_response(409, handover.result or "the switchover did not end in time")
         return web.json_response({"leader": node.leader_name, "epoch": node.roles.epoch})
 
     async def _promote(self, request: web.Request) -> web.Response:
         """Make this node the leader, whatever the old one does."""
-        body = await _body(request)
+        body = await json_body(request)
         node = self.shell.node
         node.set_clock(self.shell.clock.now_ms())
         node.roles.promote(bool(body.get("force", False)))
@@ -191,11 +207,11 @@ class AdminListener:
         while snapshots.n_written == written and self.shell.loop.time() < deadline:
             await asyncio.sleep(POLL_S)
         if snapshots.n_written == written:
-            return _error(504, "the snapshot was not finished in time; it goes on")
+            return error_response(504, "the snapshot was not finished in time; it goes on")
         return web.json_response({"lsn": snapshots.last_lsn})
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
+async def json_body(request: web.Request) -> dict[str, Any]:
     text = await request.text()
     try:
         body = json.loads(text) if text else {}
@@ -215,7 +231,7 @@ def _integer(request: web.Request, name: str, default: int) -> int:
     return int(text)
 
 
-def _error(status: int, text: str) -> web.Response:
+def error_response(status: int, text: str) -> web.Response:
     return web.json_response({"error": text}, status=status)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, cast
 
 import httptools
 
+from upstash_global.config import Limits
 from upstash_global.protocol.rest import HttpError, Request, Response, render_error, too_large
 
 MAX_QUEUED_REQUESTS: Final = 32  # read behind the running one; beyond it the client is not read from
@@ -53,6 +54,20 @@ class HttpLimits:
         self.body_bytes_per_s = body_bytes_per_s
         self.idle_s = idle_s
         self.output_bytes = output_bytes
+
+    @staticmethod
+    def of(limits: Limits) -> "HttpLimits":
+        """As the configuration has them."""
+        return HttpLimits(
+            limits.http_body_bytes,
+            limits.http_header_bytes,
+            limits.http_headers,
+            limits.http_uri_bytes,
+            limits.http_header_ms / 1000,
+            limits.http_body_bytes_per_s,
+            limits.http_idle_ms / 1000,
+            limits.output_buffer_bytes,
+        )
 
 
 class HttpHandler(Protocol):

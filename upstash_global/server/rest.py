@@ -59,16 +59,7 @@ class RestListener:
         self.allowances = Allowances(limits.rest_commands_per_s)
         self.origins = list(config.security.cors_origins) or None
         self.max_commands = limits.pipeline_commands
-        self.limits = HttpLimits(
-            limits.http_body_bytes,
-            limits.http_header_bytes,
-            limits.http_headers,
-            limits.http_uri_bytes,
-            limits.http_header_ms / 1000,
-            limits.http_body_bytes_per_s,
-            limits.http_idle_ms / 1000,
-            limits.output_buffer_bytes,
-        )
+        self.limits = HttpLimits.of(limits)
         credentials = config.credentials
         users = {}
         if credentials.tokens.standard is not None:
