@@ -1,4 +1,4 @@
-"""Stands in for `upstash-global node` where `up` is tested: an admin port that is ready at once, and a few ways to fail.
+"""Stands in for `upstash-global node` and `edge` where `up` is tested: an admin port that is ready at once, and a few ways to fail.
 
 A node named `broken` ends at once, one named `slow` never becomes ready, one named `stubborn` ignores SIGTERM.
 """
@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
 
-from upstash_global.cli.main import _end_with_parent
-from upstash_global.config import load
+from upstash_global.cli.main import end_with_this_parent
+from upstash_global.config import EdgeConfig, NodeConfig, load
 
 
 def main() -> None:
@@ -21,22 +21,25 @@ def main() -> None:
     for option in ("--config", "--name", "--data-dir"):
         parser.add_argument(option)
     given = parser.parse_args()
-    _end_with_parent()
+    end_with_this_parent()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if given.name == "stubborn" else leave)
     if given.name == "broken":
         print("this node is broken", file=sys.stderr)
         sys.exit(3)
     config = load(Path(given.config), os.environ)
-    node = config.node(given.name)
+    places: list[NodeConfig | EdgeConfig] = [*config.nodes, *config.edges]
+    node = next(place for place in places if place.name == given.name)
+    roles = {config.cluster.leader: "leader"} | {edge.name: "edge" for edge in config.edges}
 
     class Admin(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             is_allowed = self.headers["Authorization"] == f"Bearer {config.credentials.admin}"
             self.send_response(503 if node.name == "slow" else 200 if is_allowed else 401)
             self.end_headers()
-            role = "leader" if node.name == config.cluster.leader else "replica"
+            role = roles.get(node.name, "replica")
             self.wfile.write(json.dumps({"node": node.name, "role": role, "epoch": 1, "state": "streaming"}).encode())
 
+    assert node.admin is not None
     ThreadingHTTPServer((node.admin.host, node.admin.port), Admin).serve_forever()
 
 

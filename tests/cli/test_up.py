@@ -115,7 +115,7 @@ def base_port() -> int:
         except Failed:
             continue
         return candidate
-    pytest.skip("no 24 ports are free where they are needed")
+    pytest.skip("no 34 ports are free where they are needed")
 
 
 # -- what it starts and tells -----------------------------------------------------------------------------------------
@@ -146,6 +146,17 @@ def test_the_default_cluster_starts_tells_its_places_and_ends_cleanly(start: Cal
         "rest": f"http://127.0.0.1:{base + 1005}",
         "admin": f"http://127.0.0.1:{base + 2105}",
     }
+    edges = known["edges"]
+    regions = ["us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1", "sa-east-1"]
+    assert [(edge["name"], edge["region"]) for edge in edges] == [(f"edge-{region}", region) for region in regions]
+    edge_pid = edges[-1].pop("pid")
+    assert is_alive(edge_pid)
+    assert edges[-1] == {
+        "name": "edge-sa-east-1",
+        "region": "sa-east-1",
+        "url": f"http://127.0.0.1:{base + 1105}",
+        "admin": f"http://127.0.0.1:{base + 2205}",
+    }
     for name in ("endpoints.json", "admin.token", "secrets.json", "cluster.yaml"):
         assert (up.directory / name).stat().st_mode & 0o077 == 0, name
 
@@ -153,12 +164,19 @@ def test_the_default_cluster_starts_tells_its_places_and_ends_cleanly(start: Cal
     assert exit_code == 0, output
     assert f'UPSTASH_REDIS_REST_URL="http://127.0.0.1:{base + 1005}"' in output
     assert output.count(f'UPSTASH_REDIS_REST_TOKEN="{known["tokens"]["standard"]}"') == 5
-    assert not is_alive(pid)
+    assert not is_alive(pid) and not is_alive(edge_pid)
     assert not (up.directory / "endpoints.json").exists()
 
 
+def test_edges_can_be_left_out(start: Callable[..., Up]) -> None:
+    up = start("--base-port", str(base_port()), "--no-wan", "--no-edges")
+    assert up.endpoints()["edges"] == []
+    assert not load(up.directory / "cluster.yaml", {}).edges
+    up.stop()
+
+
 def test_secrets_are_strong_and_stay(start: Callable[..., Up], tmp_path: Path) -> None:
-    arguments = ("--base-port", str(base_port()), "--no-wan")
+    arguments = ("--base-port", str(base_port()), "--no-wan", "--no-edges")
     first = start(*arguments)
     known = first.endpoints()
     first.stop()

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     directory = tmp_path_factory.mktemp("faults")
-    with Running(directory, "--no-wan", UPSTASH_GLOBAL_DURABILITY__FSYNC="always") as running:
+    with Running(directory, "--no-wan", "--no-edges", UPSTASH_GLOBAL_DURABILITY__FSYNC="always") as running:
         yield running
 
 

@@ -1,6 +1,7 @@
 """A cluster with the distances between five regions: every client reads its own writes at the nearest node."""
 
 import json
+import signal
 from collections.abc import Iterator
 from urllib.request import Request
 
@@ -82,6 +83,69 @@ def test_lag_is_at_least_one_way_under_load_and_zero_when_idle(cluster: Running)
 
         wait_for(is_seen, cluster.report)
     wait_for(lambda: set(lags().values()) == {0}, cluster.report)
+
+
+def test_a_write_in_one_region_ends_what_the_edges_of_all_regions_keep(cluster: Running) -> None:
+    with cluster.redis("leader") as client:
+        for number in ("1", "2"):
+            client.set("edge:key", number)
+            lsn = cluster.status("leader")["position"]["lsn"]
+            for region in cluster.edges:
+                wait_for(lambda: cluster.edge_status(region)["position"]["lsn"] >= lsn, cluster.report)  # noqa: B023
+                answers = [cluster.edge_get(region, "/get/edge:key") for _ in range(2)]
+                assert answers == [(200, state, {"result": number}) for state in ("miss", "hit")], region
+
+
+def test_edges_are_shown_and_can_be_purged(cluster: Running) -> None:
+    for region in cluster.edges:
+        cluster.edge_get(region, "/get/edge:key")
+    purged = json.loads(cluster.cli("edge", "purge", "--key", "edge:key", "-o", "json").stdout)
+    assert {row["edge"] for row in purged} == {edge.name for edge in cluster.edges.values()}
+    assert all(row["dropped"] == 1 for row in purged)
+    statuses = json.loads(cluster.cli("status", "-o", "json").stdout)
+    edges = {each["node"]: each["state"] for each in statuses if each["role"] == "edge"}
+    assert edges == {edge.name: "streaming" for edge in cluster.edges.values()}
+    assert "edge-sa-east-1" in cluster.cli("topology").stdout
+    assert cluster.cli("edge", "purge").returncode == 2
+
+
+def test_no_edge_goes_back_in_time_whatever_happens_to_its_node(cluster: Running) -> None:
+    """A counter counts up; its region is cut off, healed, its replica killed and started again. Who reads at the edge, with or
+    without an answer from the cache, never sees a smaller number than before, and in the end the last one."""
+    region = "sa-east-1"
+    seen = [0]
+
+    def read() -> None:
+        status, _, answer = cluster.edge_get(region, "/get/edge:counter")
+        if status == 200 and answer["result"] is not None:
+            seen.append(int(answer["result"]))
+
+    with cluster.redis("leader") as client:
+
+        def count() -> None:
+            client.incr("edge:counter")
+            read()
+
+        for _ in range(30):
+            count()
+        cluster.cli("wan", "cut", region)
+        for _ in range(30):
+            count()
+        cluster.cli("wan", "heal")
+        for _ in range(30):
+            count()
+        cluster.end(region, signal.SIGKILL)
+        for _ in range(30):
+            count()
+        cluster.start(region)
+        last = int(client.incr("edge:counter"))
+
+        def has_arrived() -> bool:
+            read()
+            return seen[-1] == last
+
+        wait_for(has_arrived, cluster.report)
+    assert seen == sorted(seen)
 
 
 def _get(cluster: Running, name: str, key: str, token: str) -> tuple[int, object]:

@@ -1,4 +1,4 @@
-"""A cluster as the command line sees it: its nodes and their admin ports.
+"""A cluster as the command line sees it: its nodes and edges, and their admin ports.
 
 A cluster is found by one of: an admin URL, a configuration, an endpoints.json, or the data directory of `up`, which has
 one. The admin token comes from a file or the environment, never from the command line, where others could read it.
@@ -40,6 +40,7 @@ class Member:
     name: str
     region: str
     admin: str  # base URL
+    is_edge: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,12 +189,18 @@ def find_cluster(
 
         config = load(config_file, os.environ)
         members = [Member(node.name, node.region, f"http://{node.advertised('admin')}") for node in config.nodes]
+        members += [
+            Member(edge.name, edge.region, f"http://{edge.admin}", is_edge=True) for edge in config.edges if edge.admin
+        ]
         return Cluster(members, token or config.credentials.admin)
     place = endpoints or data_dir / files.ENDPOINTS
     known = files.read_json(place)
     if known is None:
         raise NotFound(f"no cluster runs here, since there is no {place}; `upstash-global up` starts one")
     members = [Member(node["name"], node["region"], node["admin"]) for node in known["nodes"]]
+    members += [
+        Member(edge["name"], edge["region"], edge["admin"], is_edge=True) for edge in known["edges"] if edge["admin"]
+    ]
     return Cluster(members, token or _token_in(place.with_name(files.ADMIN_TOKEN)))
 
 

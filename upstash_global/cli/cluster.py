@@ -12,10 +12,12 @@ from upstash_global.cli.failures import Failed, Unhealthy
 from upstash_global.cli.output import bytes_text, console, duration_text, epoch_text, output_option, show, table
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
     from rich.tree import Tree
 
 UNREACHABLE: Final = "unreachable"
+_WELL: Final = ("streaming", "ttl")  # states of what needs no care; an edge in the mode `ttl` follows nothing
 
 # -- status and topology ----------------------------------------------------------------------------------------------
 
@@ -25,7 +27,7 @@ UNREACHABLE: Final = "unreachable"
 @output_option
 @cluster_options
 def status(cluster: Cluster, node: str | None, output: str) -> None:
-    """Show every node, or one. Exit code 4 if something is wrong, 6 if nothing answers."""
+    """Show every node and edge, or one. Exit code 4 if something is wrong, 6 if nothing answers."""
     if node is not None:
         member = cluster.member(node)
         statuses = [cluster.get(member, "/v1/status")]
@@ -33,7 +35,7 @@ def status(cluster: Cluster, node: str | None, output: str) -> None:
     else:
         statuses = _answers(cluster)
         is_whole = cluster.is_whole
-    show(output, statuses, lambda: _status_table(statuses))
+    show(output, statuses, lambda: _status_tables(statuses))
     wrong = _what_is_wrong(statuses, is_whole)
     if wrong:
         raise Unhealthy("; ".join(wrong))
@@ -62,7 +64,7 @@ def _what_is_wrong(statuses: list[Status], is_whole: bool) -> list[str]:
     wrong = [
         f"{each['node']} is {each['state']}"
         for each in statuses
-        if each["role"] != "leader" and each["state"] != "streaming"
+        if each["role"] != "leader" and each["state"] not in _WELL
     ]
     wrong += [
         f"{each['node']} streams, but has no way to forward a write"
@@ -75,6 +77,36 @@ def _what_is_wrong(statuses: list[Status], is_whole: bool) -> list[str]:
     if len(leaders) > 1:
         wrong.append(f"{' and '.join(leaders)} lead at the same time")
     return wrong
+
+
+def _status_tables(statuses: list[Status]) -> "Group":
+    from rich.console import Group
+
+    edges = [each for each in statuses if each["role"] == "edge"]
+    return Group(_status_table(statuses), *([_edge_table(edges)] if edges else []))
+
+
+def _edge_table(edges: list[Status]) -> "Table":
+    """What the caches of edges do, beside what they have in common with nodes."""
+    headings = [
+        "edge",
+        "upstream",
+        ">hits",
+        ">misses",
+        ">passed on",
+        ">hit ratio",
+        ">replies",
+        ">memory",
+        ">invalidated",
+    ]
+    rows = []
+    for each in edges:
+        hits = each["hits"] + each["stale_hits"]
+        asked = hits + each["misses"]
+        ratio = f"{hits / asked:.0%}" if asked else None
+        numbers = (hits, each["misses"], each["bypassed"], ratio, each["replies"], bytes_text(each["bytes"]))
+        rows.append((each["node"], each["upstream"], *numbers, each["invalidated"]))
+    return table(headings, rows)
 
 
 def _status_table(statuses: list[Status]) -> "Table":
@@ -129,10 +161,13 @@ def topology(cluster: Cluster, output: str) -> None:
             {key: each[key] for key in ("node", "region", "epoch", "followers")}
             for each in sorted(leaders, key=lambda each: -int(each["epoch"]))
         ],
+        "followers_of_replicas": {
+            each["node"]: each["followers"] for each in statuses if each["role"] == "replica" and each["followers"]
+        },
         "without_leader": [
             {key: each[key] for key in ("node", "region", "state")}
             for each in statuses
-            if each["role"] != "leader" and each["state"] != "streaming"
+            if each["role"] != "leader" and each["state"] not in _WELL
         ],
     }
     show(output, data, lambda: _tree(data))
@@ -145,11 +180,17 @@ def _tree(data: dict[str, Any]) -> "Tree":
     for leader in data["leaders"]:
         branch = root.add(f"{leader['node']} ({leader['region']}) leads, epoch {epoch_text(leader['epoch'])}")
         for each in leader["followers"]:
-            lag = f"{each['lag_entries']} entries behind, round trip {duration_text(each['rtt_ms']) or 'unknown'}"
-            branch.add(f"{each['name']} ({each['region']}) {each['state']}, {lag}")
+            below = branch.add(_follower_text(each))
+            for further in data["followers_of_replicas"].get(each["name"], ()):
+                below.add(_follower_text(further))
     for each in data["without_leader"]:
         root.add(f"{each['node']} ({each['region']}) {each['state']}")
     return root
+
+
+def _follower_text(each: dict[str, Any]) -> str:
+    lag = f"{each['lag_entries']} entries behind, round trip {duration_text(each['rtt_ms']) or 'unknown'}"
+    return f"{each['name']} ({each['region']}) {each['state']}, {lag}"
 
 
 # -- lag --------------------------------------------------------------------------------------------------------------
@@ -209,7 +250,9 @@ def _rounds(cluster: Cluster, interval_s: float, count: int | None) -> Iterator[
 def _lags(cluster: Cluster) -> list[dict[str, Any]]:
     """One row per replica; null where it did not answer."""
     keys = ("node", "region", "state", "lag_entries", "lag_bytes", "lag_ms", "staleness_ms")
-    return [{key: each.get(key) for key in keys} for each in _answers(cluster) if each["role"] != "leader"]
+    return [
+        {key: each.get(key) for key in keys} for each in _answers(cluster) if each["role"] not in ("leader", "edge")
+    ]
 
 
 def _lag_table(rows: list[dict[str, Any]]) -> "Table":

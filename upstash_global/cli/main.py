@@ -24,6 +24,7 @@ PROGRAM: Final = "upstash-global"
 
 _ELSEWHERE: Final = {  # command → module of cli/ that has it under the same name
     "config": "configuration",
+    "edge": "edge",
     "lag": "cluster",
     "log": "logs",
     "promote": "cluster",
@@ -72,7 +73,7 @@ def node(file: Path, name: str, data_dir: Path | None, end_with_parent: bool) ->
     from upstash_global.config import load
 
     if end_with_parent:
-        _end_with_parent()
+        end_with_this_parent()
     config = load(file, os.environ)
     config.node(name)
     from upstash_global.server.run import run_node
@@ -83,7 +84,7 @@ def node(file: Path, name: str, data_dir: Path | None, end_with_parent: bool) ->
     os._exit(code)  # all is closed and on disk; threads of gRPC have been seen to keep an interpreter from ending
 
 
-def _end_with_parent() -> None:
+def end_with_this_parent() -> None:
     """Ask the kernel for SIGTERM at the parent's death, also by SIGKILL. Where it cannot, a node just lives on."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1

@@ -1,10 +1,11 @@
-"""The node processes that `up` starts: one Child per node, with its log, its readiness and its end."""
+"""The processes that `up` starts: one Child per node and per edge, with its log, its readiness and its end."""
 
 import asyncio
 import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,10 @@ import upstash_global
 from upstash_global.cli import files
 from upstash_global.cli.client import Cluster, Member
 from upstash_global.cli.failures import Failed
-from upstash_global.config import LISTENERS, Config, NodeConfig
+from upstash_global.config import LISTENERS, Address, Config, EdgeConfig, NodeConfig
 
 NODE_COMMAND: tuple[str, ...] = (sys.executable, "-m", "upstash_global", "node", "--end-with-parent")
+EDGE_COMMAND: tuple[str, ...] = (sys.executable, "-m", "upstash_global", "edge", "--end-with-parent")
 # `-m` looks in the working directory first. With this one the nodes run the package that this process runs, compiled or
 # not, and not the sources that the user may happen to stand in.
 PACKAGE_DIRECTORY: Final = Path(upstash_global.__file__).resolve().parent.parent
@@ -24,12 +26,12 @@ LOG_BYTES: Final = 64 << 10
 
 
 class Child:
-    """One node as a process of its own session, so that Ctrl-C reaches `up` alone, which then ends it in order."""
+    """A node or an edge as a process of its own session, so that Ctrl-C reaches `up` alone, which then ends it in order."""
 
-    def __init__(self, node: NodeConfig, directory: Path) -> None:
-        self.node = node
-        self.name = node.name
-        self.directory = directory / node.name
+    def __init__(self, place: NodeConfig | EdgeConfig, directory: Path) -> None:
+        self.place = place
+        self.name = place.name
+        self.directory = directory / place.name
         self.log = self.directory / files.NODE_LOG
         self.log_start = 0  # where this run begins in the log
         self.process: asyncio.subprocess.Process | None = None
@@ -41,13 +43,19 @@ class Child:
         assert self.process is not None
         return self.process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.returncode is not None
+
     async def start(self, cluster_file: Path) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.log_start = log.tell()
+            is_node = isinstance(self.place, NodeConfig)
             self.process = await asyncio.create_subprocess_exec(
-                *NODE_COMMAND,
-                *("--config", str(cluster_file), "--name", self.name, "--data-dir", str(self.directory)),
+                *(NODE_COMMAND if is_node else EDGE_COMMAND),
+                *("--config", str(cluster_file), "--name", self.name),
+                *(("--data-dir", str(self.directory)) if is_node else ()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -64,9 +72,9 @@ class Child:
         return f"was ended by {signal.Signals(-code).name}"
 
     async def ready(self, cluster: Cluster) -> None:
-        """Wait until the node says that it is ready."""
-        member = Member(self.name, self.node.region, f"http://{self.node.admin}")
-        while not await asyncio.to_thread(cluster.is_ready, member):
+        """Wait until it says that it is ready; an edge without an admin port has no word for that."""
+        member = Member(self.name, self.place.region, f"http://{self.place.admin}")
+        while self.place.admin is not None and not await asyncio.to_thread(cluster.is_ready, member):
             await asyncio.sleep(POLL_S)
         self.is_ready = True
 
@@ -101,18 +109,27 @@ def check_ports(config: Config) -> None:
     taken = []
     held: list[socket.socket] = []
     try:
-        for node in config.nodes:
-            for listener in LISTENERS:
-                place = getattr(node, listener)
-                probe = socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET, socket.SOCK_STREAM)
-                held.append(probe)
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((place.host, place.port))
-                except OSError as failure:
-                    taken.append(f"  {place} ({listener} of {node.name}): {failure.strerror or failure}")
+        for listener, name, place in _wanted(config):
+            probe = socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET, socket.SOCK_STREAM)
+            held.append(probe)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((place.host, place.port))
+            except OSError as failure:
+                taken.append(f"  {place} ({listener} of {name}): {failure.strerror or failure}")
     finally:
         for probe in held:
             probe.close()
     if taken:
         raise Failed("cannot listen at\n" + "\n".join(taken) + "\nAnother --base-port may be free.")
+
+
+def _wanted(config: Config) -> Iterator[tuple[str, str, Address]]:
+    """(listener, who listens, where) of everything that a cluster on this machine listens at."""
+    for node in config.nodes:
+        for listener in LISTENERS:
+            yield listener, node.name, getattr(node, listener)
+    for edge in config.edges:
+        yield "listen", edge.name, edge.listen
+        if edge.admin is not None:
+            yield "admin", edge.name, edge.admin

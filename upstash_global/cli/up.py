@@ -1,7 +1,7 @@
 """`upstash-global up`: a whole cluster as processes of this machine, with simulated distances between its regions.
 
     lock the directory → read or make the configuration → check the ports → open the delay proxies
-    → write cluster.yaml → start a process per node → wait until all are ready → tell where they are
+    → write cluster.yaml → start a process per node → wait until all are ready → likewise the edges → tell where they are
     → wait for Ctrl-C → end them
 
 Whatever fails on the way, everything that was started is ended.
@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -50,19 +51,22 @@ LAST_BASE_PORT: Final = 63_000
 @click.option(
     "--base-port",
     type=click.IntRange(1024, LAST_BASE_PORT),
-    help="RESP ports begin here, REST 1000, gRPC 2000 and admin 2100 above.  [default: 7000]",
+    help="RESP ports begin here, REST 1000, edges 1100, gRPC 2000, admin 2100, of edges 2200 above.  [default: 7000]",
 )
 @click.option(
     "--wan/--no-wan", default=None, help="Simulate the distances between regions.  [default: --wan, or as in FILE]"
 )
+@click.option("--edges/--no-edges", default=True, show_default=True, help="Start the edge caches too.")
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=1), default=180.0, show_default=True, help="To be ready, in s."
 )
 @reporting_mistakes
-def up(file: Path | None, data_dir: Path, base_port: int | None, wan: bool | None, timeout_s: float) -> None:
+def up(
+    file: Path | None, data_dir: Path, base_port: int | None, wan: bool | None, edges: bool, timeout_s: float
+) -> None:
     """Start a cluster on this machine and run it until Ctrl-C.
 
-    Without a configuration: a leader in us-east-1 and a read replica in each of five regions.
+    Without a configuration: a leader in us-east-1, and a read replica and an edge cache in each of five regions.
     """
     if file is not None and base_port is not None:
         raise click.UsageError("--base-port is for the cluster without --config; the file has its own ports")
@@ -73,6 +77,8 @@ def up(file: Path | None, data_dir: Path, base_port: int | None, wan: bool | Non
             config = load(file, os.environ)
         else:
             config = with_overrides(default_config(base_port or 7000, _kept_credentials(directory)), os.environ)
+        if not edges:
+            config = replace(config, edges=())
         is_wan = config.wan.enabled if wan is None else wan
         sys.exit(run_loop(_Up(config, directory, is_wan, timeout_s).run()))
 
@@ -114,7 +120,9 @@ class _Up:
         self.directory = directory
         self.is_wan = is_wan
         self.timeout_s = timeout_s
-        self.children = [Child(node, directory) for node in config.nodes]
+        self.nodes = [Child(node, directory) for node in config.nodes]
+        self.edges = [Child(edge, directory) for edge in config.edges]
+        self.children = [*self.nodes, *self.edges]
         members = [Member(node.name, node.region, f"http://{node.admin}") for node in config.nodes]
         self.cluster = Cluster(members, config.credentials.admin)
         self.stop = asyncio.Event()
@@ -128,8 +136,6 @@ class _Up:
             asyncio.get_running_loop().add_signal_handler(signum, self._ask_to_stop)
         for warning in self.config.warnings:
             click.echo(f"Warning: {warning}", err=True)
-        if self.config.edges:
-            click.echo("Warning: edges of the configuration are not started by `up`", err=True)
         endpoints = self.directory / files.ENDPOINTS
         endpoints.unlink(missing_ok=True)  # of a run that could not clean up
         check_ports(self.config)
@@ -166,18 +172,23 @@ class _Up:
     # -- starting ---------------------------------------------------------------------------------------------------
 
     async def _start(self, config: Config) -> None:
-        """Start every node and wait until all are ready, or until somebody asks to stop."""
+        """Start every node, then every edge, and wait until all are ready, or until somebody asks to stop."""
         cluster_file = self.directory / files.CLUSTER
         files.write_private(cluster_file, to_yaml(config, reveal_secrets=True))
         if config.credentials.admin is not None:
             files.write_private(self.directory / files.ADMIN_TOKEN, config.credentials.admin + "\n")
         else:
             (self.directory / files.ADMIN_TOKEN).unlink(missing_ok=True)
+        await self._start_all(self.nodes, "nodes", cluster_file)
+        if self.edges and not self.stop.is_set():
+            await self._start_all(self.edges, "edges", cluster_file)
+
+    async def _start_all(self, children: list[Child], what: str, cluster_file: Path) -> None:
         started = time.monotonic()
-        for child in self.children:
+        for child in children:
             await child.start(cluster_file)
-        with Console().status(f"starting {len(self.children)} nodes"):
-            waiting = {asyncio.create_task(self._ready(child, started)) for child in self.children}
+        with Console().status(f"starting {len(children)} {what}"):
+            waiting = {asyncio.create_task(self._ready(child, started)) for child in children}
             stopped = asyncio.create_task(self.stop.wait())
             try:
                 async with asyncio.timeout(self.timeout_s):
@@ -187,7 +198,7 @@ class _Up:
                             waiting.discard(task)
                             task.result()
             except TimeoutError:
-                late = [child for child in self.children if not child.is_ready]
+                late = [child for child in children if not child.is_ready]
                 told = "\n".join(f"  {child.name}:\n{child.last_lines()}" for child in late)
                 raise Failed(f"not ready after {self.timeout_s:g} s:\n{told}") from None
             finally:
@@ -217,7 +228,7 @@ class _Up:
         click.echo(
             f"{child.name} {how}; the others go on. Its last lines in {child.log}:\n{child.last_lines()}", err=True
         )
-        if self.n_lost == len(self.children):
+        if all(child.has_ended for child in self.nodes):
             click.echo("no node is left", err=True)
             self.stop.set()
 
@@ -245,27 +256,43 @@ class _Up:
             "tokens": {"standard": credentials.tokens.standard, "read_only": credentials.tokens.read_only},
             "nodes": [
                 {
-                    "name": child.name,
-                    "region": child.node.region,
-                    "role": roles[child.name],
-                    "resp": str(child.node.advertised("resp")),
-                    "rest": f"http://{child.node.advertised('rest')}",
-                    "admin": f"http://{child.node.admin}",
+                    "name": node.name,
+                    "region": node.region,
+                    "role": roles[node.name],
+                    "resp": str(node.advertised("resp")),
+                    "rest": f"http://{node.advertised('rest')}",
+                    "admin": f"http://{node.admin}",
                     "pid": child.pid,
                 }
-                for child in self.children
+                for node, child in zip(self.config.nodes, self.nodes, strict=True)
             ],
-            "edges": [],
+            "edges": [
+                {
+                    "name": edge.name,
+                    "region": edge.region,
+                    "url": f"http://{edge.listen}",
+                    "admin": f"http://{edge.admin}" if edge.admin is not None else None,
+                    "pid": child.pid,
+                }
+                for edge, child in zip(self.config.edges, self.edges, strict=True)
+            ],
         }
 
     def _announce(self, roles: dict[str, str]) -> None:
         """Print where everything is, and the environment for the clients of each region."""
         credentials = self.config.credentials
-        nodes = self._endpoints(roles)["nodes"]
+        endpoints = self._endpoints(roles)
+        nodes, edges = endpoints["nodes"], endpoints["edges"]
         keys = ("name", "region", "role", "resp", "rest", "admin")
         rows = ([node[key] for key in keys] for node in nodes)
         click.echo()
         console().print(table(["node", "region", "role", "RESP", "REST", "admin"], rows))
+        if edges:
+            click.echo()
+            words = ("name", "region", "url", "admin")
+            console().print(
+                table(["edge cache", "region", "REST", "admin"], ([edge[word] for word in words] for edge in edges))
+            )
         click.echo("\n# .env: take the block of the region nearest to your application")
         first_of = {node["region"]: node for node in reversed(nodes)}
         for region, node in sorted(first_of.items(), key=lambda each: nodes.index(each[1])):
