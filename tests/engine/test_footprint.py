@@ -30,6 +30,7 @@ READS = [
     "BITPOS s 1",
     "DBSIZE",
     "DIGEST s",
+    "DUMP l",
     "EXISTS s missing",
     "EXPIRETIME s",
     "GEODIST geo Palermo Catania",
