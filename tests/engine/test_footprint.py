@@ -177,7 +177,7 @@ def test_the_keys_that_an_entry_changes_are_found_in_its_commands(name: str) -> 
             continue
         found = keys_changed(effects.commands)
         if found is None:
-            assert effects.flushed, f"{example} changes keys that the table does not name"
+            assert effects.flushed or not effects.touched, f"{example} changes keys that the table does not name"
         else:
             assert not effects.flushed and set(effects.touched) <= set(found), example
 

@@ -13,7 +13,9 @@ from upstash_global.errors import CommandError
 WHOLE_KEYSPACE: Final[list[bytes]] = []  # what a reply depends on that names no key: any change may change it
 
 _OF_ALL_KEYS: Final = frozenset(["DBSIZE", "KEYS", "SCAN"])
-_OF_NO_KEY: Final = frozenset(["PUBLISH", "SPUBLISH", "_SCRIPT"])  # in the log, and change no key
+_OF_NO_KEY: Final = frozenset(  # in the log, and change no key
+    ["PUBLISH", "SPUBLISH", "_SCRIPT", "FUNCTION DELETE", "FUNCTION FLUSH", "FUNCTION LOAD", "FUNCTION RESTORE"]
+)
 
 
 def keys_read(argv: list[bytes]) -> list[bytes] | None:
