@@ -27,6 +27,7 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
     "_CONFIG": [
         ["_CONFIG hash-max-listpack-entries 1", "HSET h a 1 b 2", "_CONFIG maxmemory 5 set-max-intset-entries 2"]
     ],
+    "_DELUSER": [["_USER alice off", "_USER bob off", "_DELUSER alice bob"]],
     "_EVICTED": [["SET k v", "_EVICTED k"]],
     "_EXPIRED": [
         ["HSET h a 1 b 2 c 3", "HPEXPIRE h 1 FIELDS 2 a b", "+2", "_EXPIRED h a b"],
@@ -35,6 +36,7 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["RPUSH k v", "PEXPIRE k 1", "+2", "_EXPIRED k"],
     ],
     "_SCRIPT": [["_SCRIPT 'return 1'"]],
+    "_USER": [["_USER alice on nopass ~a* &c -@all +@read '(' %W~b +set ')'", "_USER alice off"]],
     # -- functions --
     "FUNCTION DELETE": [[f"FUNCTION LOAD {_LIBRARY}", "FUNCTION DELETE l"]],
     "FUNCTION FLUSH": [[f"FUNCTION LOAD {_LIBRARY}", "FUNCTION FLUSH ASYNC"]],

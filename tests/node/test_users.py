@@ -4,9 +4,9 @@ import pytest
 
 from tests.node.stage import Client, Stage
 from upstash_global.engine.table import ADMIN, INTERNAL, WRITE, all_rows
+from upstash_global.engine.users import DEFAULT, READ_ONLY, Users
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import MAX_SESSIONS, Answers
-from upstash_global.node.users import DEFAULT, READ_ONLY, Users
 from upstash_global.replication.codec import DATA, Entry
 from upstash_global.replication.position import Position
 
@@ -19,7 +19,7 @@ def client() -> Client:
 @pytest.fixture
 def reader(client: Client) -> Client:
     client.run("SET k v")
-    client.user = READ_ONLY
+    client.user = client.machine.node.users.find(READ_ONLY)
     return client
 
 
@@ -54,24 +54,21 @@ def test_a_reader_s_write_spoils_its_transaction(reader: Client) -> None:
 
 
 def test_no_command_that_writes_or_administers_is_open_to_a_reader() -> None:
-    users = Users("secret")
+    reader = Users().named[READ_ONLY]
     closed = [row for row in all_rows() if row.flags & (WRITE | ADMIN | INTERNAL)]
-    assert [row.name for row in closed if users.refusal(READ_ONLY, row) is None] == []
-
-
-def test_an_unknown_user_may_nothing() -> None:
-    users = Users("secret")
-    rows = [row for row in all_rows() if not row.subcommands]
-    assert [row.name for row in rows if users.refusal("nobody", row) is None] == []
+    assert [row.name for row in closed if reader.denial(row, [row.name.encode()]) is None] == []
 
 
 @pytest.mark.parametrize(
     ("name", "password", "user"),
     [(b"default", b"secret", DEFAULT), (b"default", b"Secret", None), (b"default", b"", None), (b"nobody", b"secret", None),
-     (b"default_ro", b"secret", None)],
+     (b"default_ro", b"secret", None), (b"default_ro", b"", None)],
 )  # fmt: skip
-def test_only_the_right_name_and_password_log_in(name: bytes, password: bytes, user: str | None) -> None:
-    assert Users("secret").authenticate(name, password) == user
+def test_only_the_right_name_and_password_log_in(name: bytes, password: bytes, user: bytes | None) -> None:
+    users = Users()
+    users.configure("secret")
+    found = users.authenticate(name, password)
+    assert (None if found is None else found.name) == user
 
 
 # -- counters

@@ -72,14 +72,14 @@ def test_keys_have_the_same_hash_everywhere() -> None:
 
 
 def test_an_access_token_finds_its_user_only() -> None:
-    access = AccessTokens({"full": "default", "reader": "default_ro"})
-    assert access.find("full") == "default"
-    assert access.find("reader") == "default_ro"
+    access = AccessTokens({"full": b"default", "reader": b"default_ro"})
+    assert access.find("full") == b"default"
+    assert access.find("reader") == b"default_ro"
     assert access.find("Full") is None
     assert access.find("") is None
     assert access.find("\ud800") is None
 
 
 def test_access_tokens_keep_no_token() -> None:
-    access = AccessTokens({"very-secret": "default"})
+    access = AccessTokens({"very-secret": b"default"})
     assert "very-secret" not in repr(access._users)

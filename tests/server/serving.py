@@ -108,7 +108,7 @@ class Served:
 def _is_ready(node: Node) -> bool:
     if node.is_leader:
         return node.durable_lsn >= node.must_be_durable
-    return node.can_forward and node.state_name == "streaming"
+    return node.can_forward and node.state_name == "streaming" and node.read_refusal is None
 
 
 class Wire:

@@ -5,22 +5,22 @@ from upstash_global.server.rates import Allowances, Strangers
 
 def test_what_is_used_up_comes_back_with_time() -> None:
     allowances = Allowances(10)
-    assert [allowances.take("u", 1, 0.0) for _ in range(10)] == [0.0] * 10
-    assert allowances.take("u", 1, 0.0) == 0.1
-    assert allowances.take("u", 1, 0.25) == 0.0
-    assert allowances.take("u", 5, 0.25) == 0.35
-    assert allowances.take("v", 10, 0.25) == 0.0
+    assert [allowances.take(b"u", 1, 0.0) for _ in range(10)] == [0.0] * 10
+    assert allowances.take(b"u", 1, 0.0) == 0.1
+    assert allowances.take(b"u", 1, 0.25) == 0.0
+    assert allowances.take(b"u", 5, 0.25) == 0.35
+    assert allowances.take(b"v", 10, 0.25) == 0.0
 
 
 def test_a_pipeline_longer_than_the_allowance_is_owed() -> None:
     allowances = Allowances(10)
-    assert allowances.take("u", 30, 0.0) == 0.0
-    assert allowances.take("u", 1, 1.0) == 1.1
-    assert allowances.take("u", 1, 2.2) == 0.0
+    assert allowances.take(b"u", 30, 0.0) == 0.0
+    assert allowances.take(b"u", 1, 1.0) == 1.1
+    assert allowances.take(b"u", 1, 2.2) == 0.0
 
 
 def test_no_limit() -> None:
-    assert Allowances(0).take("u", 1_000_000, 0.0) == 0.0
+    assert Allowances(0).take(b"u", 1_000_000, 0.0) == 0.0
 
 
 def test_a_stranger_who_has_left_makes_room() -> None:

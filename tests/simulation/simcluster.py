@@ -99,7 +99,7 @@ class SimSession(Session):
     """A client's connection; what it was answered stands in `replies`, pushes included."""
 
     def __init__(self, session_id: int, owner: "SimNode") -> None:
-        super().__init__(session_id, "default")
+        super().__init__(session_id, None)
         self.owner = owner
         self.pending: list[Reply] = []
         self.replies: list[Reply] = []

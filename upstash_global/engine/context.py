@@ -31,6 +31,8 @@ from upstash_global.reply import PENDING, Reply
 if TYPE_CHECKING:
     from random import Random
 
+    from upstash_global.engine.users import Caller, Users
+
 # Classes of keyspace events, as `notify-keyspace-events` names them.
 EVENT_GENERIC: Final = 1 << 0  # g
 EVENT_STRING: Final = 1 << 1  # $
@@ -68,7 +70,7 @@ class Blocked:
 class Context:
     """One per engine, reused: `begin` starts a unit (a command, an EXEC, a script)."""
 
-    def __init__(self, keyspace: Keyspace, random: "Random") -> None:
+    def __init__(self, keyspace: Keyspace, random: "Random", users: "Users") -> None:
         self.keyspace = keyspace
         self.random = random
         self.now_ms = 0  # leader time of this unit, milliseconds since 1970; during replay the entry's
@@ -78,6 +80,9 @@ class Context:
         self.limits = self.parameters.limits  # thresholds of encodings, and how long a string may be
         self.configured: Callable[[bytes, bytes], None] = _not_told  # a cluster parameter has got this value
         self.functions = Functions()
+        self.users = users
+        self.caller: Caller | None = None  # on whose behalf the unit runs; None: nobody's, or a replay
+        self.denied: Callable[[Any, Any], None] = _unheard  # told what a script was denied: (Caller, Denial)
         self.interpreter: Any = None  # lua.Interpreter, from the first script on
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes that are told
@@ -97,10 +102,11 @@ class Context:
         self.parameters = load_parameters(plain)
         self.limits = self.parameters.limits
 
-    def begin(self, now_ms: int) -> None:
+    def begin(self, now_ms: int, caller: "Caller | None" = None) -> None:
         if self.keyspace.accesses is not None:
             self._note_changes(self.keyspace.accesses)
         self.now_ms = now_ms
+        self.caller = caller
         if self.commands or self.touched:  # kept by whoever took the last unit's effects, as is what was said
             self.commands = []
             self.touched = []
@@ -420,6 +426,10 @@ class Context:
         if was_read:
             for key in missed:
                 self.tell_miss(key)
+
+
+def _unheard(caller: Any, denial: Any) -> None:
+    """Nobody keeps a list of what was denied."""
 
 
 def _no_receivers(channel: bytes) -> int:

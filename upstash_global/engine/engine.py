@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from upstash_global.engine.context import MESSAGE, Context, Said
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.table import READONLY, TABLE, Row, lookup
+from upstash_global.engine.users import Caller, Users
 from upstash_global.errors import CommandError, Divergence
 from upstash_global.reply import Reply
 
@@ -69,16 +70,16 @@ def execute(context: Context, row: Row, argv: list[bytes]) -> Reply:
 class Engine:
     def __init__(self, random: "Random") -> None:
         self.keyspace = Keyspace()
-        self.context = Context(self.keyspace, random)
+        self.context = Context(self.keyspace, random, Users())
 
     def take_keyspace(self, keyspace: Keyspace) -> None:
         """Go on with another keyspace: one that was loaded, or an empty one."""
         self.keyspace = keyspace
         self.context.keyspace = keyspace
 
-    def begin(self, now_ms: int) -> None:
-        """Start a unit at leader time `now_ms`."""
-        self.context.begin(now_ms)
+    def begin(self, now_ms: int, caller: Caller | None = None) -> None:
+        """Start a unit at leader time `now_ms`, on somebody's behalf."""
+        self.context.begin(now_ms, caller)
 
     def execute(self, row: Row, argv: list[bytes]) -> Reply:
         """Run one data command inside the unit; a refusal is the reply (a CommandError), not an exception."""

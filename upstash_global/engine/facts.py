@@ -14,6 +14,7 @@ from upstash_global.engine.table import READONLY, Row
 Facts = dict[str, Any]
 
 _LOADED: Final[dict[str, Facts]] = {}
+_SPECS: Final[dict[str, list["KeySpec"]]] = {}  # by the row's name, once asked
 
 
 def facts_of(row: Row) -> Facts:
@@ -72,6 +73,13 @@ class KeySpec:
 
 def key_specs(row: Row) -> list[KeySpec]:
     """Redis's key specifications of a command; for one that Redis does not have, what its row says."""
+    specs = _SPECS.get(row.name)
+    if specs is None:
+        specs = _SPECS[row.name] = _key_specs(row)
+    return specs
+
+
+def _key_specs(row: Row) -> list[KeySpec]:
     known = facts_of(row).get("keys")
     if known is not None:
         return [KeySpec(each[0].split(), each[1].split(), each[2].split(), "".join(each[3:])) for each in known]

@@ -19,7 +19,7 @@ from upstash_global.engine.context import Context
 from upstash_global.engine.engine import execute
 from upstash_global.engine.functions import Function, Library
 from upstash_global.engine.scripts import sha_of
-from upstash_global.engine.table import NOSCRIPT, lookup
+from upstash_global.engine.table import NOSCRIPT, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.floats import format_double
 from upstash_global.reply import Double, Items, Pairs, Reply, Set, Simple, Special, Verbatim
@@ -74,7 +74,7 @@ class Interpreter:
         host = self._lua.table_from(
             {
                 b"call": self._call,
-                b"may_call": _may_call,
+                b"may_call": self._may_call,
                 b"sha1hex": sha_of,
                 b"band": and_,
                 b"bor": or_,
@@ -199,6 +199,16 @@ class Interpreter:
             self._bug = bug
             return FAILED, b"ERR internal error"
 
+    def _may_call(self, *argv: bytes) -> tuple[bool, bool]:
+        """What redis.acl_check_cmd asks: (is a command, the caller may run it)."""
+        assert self._run is not None
+        row = find_row(list(argv))
+        if row is None:
+            return False, False
+        caller = self._run.ctx.caller
+        user = None if caller is None else caller.user
+        return True, user is None or user.denial(row, list(argv)) is None
+
 
 def _run_command(run: Run, argv: list[bytes]) -> Reply:
     try:
@@ -209,6 +219,12 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
         raise error("Unknown Redis command called from script") from None
     if row.flags & NOSCRIPT or (row.handler is None and run.ctx.serve is None):
         raise error("This Redis command is not allowed from script")
+    caller = run.ctx.caller
+    if caller is not None and caller.user is not None and caller.user.is_restricted:
+        denial = caller.user.denial(row, argv)
+        if denial is not None:
+            run.ctx.denied(caller, denial)
+            raise error(f"ACL failure in script: {denial.text(caller.user.name)}")
     if run.is_read_only and row.needs_leader:
         raise error("Write commands are not allowed from read-only scripts.")
     if run.locks_keys:
@@ -244,15 +260,6 @@ def _tail_call(source: bytes, first: int, last: int) -> int:
     lines = source.split(b"\n")[first - 1 : last]
     found = [number for number, line in enumerate(lines, first) if TAIL_CALL.search(line)]
     return found[0] if len(found) == 1 else 0
-
-
-def _may_call(*argv: bytes) -> tuple[bool, bool]:
-    """(is a command, may be called); only users who may run everything may run scripts."""
-    try:
-        lookup(list(argv))
-    except CommandError:
-        return False, False
-    return True, True
 
 
 def _no_attributes(target: object, name: object, is_setting: bool) -> object:

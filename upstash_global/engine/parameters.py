@@ -5,9 +5,11 @@ at the same position. Those that commands read while they run stand in `limits` 
 what their values may be, the node knows (node/parameters.py).
 """
 
-from typing import Any
+from typing import Any, Final
 
 from upstash_global.engine.encodings import LIMIT_NAMES, Limits
+
+PASSWORD: Final = b"requirepass"  # stands among the users, as the hash of the password of `default`
 
 
 class ClusterParameters:

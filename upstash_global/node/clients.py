@@ -96,6 +96,9 @@ class RestSession(Session):
         self.call = None
         return self.listener.answer(self, call, self.replies)
 
+    def end_after_replies(self) -> None:
+        """An HTTP connection may go on: each request says anew whose it is."""
+
     def send(self, output: Any) -> None:
         if output is None:
             self.connection.cut()

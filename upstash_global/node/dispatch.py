@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from upstash_global.engine.table import NO_AUTH, NO_MULTI, STALE, Row, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.node.session import RemoteSession, Session
-from upstash_global.node.users import DEFAULT
 from upstash_global.replication.position import START
 from upstash_global.reply import PENDING, QUEUED, Reply, Special, unpack
 
@@ -42,7 +41,7 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         session.row = find_row(argv)
         return _refuse(node, session, argv, refusal)
     session.row = row
-    refused = _refusal(node, session, row)
+    refused = _refusal(node, session, row, argv)
     if refused is not None:
         row.rejected_calls += 1
         return _refuse(node, session, argv, refused)
@@ -83,16 +82,16 @@ def _refuse(node: "Node", session: Session, argv: list[bytes], refusal: CommandE
     return CommandError("EXECABORT", f"Transaction discarded because of: {reason}")
 
 
-def _refusal(node: "Node", session: Session, row: Row) -> CommandError | None:
+def _refusal(node: "Node", session: Session, row: Row, argv: list[bytes]) -> CommandError | None:
     """Why this session may not run this row now, or None."""
     user = session.user
     if user is None:
         if not row.flags & NO_AUTH:
             return NOAUTH
-    elif user is not DEFAULT and user != DEFAULT:
-        refusal = node.users.refusal(user, row)
-        if refusal is not None:
-            return refusal
+    elif user.is_restricted:
+        refused = node.permissions.refusal(session, row, argv)
+        if refused is not None:
+            return refused
     if session.queue is not None:
         if row.flags & NO_MULTI:
             return error("Command not allowed inside a transaction")
@@ -122,7 +121,7 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
         if node.is_superseded(session.position):
             return STALE_LEADER
     engine = node.engine
-    engine.begin(node.now_ms)
+    engine.begin(node.now_ms, session)
     reply = engine.execute(row, argv)
     return reply if reply is not PENDING else node.park_blocked(session, row, argv)
 
@@ -142,7 +141,7 @@ def execute_unit(node: "Node", session: Session, row: Row, argv: list[bytes]) ->
     if size_of(argv) > node.settings.entry_bytes:
         return too_large(node)
     engine = node.engine
-    engine.begin(node.now_ms)
+    engine.begin(node.now_ms, session)
     reply = engine.execute(row, argv)
     effects = engine.take_effects()
     if effects is not None:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def edge_tag(node: "Node", session: RestSession) -> bytes | None:
-    """The tag of the reply that the session was given just now; None if the reply must not be kept."""
+    """The tag of the reply that the session was given just now; None if the reply must not be kept.
+
+    What a user may read by rules of the log, which may change, is not kept: an edge knows tokens, not users.
+    """
+    if session.user is None or session.user.name in node.users.of_log:
+        return None
     call = session.call
     if call is None or call.mode is not Mode.SINGLE or session.waiting or len(session.replies) != 1:
         return None

@@ -127,7 +127,7 @@ class Forwarding:
             node.boot_id,
             session.id,
             session.sequence,
-            session.user or "",
+            "" if session.user is None else session.user.name.decode("latin-1"),
             kind,
             commands,
             [(watch.key, watch.position, watch.visible) for watch in watches],
@@ -183,6 +183,11 @@ class Forwarding:
                 if outstanding.blocks:
                     outstanding.deadline_ms = 0
                 self.node.send(self.node.leader_name, outstanding.message)
+
+    def will_answer(self, session: Session) -> bool:
+        """Whether the answer to a command that does not block is on its way from the leader."""
+        outstanding = self.outstanding.get(session.id)
+        return outstanding is not None and not outstanding.blocks
 
     def tick(self) -> None:
         """End what has waited too long."""
@@ -266,7 +271,7 @@ class Forwarding:
             return
         node.abandon(remote)
         remote.sequence = message.sequence
-        remote.user = message.user or None
+        remote.user = node.users.find(message.user.encode("latin-1")) if message.user else None
         remote.position = message.head_needed
         remote.answers = []
         remote.answer_bytes = 0

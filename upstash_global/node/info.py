@@ -114,6 +114,9 @@ def _stats(node: "Node") -> Lines:
         ("pubsub_patterns", len(node.pubsub.patterns)),
         ("total_error_replies", metrics.n_errors),
         ("acl_access_denied_auth", metrics.n_failed_logins),
+        ("acl_access_denied_cmd", metrics.n_denied["command"]),
+        ("acl_access_denied_key", metrics.n_denied["key"]),
+        ("acl_access_denied_channel", metrics.n_denied["channel"]),
         ("forwarded_commands", node.forwarding.n_forwarded),
         ("served_forwards", node.forwarding.n_served),
     ]

@@ -20,6 +20,7 @@ class Metrics:
         self.torn_bytes = 0
         self.n_slow = 0
         self.n_failed_logins = 0
+        self.n_denied = {"command": 0, "key": 0, "channel": 0}
 
     def note_refusal(self, refusal: CommandError) -> None:
         self.n_errors += 1

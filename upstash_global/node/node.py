@@ -32,6 +32,7 @@ from upstash_global.node.metrics import Metrics
 from upstash_global.node.notifications import Notifications
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
+from upstash_global.node.permissions import Permissions
 from upstash_global.node.pubsub import PubSub
 from upstash_global.node.roles import Roles
 from upstash_global.node.session import RemoteSession, Session, Watch
@@ -39,7 +40,6 @@ from upstash_global.node.settings import Settings
 from upstash_global.node.slowlog import SlowLog, heaviest
 from upstash_global.node.snapshots import Snapshots
 from upstash_global.node.transactions import execute_queue
-from upstash_global.node.users import DEFAULT, Users
 from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import DATA, EPOCH, Entry
 from upstash_global.replication.log import ReplicationLog
@@ -97,7 +97,7 @@ class Node:
         self.log = ReplicationLog(settings.backlog_entries, settings.backlog_bytes)
         self.changes = Changes()
         self.answers = Answers()
-        self.users = Users(settings.password)
+        self.users = self.engine.context.users
         self.metrics = Metrics()
         self.events = Events()
         self.pubsub = PubSub()
@@ -106,8 +106,10 @@ class Node:
         self.parameters = Parameters(self)
         self.slowlog = SlowLog()
         self.resident_bytes: Callable[[], int] = _none  # what the process uses; a shell knows it
+        self.secret_bytes: Callable[[int], bytes] = random.randbytes  # a shell has better ones
         self.cpu_seconds: Callable[[], tuple[float, float]] = _no_cpu  # (system, user)
         self.link_is_busy: Callable[[str], bool] = _never  # whether a stream still writes what it was given before
+        self.permissions = Permissions(self)
         self.forwarding = Forwarding(self)
         self.snapshots = Snapshots(self)
         self.roles = Roles(self)
@@ -141,7 +143,7 @@ class Node:
         self.engine.context.receivers = self.pubsub.count
         self.engine.context.configured = self.parameters.take_shared
         self.engine.context.tell_miss = self.tell_miss
-        self.script_session = Session(0, DEFAULT)  # for what a script asks about the node
+        self.script_session = Session(0, None)  # for what a script asks about the node
         self.engine.context.serve = self.serve_script
 
     # -- sessions -----------------------------------------------------------------------------------------------
@@ -149,7 +151,7 @@ class Node:
     def open(self, session: Session) -> None:
         """Take a new client in. Its id comes from `next_session_id`."""
         if session.user is None and self.users.default_is_open:
-            session.user = DEFAULT
+            session.user = self.users.default
         self.sessions[session.id] = session
         self.metrics.n_connections += 1
 
@@ -287,6 +289,8 @@ class Node:
     def serve_script(self, row: Row, argv: list[bytes]) -> Reply:
         """Run a session command that a script called (TIME, PING, INFO…)."""
         assert row.session_handler is not None
+        caller = self.engine.context.caller
+        self.script_session.user = None if caller is None else caller.user
         return row.session_handler(self, self.script_session, argv)
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -448,10 +452,14 @@ class Node:
         value = context.find(key)
         if row.name != "XREADGROUP" and (value is None or type_name(value) != TYPE_OF_GROUP[row.group]):
             return PENDING
+        if session.user is not None and session.user.is_restricted:  # its rules may have changed meanwhile
+            refused = self.permissions.refusal(session, row, argv)
+            if refused is not None:
+                return refused
         argv = narrowed(argv, key)
         if row.needs_leader:
             return execute_unit(self, session, row, argv)
-        self.engine.begin(self.now_ms)
+        self.engine.begin(self.now_ms, session)
         return self.engine.execute(row, argv)
 
     def unblock_all(self) -> None:
@@ -715,6 +723,7 @@ class Node:
             "functions": context.functions.dump(),
             "parameters": context.parameters.dump(),
             "scripts": context.scripts.dump(),
+            "users": self.users.dump(),
         }
 
     def load_system_tables(self, tables: dict[str, Any]) -> None:
@@ -724,6 +733,7 @@ class Node:
         context.scripts.restore(tables.get("scripts"))
         context.take_parameters(tables.get("parameters"))
         self.parameters.reset_shared(context.parameters.values)
+        self.users.restore(tables.get("users"))
 
     def restore(self, recovered: Recovered) -> None:
         """Take over what storage holds: the newest snapshot, then the log behind it."""

@@ -124,6 +124,15 @@ class Parameters:
             action(self.node, value)
 
 
+def _set_acl_log_length(node: "Node", value: str) -> None:
+    node.permissions.log.max_entries = int(value)
+    node.permissions.log.trim()
+
+
+def _set_channels_of_new_users(node: "Node", value: str) -> None:
+    node.users.channels_are_open = value == "allchannels"
+
+
 def _set_fsync(node: "Node", value: str) -> None:
     node.settings.fsync = value
 
@@ -147,6 +156,8 @@ def _set_slowlog_threshold(node: "Node", value: str) -> None:
 
 
 ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value does, by the parameter's name
+    "acl-pubsub-default": _set_channels_of_new_users,
+    "acllog-max-len": _set_acl_log_length,
     "appendfsync": _set_fsync,
     "maxclients": _set_max_clients,
     "notify-keyspace-events": _set_notifications,

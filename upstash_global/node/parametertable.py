@@ -159,8 +159,9 @@ _TEXTS: Final = {
         tls-ciphers tls-ciphersuites tls-client-cert-file tls-client-key-file tls-client-key-file-pass
         tls-dh-params-file tls-key-file tls-key-file-pass tls-protocols""",
     FIXED: """
-        aclfile aof_rewrite_cpulist bgsave_cpulist bind bio_cpulist logfile pidfile replicaof requirepass server_cpulist
+        aclfile aof_rewrite_cpulist bgsave_cpulist bind bio_cpulist logfile pidfile replicaof server_cpulist
         unixsocket""",
+    CLUSTER: "requirepass",
     PROTECTED: "dbfilename dir",
 }  # fmt: skip
 _DEFAULT_TEXTS: Final = [

@@ -11,7 +11,9 @@ keeps the answers of the last, so that a repeated Forward gets the same ones.
 from collections import deque
 from typing import Any, Final
 
+from upstash_global.engine.acl import User
 from upstash_global.engine.table import Row
+from upstash_global.engine.users import Caller
 from upstash_global.errors import CommandError
 from upstash_global.replication.position import START, Position
 from upstash_global.reply import NO_REPLY, Items, Push, Reply
@@ -60,10 +62,10 @@ class Watch:
         self.visible = visible  # whether the key was there
 
 
-class Session:
-    def __init__(self, session_id: int, user: str | None, address: str = "", created_ms: int = 0) -> None:
+class Session(Caller):
+    def __init__(self, session_id: int, user: User | None, address: str = "", created_ms: int = 0) -> None:
+        super().__init__(user)
         self.id = session_id
-        self.user = user  # None until authenticated
         self.address = address
         self.local_address = ""
         self.created_ms = created_ms
@@ -141,6 +143,10 @@ class Session:
     def send(self, output: Any) -> None:
         """Hand released output to the client; None cuts it off."""
         raise NotImplementedError
+
+    def end_after_replies(self) -> None:
+        """Close the connection once everything is answered."""
+        self.closing = True
 
     def refuse_protocol(self, text: str) -> None:
         """The bytes of the client were no command: tell it, behind all answers so far."""

@@ -65,9 +65,6 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
             row = lookup(argv)
         except CommandError as refusal:
             return CommandError("EXECABORT", f"Transaction discarded because of: {refusal.text}")
-        refused = node.users.refusal(session.user, row) if session.user is not None else None
-        if refused is not None:
-            return CommandError("EXECABORT", f"Transaction discarded because of: {refused.text}")
         rows.append(row)
         writes = writes or row.needs_leader
     if session.is_remote:
@@ -78,7 +75,7 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
         return CommandError("EXECABORT", f"Transaction discarded because of: {node.write_refusal.text}")
     if is_dirty(node, watches, session.position):
         return NULL_ARRAY
-    node.engine.begin(node.now_ms)
+    node.engine.begin(node.now_ms, session)
     replies: list[Reply] = []
     n_bytes = 0
     node.engine.context.may_block = False
@@ -131,6 +128,10 @@ def _needs_leader(argv: list[bytes]) -> bool:
 
 
 def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Reply:
+    refused = node.permissions.refusal_at_exec(session, row, argv)
+    if refused is not None:
+        row.rejected_calls += 1
+        return refused
     row.calls += 1
     started_us = node.clock_us()
     if row.session_handler is None:

@@ -5,7 +5,11 @@ it is opaque. It is signed, not secret: a made-up position would only cost a wai
 
     version 1 | cluster 4 | stream 2 | epoch 8 | LSN 8 | (key hash 8 | LSN 8) x 0..16 | signature 8     bytes, base64url
 
-An access token is kept as its hash only, and looked up in a time that does not depend on what it is compared with.
+An access token of the configuration is kept as its hash only, and looked up in a time that does not depend on what it is
+compared with. One that ACL RESTTOKEN or GENTOKEN made is kept nowhere: it holds the name and password of its user, so every
+node knows it, and it ends with the password or the user.
+
+    version 1 | length of the name 2 | name | password     bytes, base64url
 """
 
 import hmac
@@ -25,6 +29,7 @@ _VERSION: Final = 1
 _HEAD: Final = struct.Struct(">B4sHQQ")
 _PART: Final = struct.Struct(">QQ")
 _SIGNATURE_BYTES: Final = 8
+_CREDENTIALS: Final = struct.Struct(">BH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +89,33 @@ def edge_proof(secret: str) -> bytes:
 class AccessTokens:
     """Which user a bearer token stands for. Only hashes are kept."""
 
-    def __init__(self, users: Mapping[str, str]) -> None:
+    def __init__(self, users: Mapping[str, bytes]) -> None:
         """`users` maps each token to the name of its user."""
         self._users = [(_token_hash(token), user) for token, user in users.items()]
 
-    def find(self, token: str) -> str | None:
+    def find(self, token: str) -> bytes | None:
         """The user of `token`; every entry is compared, so the time tells nothing about which one was near."""
         hashed = _token_hash(token)
-        found: str | None = None
+        found: bytes | None = None
         for known, user in self._users:
             if hmac.compare_digest(known, hashed):
                 found = user
         return found
+
+
+def encode_credentials(name: bytes, password: bytes) -> str:
+    """A name of at most 65535 bytes and a password as one URL-safe text."""
+    return _to_text(_CREDENTIALS.pack(_VERSION, len(name)) + name + password)
+
+
+def decode_credentials(token: str) -> tuple[bytes, bytes] | None:
+    """(name, password) in a text that `encode_credentials` may have made; None for any other. Never raises."""
+    data = _from_text(token)
+    if data is None or len(data) < _CREDENTIALS.size:
+        return None
+    version, length = _CREDENTIALS.unpack_from(data)
+    end = _CREDENTIALS.size + length
+    return (data[_CREDENTIALS.size : end], data[end:]) if version == _VERSION and end <= len(data) else None
 
 
 def _token_hash(token: str) -> bytes:

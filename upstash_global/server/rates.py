@@ -6,9 +6,9 @@ class Allowances:
 
     def __init__(self, per_s: int) -> None:
         self.per_s = per_s  # 0: no limit
-        self.left: dict[str, tuple[float, float]] = {}  # user → (commands left, when that was so); a debt is below 0
+        self.left: dict[bytes, tuple[float, float]] = {}  # user → (commands left, when that was so); a debt is below 0
 
-    def take(self, user: str, n: int, now_s: float) -> float:
+    def take(self, user: bytes, n: int, now_s: float) -> float:
         """Seconds until `user` may run `n` more commands; 0 if now, and then they are counted.
 
         A pipeline longer than the allowance is let through when nothing is owed, and owed afterwards.

@@ -11,11 +11,13 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.config import Config
+from upstash_global.engine.acl import User
 from upstash_global.engine.table import TABLE, lookup
+from upstash_global.engine.users import DEFAULT, READ_ONLY
 from upstash_global.errors import CommandError, error
 from upstash_global.node.clients import RestSession
 from upstash_global.node.edges import edge_tag
-from upstash_global.node.users import DEFAULT, READ_ONLY
+from upstash_global.node.permissions import user_of_token
 from upstash_global.protocol.rest import (
     Call,
     HttpError,
@@ -72,7 +74,7 @@ class RestListener:
         self.token_key = sync_token_key(shared_secret)
         self.edge_proof = edge_proof(shared_secret)
         self.connections: set[HttpConnection] = set()
-        self.unapplied: dict[str, Position] = {}  # user → a write answered before this node had applied it
+        self.unapplied: dict[bytes, Position] = {}  # user → a write answered before this node had applied it
         self.server: asyncio.Server | None = None
         self.sweeper: asyncio.TimerHandle | None = None
         self.beats = 0
@@ -143,6 +145,11 @@ class RestListener:
             raise HttpError(400, "ERR Command is not available: 'MONITOR'")
         commands = [command for command in call.commands if not isinstance(command, CommandError)]
         if call.mode is Mode.TRANSACTION:
+            refused = node.permissions.refusal(
+                session, TABLE[b"MULTI"], [b"MULTI"]
+            )  # its commands must not run one by one then
+            if refused is not None:
+                raise HttpError(400, refused.text)
             commands = [[b"MULTI"], *commands, [b"EXEC"]]
         session.begin(call, len(commands))
         if commands:
@@ -153,19 +160,24 @@ class RestListener:
             node.mark_dirty(session)
         self.shell.schedule()
 
-    def _user(self, request: Request) -> str:
+    def _user(self, request: Request) -> User:
+        """Whose token the request carries. Raises HttpError."""
+        users = self.shell.node.users
         token = access_token(request)
         if self.tokens is None:
-            return DEFAULT
-        user = self.tokens.find(token) if token is not None else None
-        if user is None:
+            return users.default
+        user: User | None = None
+        if token is not None:
+            name = self.tokens.find(token)
+            user = users.find(name) if name is not None else user_of_token(users, token)
+        if user is None or not user.is_on:
             self.shell.node.metrics.n_failed_logins += 1
             raise unauthorized()
         return user
 
-    def _count(self, user: str, n_commands: int) -> None:
+    def _count(self, user: User, n_commands: int) -> None:
         """Refuse what exceeds the user's allowance of commands. Raises HttpError."""
-        wait_s = self.allowances.take(user, n_commands, self.shell.loop.time())
+        wait_s = self.allowances.take(user.name, n_commands, self.shell.loop.time())
         if wait_s:
             limit = self.allowances.per_s
             raise HttpError(429, f"ERR max commands per second exceeded. Limit: {limit}; not executed", ceil(wait_s))
@@ -181,17 +193,18 @@ class RestListener:
                 session.position, session.fresh_until_leader = UNREACHABLE, True
             else:
                 session.position = Position(token.epoch, token.lsn)
-        owed = self.unapplied.get(session.user or "")
+        assert session.user is not None
+        owed = self.unapplied.get(session.user.name)
         if owed is not None:
             if node.covers(owed):
-                del self.unapplied[session.user or ""]
+                del self.unapplied[session.user.name]
             elif session.position is START or session.position.lsn < owed.lsn:
                 session.position, session.fresh_until_leader = owed, True
 
     def answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
         """The response to a call whose replies are all there, with the position it was served at."""
-        if session.fresh_until_leader and session.position is not UNREACHABLE:
-            self.unapplied[session.user or ""] = session.position
+        if session.fresh_until_leader and session.position is not UNREACHABLE and session.user is not None:
+            self.unapplied[session.user.name] = session.position
         served, wanted = session.served, session.position
         if wanted is not UNREACHABLE and wanted.epoch == served.epoch and wanted.lsn > served.lsn:
             served = wanted

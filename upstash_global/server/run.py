@@ -9,6 +9,7 @@ import gc
 import logging
 import random
 import resource
+import secrets
 import signal
 import sys
 import uuid
@@ -114,6 +115,7 @@ class RunningNode:
         self.node = Node(settings_of(config, name), self.storage, random.Random(), uuid.uuid4().hex, microseconds)
         self.node.resident_bytes = _resident_bytes
         self.node.cpu_seconds = _cpu_seconds
+        self.node.secret_bytes = secrets.token_bytes
         self.shell = Shell(self.node, self.storage, self.clock, config.durability.min_free_bytes)
         self.shell.addresses = {
             peer.name: str(config.address_of(peer.name, name)) for peer in config.nodes if peer.name != name

@@ -1,6 +1,7 @@
 """Every family of data commands; importing this package fills the table."""
 
 from upstash_global.engine.commands import (  # noqa: F401
+    acl,
     bitmaps,
     blocking,
     dumping,

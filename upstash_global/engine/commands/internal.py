@@ -6,6 +6,7 @@ remove whatever the deadlines say, so that a replica needs no clock of its own f
 
 from upstash_global.engine.commands.hashes import save_fewer
 from upstash_global.engine.context import EVENT_EVICTED, EVENT_EXPIRED, Context
+from upstash_global.engine.parameters import PASSWORD
 from upstash_global.engine.table import FIRST, INTERNAL, WRITE, Family
 from upstash_global.errors import error
 from upstash_global.reply import OK, Reply
@@ -17,7 +18,9 @@ command = Family("internal").command
 def config(ctx: Context, argv: list[bytes]) -> Reply:
     """Set cluster parameters, `name text` each; the node that logs it has checked them."""
     for at in range(1, len(argv), 2):
-        if ctx.parameters.set(argv[at], argv[at + 1]):
+        if argv[at] == PASSWORD:
+            ctx.changed = ctx.users.set_default_password(argv[at + 1]) or ctx.changed
+        elif ctx.parameters.set(argv[at], argv[at + 1]):
             ctx.changed = True
             ctx.configured(argv[at], argv[at + 1])
     return OK

@@ -16,6 +16,7 @@ from upstash_global.engine.table import (
     DENYOOM,
     MOVABLEKEYS,
     READONLY,
+    TABLE,
     VOLATILE,
     WRITE,
     Family,
@@ -53,6 +54,7 @@ _SORT_RO_KEYS: Final = Keys(1, 1, 1)
 def sort(ctx: Context, argv: list[bytes]) -> Reply:
     """Sort the elements of a list, set or sorted set, and reply with them or store them as a list."""
     options = _Options(argv, may_store=True)
+    _check_permission(ctx, argv, options)
     rows = _sorted_rows(ctx, argv[1], options)
     target = options.store
     if target is None:
@@ -68,7 +70,20 @@ def sort(ctx: Context, argv: list[bytes]) -> Reply:
 @command("SORT_RO", arity=-2, flags=READONLY | MOVABLEKEYS | DANGEROUS | VOLATILE, keys=_SORT_RO_KEYS)
 def sort_ro(ctx: Context, argv: list[bytes]) -> Reply:
     """Sort the elements of a list, set or sorted set."""
-    return _sorted_rows(ctx, argv[1], _Options(argv, may_store=False))
+    options = _Options(argv, may_store=False)
+    _check_permission(ctx, argv, options)
+    return _sorted_rows(ctx, argv[1], options)
+
+
+def _check_permission(ctx: Context, argv: list[bytes], options: "_Options") -> None:
+    """BY and GET read keys that the command line does not name: who may not read all keys may not use them."""
+    user = None if ctx.caller is None else ctx.caller.user
+    if user is None or user.reads_every_key(TABLE[argv[0].upper()], argv):
+        return
+    if options.by is not None and b"*" in options.by:
+        raise error("BY option of SORT denied due to insufficient ACL permissions.")
+    if options.gets:
+        raise error("GET option of SORT denied due to insufficient ACL permissions.")
 
 
 class _Options:

@@ -1,6 +1,7 @@
 """Commands about a session, the node or the cluster; importing this package adds them to the table."""
 
 from upstash_global.node.commands import (  # noqa: F401
+    acl,
     connection,
     helping,
     introspection,

@@ -14,6 +14,7 @@ from upstash_global.engine.table import (
     STALE,
     Family,
 )
+from upstash_global.engine.users import DEFAULT
 from upstash_global.errors import CommandError, error, not_an_integer, shown, syntax_error, wrong_arity
 from upstash_global.node.info import REDIS_VERSION
 from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
@@ -34,14 +35,14 @@ def auth(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     if len(argv) > 3:
         raise syntax_error()
     if len(argv) == 2:
-        if node.users.default_is_open:
+        if node.users.default.needs_no_password:
             raise error(
                 "AUTH <password> called without any password configured for the default user. "
                 "Are you sure your configuration is correct?"
             )
-        _authenticate(node, session, b"default", argv[1])
+        _authenticate(node, session, b"default", argv[1], argv[0])
     else:
-        _authenticate(node, session, argv[1], argv[2])
+        _authenticate(node, session, argv[1], argv[2], argv[0])
     return OK
 
 
@@ -74,7 +75,7 @@ def hello(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         else:
             raise error(f"Syntax error in HELLO option '{shown(argv[args.at])}'")
     if credentials is not None:
-        _authenticate(node, session, credentials[0], credentials[1])
+        _authenticate(node, session, credentials[0], credentials[1], argv[0])
     if session.user is None:
         raise CommandError(
             "NOAUTH",
@@ -118,7 +119,7 @@ def reset(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     node.pubsub.leave(session)
     node.monitors.pop(session.id, None)
     session.reset()
-    session.user = "default" if node.users.default_is_open else None
+    session.user = node.users.default if node.users.default_is_open else None
     return Simple("RESET")
 
 
@@ -151,7 +152,7 @@ def client_id(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 @command("CLIENT INFO", arity=2, flags=NOSCRIPT | LOADING | STALE)
 def client_info(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """One line about this connection."""
-    return Verbatim((_line(node, session) + "\n").encode())
+    return Verbatim((client_line(node, session) + "\n").encode("utf-8", "surrogateescape"))
 
 
 @command("CLIENT KILL", arity=-3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
@@ -180,9 +181,9 @@ def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         elif option == b"LADDR":
             wanted["local_address"] = value.decode("latin-1")
         elif option == b"USER":
-            if value not in (b"default", b"default_ro"):
+            if node.users.find(value) is None:
                 raise error(f"No such user '{shown(value)}'")
-            wanted["user"] = value.decode()
+            wanted["user"] = value
         elif option == b"TYPE":
             wanted["type"] = _client_type(value)
         elif option == b"SKIPME":
@@ -218,7 +219,7 @@ def client_list(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         chosen = [node.sessions[each] for each in ids if each in node.sessions]
     elif len(argv) != 2:
         raise syntax_error()
-    return Verbatim("".join(_line(node, each) + "\n" for each in chosen).encode())
+    return Verbatim("".join(client_line(node, each) + "\n" for each in chosen).encode("utf-8", "surrogateescape"))
 
 
 @command("CLIENT NO-EVICT", arity=3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
@@ -302,10 +303,10 @@ def client_unblock(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 # -- what they share ----------------------------------------------------------------------------------------------
 
 
-def _authenticate(node: "Node", session: Session, name: bytes, password: bytes) -> None:
+def _authenticate(node: "Node", session: Session, name: bytes, password: bytes, command: bytes) -> None:
     user = node.users.authenticate(name, password)
     if user is None:
-        node.metrics.n_failed_logins += 1
+        node.permissions.note_failed_login(session, name, command)
         raise WRONGPASS
     session.user = user
 
@@ -339,7 +340,7 @@ def _property(session: Session, name: str) -> Any:
         return session.address
     if name == "local_address":
         return session.local_address
-    return session.user or "default"  # who it will be unless it says otherwise
+    return _user_name(session)
 
 
 def _kill(node: "Node", session: Session, victim: Session) -> None:
@@ -366,7 +367,12 @@ def _flags(node: "Node", session: Session) -> str:
     return "".join([letter for letter, holds in known.items() if holds]) or "N"
 
 
-def _line(node: "Node", session: Session) -> str:
+def _user_name(session: Session) -> bytes:
+    return session.user.name if session.user is not None else DEFAULT  # who it will be unless it says otherwise
+
+
+def client_line(node: "Node", session: Session) -> str:
+    """What CLIENT LIST tells of a session."""
     queued = -1 if session.queue is None else len(session.queue)
     fields = {
         "id": session.id,
@@ -395,7 +401,7 @@ def _line(node: "Node", session: Session) -> str:
         "tot-mem": 0,
         "events": "r",
         "cmd": session.row.display_name if session.row is not None else "NULL",
-        "user": session.user or "default",
+        "user": _user_name(session).decode("utf-8", "surrogateescape"),
         "redir": -1,
         "resp": session.protocol,
         "lib-name": session.library_name.decode("latin-1"),

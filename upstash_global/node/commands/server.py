@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Final
 
+from upstash_global.engine.acl import hash_of
 from upstash_global.engine.numbers import parse_float, parse_integer
+from upstash_global.engine.parameters import PASSWORD
 from upstash_global.engine.table import (
     ADMIN,
     BLOCKING,
@@ -76,6 +78,7 @@ def config_set(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         return _set_at_leader(node, session, shared, checked.own)
     if node.write_refusal is not None:
         raise node.write_refusal
+    shared = _without_secrets(shared)
     if not node.engine.context.may_block:  # a part of a transaction, which is logged as a whole
         reply = node.engine.execute(TABLE[b"_CONFIG"], [b"_CONFIG", *shared])
     elif node.is_sealed:
@@ -84,6 +87,15 @@ def config_set(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         reply = execute_unit(node, session, TABLE[b"_CONFIG"], [b"_CONFIG", *shared])
     node.parameters.take_own(checked.own)
     return reply
+
+
+def _without_secrets(shared: list[bytes]) -> list[bytes]:
+    """What the log may carry: of a password only its hash."""
+    hidden = list(shared)
+    for at in range(0, len(shared), 2):
+        if shared[at] == PASSWORD and shared[at + 1]:
+            hidden[at + 1] = hash_of(shared[at + 1])
+    return hidden
 
 
 def _set_at_leader(node: "Node", session: Session, shared: list[bytes], own: Pairs) -> Reply:
