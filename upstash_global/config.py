@@ -320,6 +320,22 @@ class NodeConfig:
 
 
 @dataclass(frozen=True)
+class EdgeAdvertise:
+    """As Advertise, of an edge."""
+
+    listen: Address | None = setting(address, None)
+    admin: Address | None = setting(address, None)
+
+
+@dataclass(frozen=True)
+class EdgeDial:
+    """Where an edge finds its node, if not where that says it is."""
+
+    rest: Address | None = setting(address, None)
+    grpc: Address | None = setting(address, None)
+
+
+@dataclass(frozen=True)
 class EdgeConfig:
     name: str = setting(identifier, "", required=True)
     region: str = setting(identifier, "", required=True)
@@ -328,6 +344,13 @@ class EdgeConfig:
     admin: Address | None = setting(address, None)  # health, metrics, purging; without it there is no such listener
     invalidate: str = setting(choice("log", "ttl"), "log")  # ttl: replies only age, as at Upstash in 2021
     cache_bytes: int = setting(size(1 << 10), 64 << 20)
+    dial: EdgeDial = setting(section(EdgeDial), EdgeDial)
+    advertise: EdgeAdvertise = setting(section(EdgeAdvertise), EdgeAdvertise)
+
+    def advertised(self, listener: str) -> Address | None:
+        """Where others find a listener: "listen" or "admin", which there may not be."""
+        told: Address | None = getattr(self.advertise, listener) or getattr(self, listener)
+        return told
 
 
 @dataclass(frozen=True)
@@ -378,6 +401,11 @@ class Config:
                 return edge
         known = ", ".join(edge.name for edge in self.edges) or "none"
         raise ConfigError([f"edges: none is named {name}; there are {known}"])
+
+    def upstream_of(self, edge: EdgeConfig, listener: str) -> Address:
+        """The address that an edge must dial for its node's "rest" or "grpc"."""
+        told: Address | None = getattr(edge.dial, listener)
+        return told or self.node(edge.upstream).advertised(listener)
 
     def address_of(self, peer: str, seen_from: str) -> Address:
         """The gRPC address that one node must dial to reach another, for every connection between them."""

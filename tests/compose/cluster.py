@@ -22,7 +22,8 @@ COMPOSE_FILE: Final = ROOT / "docker-compose.yml"
 CLUSTER_FILE: Final = ROOT / "deploy" / "compose.yaml"
 NODES: Final = ("leader", "us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1", "sa-east-1")
 REPLICAS: Final = NODES[1:]
-SERVICES: Final = (*NODES, "wan")
+EDGES: Final = tuple(f"edge-{region}" for region in REPLICAS)
+SERVICES: Final = (*NODES, *EDGES, "wan")
 SECRETS: Final = (
     "REDIS_PASSWORD",
     "REST_TOKEN",
@@ -80,6 +81,15 @@ class Cluster:
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)["result"]
+
+    def edge_get(self, edge: str, path: str) -> tuple[str, Any]:
+        """(how its cache took part, result) of a GET at an edge."""
+        request = urllib.request.Request(
+            f"http://{self.host}:{8101 + EDGES.index(edge)}{path}",
+            headers={"Authorization": f"Bearer {self.variables['REST_TOKEN']}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.headers["upstash-edge-cache"], json.load(response)["result"]
 
     def wait_until_healthy(self, since: float) -> None:
         """Return when the engine has told of every service that it is healthy.

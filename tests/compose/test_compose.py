@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.compose.cluster import NODES, REPLICAS, SERVICES, Cluster, running_cluster
+from tests.compose.cluster import EDGES, NODES, REPLICAS, SERVICES, Cluster, running_cluster
 from tests.compose.engine import NoEngine, docker_engine
 from tests.compose.images import build_product
 
@@ -64,6 +64,17 @@ def test_lag_shows_the_distance_while_writes_flow(cluster: Cluster) -> None:
         lags = {row["node"]: row["lag_ms"] for row in cluster.command("lag")}
     assert set(lags) == set(REPLICAS)
     assert lags["ap-southeast-1"] >= SINGAPORE_RTT_MS / 2
+
+
+def test_a_write_ends_what_the_edges_keep(cluster: Cluster) -> None:
+    for value in ("old", "new"):
+        cluster.redis("us-west-2").set("at:edges", value)
+        wait_for_replicas(cluster)
+        lsn = cluster.command("status", "leader")[0]["position"]["lsn"]
+        for edge in EDGES:
+            while cluster.command("status", edge)[0]["position"]["lsn"] < lsn:
+                time.sleep(0.05)
+            assert [cluster.edge_get(edge, "/get/at:edges") for _ in range(2)] == [("miss", value), ("hit", value)]
 
 
 def test_every_container_runs_as_a_plain_user(cluster: Cluster) -> None:

@@ -24,11 +24,25 @@ def cluster() -> Config:
     return load(ROOT / "deploy" / "compose.yaml", example_environment())
 
 
-def test_every_node_is_a_service_and_there_is_nothing_else_but_the_wan() -> None:
-    assert set(SERVICES) == {node.name for node in cluster().nodes} | {"wan"}
-    for node in cluster().nodes:
-        command = SERVICES[node.name]["command"]
-        assert command[command.index("--name") + 1] == node.name
+def test_every_node_and_edge_is_a_service_and_there_is_nothing_else_but_the_wan() -> None:
+    kinds = {node.name: "node" for node in cluster().nodes} | {edge.name: "edge" for edge in cluster().edges}
+    assert set(SERVICES) == {*kinds, "wan"}
+    for name, kind in kinds.items():
+        command = SERVICES[name]["command"]
+        assert command[0] == kind
+        assert command[command.index("--name") + 1] == name
+
+
+def test_every_replica_has_an_edge_in_its_network_alone() -> None:
+    config = cluster()
+    assert [edge.upstream for edge in config.edges] == [node.name for node in config.nodes[1:]]
+    for edge in config.edges:
+        assert SERVICES[edge.name]["networks"] == [edge.region] == [config.node(edge.upstream).region]
+        assert config.upstream_of(edge, "rest") == f"{edge.upstream}:{config.node(edge.upstream).rest.port}"
+        listeners = {name: getattr(edge, name).port for name in ("listen", "admin")}
+        advertised = {name: edge.advertised(name) for name in listeners}
+        told = [f"{LOOPBACK}:{place.port}:{listeners[name]}" for name, place in advertised.items() if place]
+        assert SERVICES[edge.name]["ports"] == told
 
 
 def test_a_node_is_in_the_network_of_its_region_alone() -> None:

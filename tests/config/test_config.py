@@ -291,6 +291,14 @@ def test_a_node_does_not_dial_itself() -> None:
     assert problems(raw) == ["nodes[0].dial.a: a node does not dial itself"]
 
 
+def test_an_edge_dials_its_node_where_the_file_says() -> None:
+    edge = {"name": "e", "region": "east", "listen": "127.0.0.1:1", "upstream": "a", "dial": {"rest": "far:2"}}
+    config = parse(tree() | {"edges": [edge]}, {})
+    (read,) = config.edges
+    assert config.upstream_of(read, "rest") == "far:2"
+    assert config.upstream_of(read, "grpc") == config.node("a").advertised("grpc")
+
+
 def test_an_edge_follows_a_node_that_exists() -> None:
     edge = {"name": "a", "region": "north", "listen": "127.0.0.1:1", "upstream": "z"}
     assert problems(tree() | {"edges": [edge]}) == [

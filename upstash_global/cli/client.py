@@ -190,7 +190,9 @@ def find_cluster(
         config = load(config_file, os.environ)
         members = [Member(node.name, node.region, f"http://{node.advertised('admin')}") for node in config.nodes]
         members += [
-            Member(edge.name, edge.region, f"http://{edge.admin}", is_edge=True) for edge in config.edges if edge.admin
+            Member(edge.name, edge.region, f"http://{edge.advertised('admin')}", is_edge=True)
+            for edge in config.edges
+            if edge.admin is not None
         ]
         return Cluster(members, token or config.credentials.admin)
     place = endpoints or data_dir / files.ENDPOINTS

@@ -270,7 +270,7 @@ class _Up:
                 {
                     "name": edge.name,
                     "region": edge.region,
-                    "url": f"http://{edge.listen}",
+                    "url": f"http://{edge.advertised('listen')}",
                     "admin": f"http://{edge.admin}" if edge.admin is not None else None,
                     "pid": child.pid,
                 }

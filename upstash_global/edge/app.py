@@ -116,7 +116,7 @@ class EdgeListener:
         self.token_key = sync_token_key(shared_secret)
         self.proof = edge_proof(shared_secret).decode()
         self.is_insecure = credentials.insecure
-        self.upstream = f"http://{config.node(edge.me.upstream).advertised('rest')}"
+        self.upstream = f"http://{config.upstream_of(edge.me, 'rest')}"
         self.loop = asyncio.get_running_loop()
         self.http: aiohttp.ClientSession | None = None
         self.server: asyncio.Server | None = None

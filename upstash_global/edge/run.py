@@ -104,7 +104,7 @@ class RunningEdge:
             await self.admin.listen(self.me.admin.host, self.me.admin.port)
         await self.listener.listen(self.me.listen.host, self.me.listen.port)
         if self.cache.follows_log:
-            self.links.follow(self.me.upstream, str(self.config.node(self.me.upstream).advertised("grpc")))
+            self.links.follow(self.me.upstream, str(self.config.upstream_of(self.me, "grpc")))
         self.ticks = asyncio.create_task(self._run_ticks())
         self.ticks.add_done_callback(self._ticks_ended)
         log.info("%s listens: %s, reads from %s", self.me.name, self.me.listen, self.me.upstream)
