@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from upstash_global.errors import ConfigError
+from upstash_global.protocol.consistency import FORMS, read_consistency
 
 OVERRIDE_PREFIX: Final = "UPSTASH_GLOBAL_"
 LISTENERS: Final = ("resp", "rest", "grpc", "admin")
@@ -146,6 +147,13 @@ def choice(*values: str) -> Reader:
     return read
 
 
+def reads(_: "_Reading", raw: object, path: str) -> str:
+    consistency = read_consistency(raw) if isinstance(raw, str) else None
+    if consistency is None:
+        raise ValueError(f"{raw!r} is not one of {FORMS}")
+    return str(consistency)
+
+
 def identifier(_: "_Reading", raw: object, path: str) -> str:
     if not isinstance(raw, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", raw):
         raise ValueError(f"{raw!r} is not a name (letters, digits, dots, dashes; it is also a directory)")
@@ -258,6 +266,8 @@ class Replication:
 
 @dataclass(frozen=True)
 class Consistency:
+    default: str = setting(reads, "session")  # what clients get that do not say: see docs/guarantees.md
+    read_only: str = setting(reads, "session")  # what requests with the read-only token get
     sync_wait_ms: int = setting(integer(0), 1_000)  # how long a read waits for its token's position
     forward_timeout_ms: int = setting(integer(1), 5_000)
     max_staleness_ms: int = setting(integer(0), 60_000)  # 0: serve however stale

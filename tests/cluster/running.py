@@ -21,7 +21,7 @@ from upstash_global.config import Credentials, default_config
 ROOT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 120.0  # what hangs fails after this; nothing waits for it otherwise
 _COMMAND: Final = [sys.executable, "-m", "upstash_global"]
-_opener: Final = build_opener(ProxyHandler({}))
+no_proxy: Final = build_opener(ProxyHandler({}))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Running:
         request = Request(self.places[name].rest, json.dumps(words).encode(), method="POST")
         request.add_header("Authorization", f"Bearer {token or self.token}")
         try:
-            with _opener.open(request, timeout=LIMIT_S) as response:
+            with no_proxy.open(request, timeout=LIMIT_S) as response:
                 return response.status, json.loads(response.read()), dict(response.headers)
         except HTTPError as refusal:
             return refusal.code, json.loads(refusal.read()), dict(refusal.headers)
@@ -143,7 +143,7 @@ class Running:
         """GET at the edge of a region: (status, how its cache took part, answer); status 0 if nobody answers."""
         request = Request(self.edges[region].url + path, headers={"Authorization": f"Bearer {self.token}"})
         try:
-            with _opener.open(request, timeout=LIMIT_S) as response:
+            with no_proxy.open(request, timeout=LIMIT_S) as response:
                 return response.status, response.headers["upstash-edge-cache"], json.loads(response.read())
         except HTTPError as refusal:
             return refusal.code, refusal.headers["upstash-edge-cache"], json.loads(refusal.read())
@@ -229,7 +229,7 @@ class Running:
 
 def fetch(request: Request) -> tuple[int, Any]:
     try:
-        with _opener.open(request, timeout=LIMIT_S) as response:
+        with no_proxy.open(request, timeout=LIMIT_S) as response:
             code, text = response.status, response.read().decode()
     except HTTPError as refusal:
         code, text = refusal.code, refusal.read().decode()

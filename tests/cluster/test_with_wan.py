@@ -8,7 +8,7 @@ from urllib.request import Request
 import pytest
 
 from tests.cluster import stories
-from tests.cluster.running import Running, fetch, wait_for
+from tests.cluster.running import LIMIT_S, Running, fetch, no_proxy, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -67,6 +67,21 @@ def test_a_token_of_one_region_is_honoured_in_another(cluster: Running) -> None:
         token = headers["upstash-sync-token"]
         status, answer = _get(cluster, "ap-southeast-1", "token:key", token)
         assert (status, answer) == (200, {"result": str(n)})
+
+
+@pytest.mark.parametrize(
+    "consistency, region",
+    [("session", "sa-east-1"), ("bounded; max-staleness-ms=60000", "sa-east-1"), ("leader", "us-east-1")],
+)
+def test_a_receipt_names_the_region_that_answered(cluster: Running, consistency: str, region: str) -> None:
+    cluster.rest("sa-east-1", "set", "receipt:key", consistency)
+    request = Request(f"{cluster.places['sa-east-1'].rest}/get/receipt:key")
+    request.add_header("Authorization", f"Bearer {cluster.token}")
+    request.add_header("Upstash-Consistency", consistency)
+    with no_proxy.open(request, timeout=LIMIT_S) as response:
+        assert json.load(response) == {"result": consistency}
+        assert response.headers["Upstash-Region"] == region
+        assert int(response.headers["Upstash-Staleness-Ms"]) <= 60_000
 
 
 def test_lag_is_at_least_one_way_under_load_and_zero_when_idle(cluster: Running) -> None:

@@ -103,6 +103,7 @@ class Stage:
     def __init__(self, replica: bool = False, now_ms: int = START_MS, **settings: Any) -> None:
         self.now_ms = now_ms
         self.is_linked = True
+        self.is_following = True  # the replica hears of entries
         names = ["leader", "replica"] if replica else ["leader"]
         peers = [Peer(name, "us-east-1", i, resp=f"127.0.0.1:{7000 + i}") for i, name in enumerate(names)]
         self.machines: dict[str, Machine] = {}
@@ -130,6 +131,10 @@ class Stage:
         """Messages between the nodes are lost from now on; nobody is told."""
         self.is_linked = False
 
+    def hold_entries(self) -> None:
+        """The replica hears of nothing new; what it forwards is still answered."""
+        self.is_following = False
+
     def settle(self) -> None:
         """Turns and messages until all is quiet."""
         busy = True
@@ -143,6 +148,8 @@ class Stage:
 
     def deliver(self, sender: Machine, peer: str, message: Message) -> None:
         """A replica names the leader, the leader one of the two streams that the replica opened."""
+        if peer == "replica/follow" and not self.is_following:
+            return
         if peer == "leader":
             stream = "replica/forward" if isinstance(message, (Forward, Cancel)) else "replica/follow"
             self.machines["leader"].node.receive(stream, message, self.now_ms)

@@ -1,6 +1,7 @@
 """The ports of a replica: what the leader has to do comes back in its place, and never late or twice."""
 
 import json
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -185,3 +186,96 @@ def test_a_blocking_command_over_rest_is_answered_at_once(replica: Served) -> No
             % (TOKEN.encode(), len(body), body)
         )
         assert [item["result"] for item in json.loads(wire.answer().body)] == ["OK", None, "v", 1, ["l", "a"]]
+
+
+# -- consistency and receipts
+
+
+def ask(served: Served, words: list[object], **headers: str) -> tuple[int, object, dict[bytes, bytes]]:
+    """One command over REST: (status, answer, headers)."""
+    body = json.dumps(words).encode()
+    named = {"host": "x", "authorization": f"Bearer {TOKEN}", "content-length": str(len(body))} | headers
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in named.items()]
+    with served.http() as wire:
+        wire.send("\r\n".join(["POST / HTTP/1.1", *lines, "", ""]).encode() + body)
+        answer = wire.answer()
+    return answer.status, json.loads(answer.body), answer.headers
+
+
+def position(headers: dict[bytes, bytes]) -> tuple[int, int]:
+    epoch, _, lsn = headers[b"upstash-position"].partition(b"-")
+    return int(epoch), int(lsn)
+
+
+def test_a_receipt_names_the_entry_of_the_write(leader: Served, replica: Served) -> None:
+    for served in (leader, replica):
+        for n in range(5):
+            _, _, headers = ask(served, ["set", "k", f"{served.name} {n}"])
+            epoch, lsn = position(headers)
+            entry = leader.ask(lambda node, lsn=lsn: node.log.entries_after(lsn - 1, 1, MIB)[0])  # type: ignore[misc]
+            assert (entry.position.epoch, entry.position.lsn) == (epoch, lsn)
+            assert entry.commands == [[b"set", b"k", f"{served.name} {n}".encode()]]
+            assert headers[b"upstash-region"] == b"us-east-1"
+            assert headers[b"upstash-staleness-ms"] == b"0"
+
+
+def test_the_receipt_of_a_read_says_what_it_saw(leader: Served, replica: Served) -> None:
+    """While somebody counts at the leader: at the position of the receipt the counter stood at what was read."""
+    _, _, headers = ask(replica, ["del", "nothing"])  # answered once the replica is level
+    base = position(headers)[1]
+    stop = threading.Event()
+
+    def count() -> None:
+        with leader.redis() as client:
+            while not stop.is_set():
+                client.incr("n")
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        read = [
+            (answer["result"], *position(headers))
+            for consistency in ("eventual", "session", "leader", "bounded; max-staleness-ms=0") * 20
+            for _, answer, headers in [ask(replica, ["get", "n"], upstash_consistency=consistency)]
+            if isinstance(answer, dict)
+        ]
+    finally:
+        stop.set()
+        thread.join()
+    entries = leader.ask(lambda node: node.log.entries_after(base, 1 << 20, 64 * MIB))
+    assert entries is not None and all(entry.commands == [[b"INCRBY", b"n", b"1"]] for entry in entries)
+    assert [value for value, _, _ in read] == [str(lsn - base) if lsn > base else None for _, _, lsn in read]
+    assert {epoch for _, epoch, _ in read} == {entries[0].position.epoch}
+
+
+def test_an_unknown_consistency_is_refused(leader: Served) -> None:
+    status, answer, _ = ask(leader, ["get", "k"], upstash_consistency="strong")
+    assert (status, answer) == (
+        400,
+        {"error": "ERR Upstash-Consistency is eventual, session, leader, or bounded; max-staleness-ms=N"},
+    )
+
+
+def test_what_the_leader_is_asked_for_is_forwarded_and_only_that(replica: Served) -> None:
+    def forwards() -> int:
+        return replica.ask(lambda node: node.forwarding.n_forwarded)
+
+    before = forwards()
+    for consistency in ("eventual", "session", "bounded; max-staleness-ms=60000"):
+        assert ask(replica, ["get", "k"], upstash_consistency=consistency)[0] == 200
+    assert forwards() == before
+    assert ask(replica, ["get", "k"], upstash_consistency="leader")[0] == 200
+    assert forwards() == before + 1
+
+
+def test_a_bound_that_nobody_can_meet_is_told(replica: Served) -> None:
+    replica.ask(lambda node: setattr(node.roles, "forward_is_open", False))
+    try:
+        for consistency in ("leader", "bounded; max-staleness-ms=0"):
+            replica.ask(lambda node: setattr(node, "local_ms", node.local_ms + 5))
+            status, answer, headers = ask(replica, ["get", "k"], upstash_consistency=consistency)
+            assert status == 503, (answer, headers)
+            assert isinstance(answer, dict) and answer["error"].startswith("STALE ")
+            assert headers[b"retry-after"] == b"1"
+    finally:
+        replica.ask(lambda node: setattr(node.roles, "forward_is_open", True))

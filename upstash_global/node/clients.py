@@ -4,13 +4,17 @@ They stand here, not beside the sockets, because they are on the hot path and co
 shell's: something with `send(output)` for RESP, `respond`, `stream` and `cut` for HTTP.
 """
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.errors import error
 from upstash_global.node.session import Session, size_of_reply
 from upstash_global.protocol.resp import encode
 from upstash_global.protocol.rest import EVENTS, Call, Mode, event, line_event
+from upstash_global.replication.position import START, Position
 from upstash_global.reply import Push, Reply, Simple
+
+if TYPE_CHECKING:
+    from upstash_global.node.node import Node
 
 MAX_HELD_BYTES: Final = 1 << 20  # of answers that have not reached the connection; beyond it nothing is run
 
@@ -47,13 +51,32 @@ class RespSession(Session):
         self.connection.send(output)
 
 
+class Receipt:
+    """From what state a request was answered: the oldest position of its replies, where, and how old that state was."""
+
+    def __init__(self) -> None:
+        self.regions: list[str] = []  # whose nodes computed the replies; the nearest first
+        self.position = START
+        self.staleness_ms = 0
+
+    def note(self, region: str, position: Position, staleness_ms: int) -> None:
+        if not self.regions:
+            self.position = position
+        if region not in self.regions:
+            self.regions.append(region)
+        self.staleness_ms = max(self.staleness_ms, staleness_ms)
+
+
 class RestSession(Session):
     """Runs one request at a time for an HTTP connection, or is subscribed for as long as it lasts."""
 
-    def __init__(self, session_id: int, address: str, created_ms: int, connection: Any, listener: Any) -> None:
+    def __init__(
+        self, session_id: int, address: str, created_ms: int, connection: Any, listener: Any, node: "Node"
+    ) -> None:
         super().__init__(session_id, None, address, created_ms)
         self.connection = connection
         self.listener = listener  # renders the answer
+        self.node = node
         self.may_block = False  # nobody waits at the other end of a request
         self.is_known = False  # it has shown a token
         self.call: Call | None = None  # under way
@@ -61,6 +84,8 @@ class RestSession(Session):
         self.replies: list[Reply] = []
         self.reply_bytes = 0  # about what they take
         self.events = bytearray()  # server-sent, not yet taken
+        self.receipt = Receipt()
+        self.is_lost_epoch = False  # the client's sync token is of a history that was given up
         self.edge_tag: bytes | None = None  # what an edge is told of the answer (node/edges.py)
 
     def begin(self, call: Call, n_replies: int) -> None:
@@ -68,6 +93,7 @@ class RestSession(Session):
         self.expected = n_replies
         self.replies = []
         self.reply_bytes = 0
+        self.receipt = Receipt()
         self.edge_tag = None
 
     def write(self, reply: Reply) -> None:
@@ -77,9 +103,22 @@ class RestSession(Session):
             self.events += line_event(reply.text)
         else:
             self.replies.append(reply)
+            if len(self.replies) == 1 or len(self.replies) == self.expected or not self.is_served_here:
+                self._note()
             self.reply_bytes += size_of_reply(reply)
             if self.reply_bytes > MAX_ANSWER_BYTES:
                 self.is_full = True
+
+    def _note(self) -> None:
+        """Put down where the newest reply comes from; of a transaction that is its last one, the answer to EXEC."""
+        node, call = self.node, self.call
+        if call is not None and call.mode is Mode.TRANSACTION and len(self.replies) < self.expected:
+            return
+        if self.is_served_here:
+            self.receipt.note(node.settings.me.region, node.log.head, node.staleness_ms)
+        else:
+            leader = node.settings.peers.get(node.leader_name)  # None: it is not known any more
+            self.receipt.note(leader.region if leader is not None else "unknown", self.served, 0)
 
     def take_output(self) -> Any:
         """(response, headers) of a finished request, or the bytes of events."""

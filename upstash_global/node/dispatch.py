@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import NO_AUTH, NO_MULTI, STALE, Row, find_row, lookup
 from upstash_global.errors import CommandError, error
+from upstash_global.node.freshness import FORWARD, STALE_LEADER, is_superseded, park_read, serves
 from upstash_global.node.session import RemoteSession, Session
 from upstash_global.replication.position import START
-from upstash_global.reply import PENDING, QUEUED, Reply, Special, unpack
+from upstash_global.reply import PENDING, QUEUED, Reply, unpack
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
-FORWARD: Final = Special("FORWARD")
 _REFUSAL: Final = CommandError  # compiled code finds it here without a dictionary
 
-STALE_LEADER: Final = CommandError("STALE", "another node has begun to lead, and this one has not heard from it yet")
 NOAUTH: Final = CommandError("NOAUTH", "Authentication required.")
 
 QUEUED_BYTES: Final = 64  # about what a queued command takes beside its arguments
@@ -115,10 +114,10 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
         return reply if reply is not PENDING else node.park_blocked(session, row, argv)
     if node.read_refusal is not None and not row.flags & STALE:
         return node.read_refusal
-    if session.position is not START and not node.covers(session.position):
+    if session.position is not START and not serves(node, session):
         if not node.is_leader:
-            return node.park_read(session, argv)
-        if node.is_superseded(session.position):
+            return park_read(node, session, argv)
+        if is_superseded(node, session.position):
             return STALE_LEADER
     engine = node.engine
     engine.begin(node.now_ms, session)

@@ -2,7 +2,7 @@
 
 At the replica, from the first command that needs the leader to the end of what was read in that turn, all data commands go
 in one Forward and run in order there. The replica answers once it has applied the leader's head of that moment, so that
-the client reads its own writes; if that takes longer than `sync_wait_ms`, or the node is not streaming, the true reply is
+the client reads its own writes (unless it has asked for reads that see to it anyway); if that takes longer than `sync_wait_ms`, or the node is not streaming, the true reply is
 sent anyway and the session's reads go to the leader until the node has caught up.
 
 Every Forward carries (origin, boot id, session, sequence). It is sent again after a reconnect; the leader answers a repeat
@@ -13,10 +13,11 @@ answered within `forward_timeout_ms` ends with -UNKNOWN, or with -READONLY if ev
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from upstash_global.engine.table import BLOCKING, TABLE, Row
+from upstash_global.engine.table import BLOCKING, TABLE, Row, find_row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
 from upstash_global.node.session import RemoteSession, Session, Watch
+from upstash_global.protocol.consistency import SESSION
 from upstash_global.replication.messages import Cancel, Forward, Forwarded
 from upstash_global.replication.position import START
 from upstash_global.reply import Push, Reply, pack, unpack
@@ -151,7 +152,7 @@ class Forwarding:
         outstanding.answer = message
         if node.covers(message.head):
             self._deliver(outstanding)
-        elif node.state_name != "streaming":
+        elif node.state_name != "streaming" or outstanding.session.consistency.kind != SESSION:
             self._deliver_unapplied(outstanding)
         else:
             outstanding.deadline_ms = node.local_ms + node.settings.sync_wait_ms
@@ -238,8 +239,8 @@ class Forwarding:
 
     def _deliver_unapplied(self, outstanding: Outstanding) -> None:
         assert outstanding.answer is not None
-        outstanding.session.position = outstanding.answer.head
-        outstanding.session.fresh_until_leader = True
+        writes = any(_needs_leader(argv) for argv in outstanding.message.commands)
+        outstanding.session.owe(outstanding.answer.head, writes)
         self._deliver(outstanding)
 
     def _forget(self, outstanding: Outstanding) -> None:
@@ -324,7 +325,7 @@ class Forwarding:
 
     def _forwarded(self, remote: RemoteSession) -> Forwarded:
         return Forwarded(
-            remote.remote_id, remote.sequence, [pack(reply) for reply in remote.answers], self.node.log.head, "done"
+            remote.remote_id, remote.sequence, [pack(reply) for reply in remote.answers], remote.served, "done"
         )
 
     def cancel(self, peer: str, session_id: int) -> None:
@@ -344,6 +345,11 @@ class Forwarding:
     def drop(self, remote: RemoteSession) -> None:
         self.remotes.pop((remote.origin, remote.boot_id, remote.remote_id), None)
         self.node.close(remote)
+
+
+def _needs_leader(argv: list[bytes]) -> bool:
+    row = find_row(argv)
+    return row is None or row.needs_leader
 
 
 def _only(answer: Reply) -> Reply:

@@ -25,9 +25,10 @@ from upstash_global.engine.sweep import expired_fields, expired_keys
 from upstash_global.engine.table import NO_AUTH, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
-from upstash_global.node.dispatch import FORWARD, dispatch, execute_unit
+from upstash_global.node.dispatch import dispatch, execute_unit
 from upstash_global.node.events import Events
 from upstash_global.node.forwarding import NOLEADER, OWN, Forwarding
+from upstash_global.node.freshness import FORWARD, TOO_STALE
 from upstash_global.node.metrics import Metrics
 from upstash_global.node.notifications import Notifications
 from upstash_global.node.parameters import Parameters
@@ -59,7 +60,6 @@ LOADING: Final = CommandError("LOADING", "the node has no complete data yet; it 
 UNBLOCKED: Final = CommandError(
     "UNBLOCKED", "force unblock from blocking operation, instance state changed (master -> replica?)"
 )
-STALE: Final = CommandError("STALE", "this replica is further behind than max-staleness allows")
 MISCONF: Final = CommandError("MISCONF", "the log cannot be written; writes are refused until that is repaired")
 
 DISK_FULL: Final = CommandError("MISCONF", "the disk is nearly full; writes are refused until there is room again")
@@ -152,6 +152,7 @@ class Node:
         """Take a new client in. Its id comes from `next_session_id`."""
         if session.user is None and self.users.default_is_open:
             session.user = self.users.default
+        session.ask(self.settings.consistency)
         self.sessions[session.id] = session
         self.metrics.n_connections += 1
 
@@ -244,10 +245,12 @@ class Node:
         """
         session.waiting = 0
         session.served = self.log.head if served is None else served
+        session.is_served_here = served is None
         for index, reply in enumerate(replies):
             session.reply(reply)
             for push in behind.get(index, ()):
                 session.push(push)
+        session.is_served_here = True
         self.mark_dirty(session)
         self._run_input(session)
 
@@ -395,34 +398,6 @@ class Node:
             return position.lsn <= head.lsn
         return position.lsn <= head.lsn and self.log.history.contains(position)
 
-    def is_superseded(self, position: Position) -> bool:
-        """Whether `position` is of a later reign than this leader knows: what it has may be older."""
-        return self.roles.epoch < position.epoch < NEVER.epoch
-
-    def park_read(self, session: Session, argv: list[bytes]) -> Reply:
-        """A read that must not be older than the session's position: wait for it, within bounds, else ask the leader."""
-        if session.fresh_until_leader or self.state_name != "streaming":
-            return FORWARD if self.can_forward else STALE
-        head = self.log.head
-        if session.position.epoch == head.epoch or self.log.history.fork_point(session.position.epoch) is None:
-            parked = Parked(
-                session,
-                lambda _: self.retry(session, argv) if self.covers(session.position) else PENDING,
-                self.local_ms + self.settings.sync_wait_ms,
-                lambda: self._read_at_leader(session, argv),
-                [],
-                "position",
-            )
-            self.parking.park(parked)
-            return PENDING
-        return FORWARD if self.can_forward else STALE  # the position was lost in a failover: the leader answers
-
-    def _read_at_leader(self, session: Session, argv: list[bytes]) -> Reply:
-        if not (self.is_leader or self.can_forward):
-            return STALE
-        session.fresh_until_leader = True
-        return self.retry(session, argv)
-
     def park_blocked(self, session: Session, row: Row, argv: list[bytes]) -> Reply:
         """A blocking command found nothing: it is tried again whenever one of its keys changes, until its time is over."""
         blocked = self.engine.context.blocked
@@ -493,6 +468,7 @@ class Node:
         if reply is PENDING:
             remote.waiting = 1
             return
+        remote.served = self.log.head
         remote.reply(reply)
         if self.woken:
             self.wake()
@@ -612,7 +588,7 @@ class Node:
             return LOADING
         limit = self.settings.max_staleness_ms
         if limit and self.staleness_ms > limit:
-            return STALE
+            return TOO_STALE
         return None
 
     @property

@@ -15,7 +15,8 @@ from upstash_global.engine.acl import User
 from upstash_global.engine.table import Row
 from upstash_global.engine.users import Caller
 from upstash_global.errors import CommandError
-from upstash_global.replication.position import START, Position
+from upstash_global.protocol.consistency import BOUNDED, DEFAULT_CONSISTENCY, LEADER, SESSION, Consistency
+from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import NO_REPLY, Items, Push, Reply
 
 REPLY_ON: Final = 0
@@ -91,8 +92,12 @@ class Session(Caller):
         self.may_block = (
             True  # a blocking command that finds nothing waits; if not, it answers as when its time is over
         )
-        self.position = START  # reads must not be older than this
+        self.consistency = DEFAULT_CONSISTENCY  # see `ask`
+        self.position = START  # reads must not be older than this; NEVER: what `consistency` says
+        self.own = START  # what the client has seen or written: asked for unless `consistency` is EVENTUAL
+        self.owes = False  # a write was answered before this node had applied it
         self.served = START  # the position at which the newest reply was computed
+        self.is_served_here = True  # by this node, not by the leader for it
         self.sequence = 0  # number of the last Forward
         self.fresh_until_leader = False  # `position` could not be reached here in time: reads go to the leader
         self.closing = False  # to be closed once its replies are out
@@ -101,6 +106,30 @@ class Session(Caller):
         self.is_monitor = False
         self.is_remote = False
         self.n_commands = 0
+
+    def ask(self, consistency: Consistency, seen: Position = START) -> None:
+        """From now on, how new the state of reads must be; `seen` is what the client knows of already."""
+        kind = consistency.kind
+        self.consistency = consistency
+        self.position = NEVER if kind in (BOUNDED, LEADER) else START
+        self.own = seen
+        self.fresh_until_leader = kind in (BOUNDED, LEADER)
+        if kind == SESSION:
+            self.position = seen
+
+    def owe(self, head: Position, is_write: bool) -> None:
+        """The leader's answer was passed on before this node had applied what it rests on."""
+        self.own = head
+        if is_write:
+            self.owes = True
+        if self.consistency.kind == SESSION:
+            self.position = head
+            self.fresh_until_leader = True
+
+    @property
+    def seen(self) -> Position:
+        """What the client has seen for certain."""
+        return self.own if self.position == NEVER else self.position
 
     @property
     def row_run(self) -> Row | None:

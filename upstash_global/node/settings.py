@@ -1,5 +1,7 @@
 """What a node has to know of its configuration; plain values, so that the node needs no file and no environment."""
 
+from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY
+
 
 class Peer:
     """A node of the cluster."""
@@ -32,6 +34,7 @@ class Settings:
         self.sync_wait_ms = 1_000
         self.forward_timeout_ms = 5_000
         self.max_staleness_ms = 60_000  # 0: serve however stale
+        self.consistency = DEFAULT_CONSISTENCY  # of a connection that asks for none
         self.switchover_ms = 10_000
         self.entry_bytes = 64 << 20  # of the arguments of one unit; a longer one is refused
         self.max_clients = 10_000  # connections, of each protocol

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import Row, lookup
 from upstash_global.errors import CommandError
-from upstash_global.node.dispatch import STALE_LEADER, remembered
+from upstash_global.node.dispatch import remembered
 from upstash_global.node.forwarding import NOLEADER
+from upstash_global.node.freshness import STALE_LEADER, is_superseded, serves
 from upstash_global.node.session import Session, Several, Watch, size_of_reply
 from upstash_global.replication.position import Position
 from upstash_global.reply import NO_REPLY, NULL_ARRAY, PENDING, Reply
@@ -41,7 +42,7 @@ def is_dirty(node: "Node", watches: list[Watch], seen: Position) -> bool:
 def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watches: list[Watch]) -> Reply:
     """EXEC: run the queue here, or let the leader, or wait for a switchover to end."""
     writes = any(_needs_leader(argv) for argv in queue)
-    if not node.is_leader and (writes or not node.covers(session.position)):
+    if not node.is_leader and (writes or not serves(node, session)):
         if not node.can_forward:
             return NOLEADER
         for_leader = [argv for argv in queue if not _runs_here(argv)]
@@ -49,7 +50,7 @@ def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watc
         return PENDING
     if writes and node.is_sealed:
         return node.park_until_unsealed(session, lambda: execute_queue(node, session, queue, watches))
-    if node.is_leader and not writes and node.is_superseded(session.position):
+    if node.is_leader and not writes and is_superseded(node, session.position):
         return STALE_LEADER
     if node.read_refusal is not None and queue:
         return node.read_refusal
@@ -73,7 +74,7 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
             return answered
     if writes and node.write_refusal is not None:
         return CommandError("EXECABORT", f"Transaction discarded because of: {node.write_refusal.text}")
-    if is_dirty(node, watches, session.position):
+    if is_dirty(node, watches, session.seen):
         return NULL_ARRAY
     node.engine.begin(node.now_ms, session)
     replies: list[Reply] = []

@@ -22,6 +22,7 @@ from urllib.parse import unquote_to_bytes
 
 from upstash_global.errors import CommandError, error, wrong_arity
 from upstash_global.floats import format_double
+from upstash_global.protocol.consistency import FORMS, Consistency, read_consistency
 from upstash_global.protocol.resp import encode
 from upstash_global.reply import (
     NO_REPLY,
@@ -94,6 +95,7 @@ class Call:
     resp2: bool = False
     is_head: bool = False
     token: str | None = None
+    consistency: Consistency | None = None  # None: the default of the token
     sync_token: str | None = None
 
 
@@ -133,6 +135,7 @@ def parse_request(request: Request, max_commands: int = MAX_COMMANDS) -> Call:
     call = _stream_call(segments) or _command_call(request, segments, query, max_commands)
     call.is_head = request.method == b"HEAD"
     call.token = token
+    call.consistency = _consistency(request.headers)
     call.sync_token = request.headers.get(b"upstash-sync-token", b"").decode("latin-1") or None
     return call
 
@@ -217,6 +220,16 @@ def _is_base64(headers: Mapping[bytes, bytes]) -> bool:
     if encoding not in (b"", b"base64"):
         raise HttpError(400, "ERR unsupported Upstash-Encoding, only base64 is known")
     return encoding == b"base64"
+
+
+def _consistency(headers: Mapping[bytes, bytes]) -> Consistency | None:
+    text = headers.get(b"upstash-consistency", b"")
+    if not text:
+        return None
+    consistency = read_consistency(text.decode("latin-1"))
+    if consistency is None:
+        raise HttpError(400, f"ERR Upstash-Consistency is {FORMS}")
+    return consistency
 
 
 def _is_resp2(headers: Mapping[bytes, bytes], base64: bool) -> bool:
@@ -424,6 +437,15 @@ def line_event(text: str) -> bytes:
     return b'data: "OK"\n\n' if text == "OK" else event([text])
 
 
+EXPOSED: Final = (  # headers that a page may read
+    b"upstash-sync-token",
+    b"upstash-sync-token-status",
+    b"upstash-region",
+    b"upstash-position",
+    b"upstash-staleness-ms",
+    b"etag",
+    b"retry-after",
+)
 _ORIGIN_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:/[]")
 _NAME_LIST_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-, ")
 
@@ -440,7 +462,7 @@ def cors_headers(request: Request, origins: list[str] | None = None) -> list[tup
     headers = [
         (b"access-control-allow-origin", origin if is_origin else b"*"),
         (b"access-control-allow-credentials", b"true"),
-        (b"access-control-expose-headers", b"upstash-sync-token"),
+        (b"access-control-expose-headers", b", ".join(EXPOSED)),
     ]
     if is_origin:
         headers.append((b"vary", b"origin"))

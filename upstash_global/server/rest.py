@@ -17,7 +17,9 @@ from upstash_global.engine.users import DEFAULT, READ_ONLY
 from upstash_global.errors import CommandError, error
 from upstash_global.node.clients import RestSession
 from upstash_global.node.edges import edge_tag
+from upstash_global.node.freshness import is_lost
 from upstash_global.node.permissions import user_of_token
+from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, LEADER, Consistency, read_consistency
 from upstash_global.protocol.rest import (
     Call,
     HttpError,
@@ -39,7 +41,7 @@ from upstash_global.protocol.tokens import (
     encode_token,
     sync_token_key,
 )
-from upstash_global.replication.position import NEVER, START, Position
+from upstash_global.replication.position import START, Position
 from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
 from upstash_global.server.rates import Allowances, Strangers
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
 MAX_KEY_BYTES: Final = 32 << 10  # as Upstash has it
 KEEPALIVE_S: Final = 15.0  # between comment lines on an open event stream
 STREAMS: Final = (Mode.SUBSCRIBE, Mode.PSUBSCRIBE, Mode.MONITOR)
-UNREACHABLE: Final = NEVER  # what an unreadable token stands for: only the leader may answer
 
 
 class RestListener:
@@ -69,6 +70,9 @@ class RestListener:
         if credentials.tokens.read_only is not None:
             users[credentials.tokens.read_only] = READ_ONLY
         self.tokens = None if credentials.insecure else AccessTokens(users)
+        reads = config.consistency
+        self.consistency = read_consistency(reads.default) or DEFAULT_CONSISTENCY  # of requests that ask for none
+        self.consistency_of = {READ_ONLY: read_consistency(reads.read_only) or DEFAULT_CONSISTENCY}
         self.cluster = config.cluster.id
         shared_secret = credentials.cluster or config.cluster.id
         self.token_key = sync_token_key(shared_secret)
@@ -98,7 +102,8 @@ class RestListener:
             return
         self.connections.add(connection)
         node = self.shell.node
-        session = RestSession(node.next_session_id(), connection.address, self.shell.clock.now_ms(), connection, self)
+        now_ms = self.shell.clock.now_ms()
+        session = RestSession(node.next_session_id(), connection.address, now_ms, connection, self, node)
         session.local_address = connection.local_address
         connection.state = session
         node.open(session)
@@ -138,7 +143,7 @@ class RestListener:
         self._count(user, len(call.commands))
         if len(request.body) + len(request.target) > MAX_KEY_BYTES:
             _check_keys(call)
-        self._set_position(session, call)
+        self._ask(session, call)
         if call.mode in STREAMS and call.is_head:
             raise HttpError(400, "ERR HEAD has no body to stream in")
         if call.mode is Mode.MONITOR and b"MONITOR" not in TABLE:
@@ -182,34 +187,40 @@ class RestListener:
             limit = self.allowances.per_s
             raise HttpError(429, f"ERR max commands per second exceeded. Limit: {limit}; not executed", ceil(wait_s))
 
-    def _set_position(self, session: RestSession, call: Call) -> None:
-        """What this request's reads must not be older than: its token, and what was answered before it was applied."""
-        node = self.shell.node
-        session.position = START
-        session.fresh_until_leader = False
+    def _ask(self, session: RestSession, call: Call) -> None:
+        """How new the state must be that this request's reads are served from: by its headers, by the default of its token,
+        and by what was answered before it was applied here."""
+        assert session.user is not None
+        node, user = self.shell.node, session.user.name
+        consistency = call.consistency or self.consistency_of.get(user, self.consistency)
+        seen = START
+        session.owes = session.is_lost_epoch = False
         if call.sync_token:
             token = decode_token(call.sync_token, self.cluster, self.token_key)
-            if token is None:
-                session.position, session.fresh_until_leader = UNREACHABLE, True
-            else:
-                session.position = Position(token.epoch, token.lsn)
-        assert session.user is not None
-        owed = self.unapplied.get(session.user.name)
-        if owed is not None:
-            if node.covers(owed):
-                del self.unapplied[session.user.name]
-            elif session.position is START or session.position.lsn < owed.lsn:
-                session.position, session.fresh_until_leader = owed, True
+            if token is None:  # who knows what it stands for: only the leader may answer
+                session.ask(Consistency(LEADER))
+                return
+            seen = Position(token.epoch, token.lsn)
+            session.is_lost_epoch = is_lost(node, seen)
+        owed = self.unapplied.get(user)
+        if owed is not None and node.covers(owed):
+            del self.unapplied[user]
+            owed = None
+        if owed is not None and (seen is START or seen.lsn < owed.lsn):
+            session.ask(consistency, owed)
+            session.fresh_until_leader = True
+        else:
+            session.ask(consistency, seen)
 
     def answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
-        """The response to a call whose replies are all there, with the position it was served at."""
-        if session.fresh_until_leader and session.position is not UNREACHABLE and session.user is not None:
-            self.unapplied[session.user.name] = session.position
-        served, wanted = session.served, session.position
-        if wanted is not UNREACHABLE and wanted.epoch == served.epoch and wanted.lsn > served.lsn:
-            served = wanted
+        """The response to a call whose replies are all there, with its receipt."""
+        if session.owes and session.user is not None:
+            self.unapplied[session.user.name] = session.own
+        served, seen = session.served, session.own
+        if seen.epoch == served.epoch and seen.lsn > served.lsn:
+            served = seen
         token = encode_token(SyncToken(served.epoch, served.lsn), self.cluster, self.token_key)
-        headers = [(b"upstash-sync-token", token.encode())]
+        headers = [(b"upstash-sync-token", token.encode()), *self._receipt(session)]
         if session.edge_tag is not None:
             headers.append((b"upstash-edge", session.edge_tag))
         if call.mode is Mode.TRANSACTION:
@@ -218,6 +229,20 @@ class RestListener:
             ran = iter(replies)
             replies = [command if isinstance(command, CommandError) else next(ran) for command in call.commands]
         return render(call, replies), headers
+
+    def _receipt(self, session: RestSession) -> list[Header]:
+        """From what state the request was answered: every reply is at least as new as that."""
+        receipt, node = session.receipt, self.shell.node
+        if not receipt.regions:
+            receipt.note(node.settings.me.region, node.log.head, node.staleness_ms)
+        headers = [
+            (b"upstash-region", ", ".join(receipt.regions).encode()),
+            (b"upstash-position", b"%d-%d" % (receipt.position.epoch, receipt.position.lsn)),
+            (b"upstash-staleness-ms", b"%d" % receipt.staleness_ms),
+        ]
+        if session.is_lost_epoch:
+            headers.append((b"upstash-sync-token-status", b"lost-epoch"))
+        return headers
 
     # -- time and end -------------------------------------------------------------------------------------------
 

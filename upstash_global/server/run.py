@@ -20,6 +20,7 @@ from upstash_global import __version__
 from upstash_global.config import Config
 from upstash_global.node.node import Node
 from upstash_global.node.settings import Peer, Settings
+from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, read_consistency
 from upstash_global.replication.feed import FeedState
 from upstash_global.replication.messages import Message, StatusReply, StatusRequest
 from upstash_global.replication.storage import StorageError
@@ -76,6 +77,7 @@ def settings_of(config: Config, name: str) -> Settings:
     settings.heartbeat_ms = config.replication.heartbeat_ms
     settings.silence_ms = config.replication.silence_ms
     settings.switchover_ms = config.replication.switchover_ms
+    settings.consistency = read_consistency(config.consistency.default) or DEFAULT_CONSISTENCY
     settings.sync_wait_ms = config.consistency.sync_wait_ms
     settings.forward_timeout_ms = config.consistency.forward_timeout_ms
     settings.max_staleness_ms = config.consistency.max_staleness_ms

@@ -19,6 +19,7 @@ from upstash_global.errors import CommandError, error, not_an_integer, shown, sy
 from upstash_global.node.info import REDIS_VERSION
 from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
 from upstash_global.node.transactions import is_dirty
+from upstash_global.protocol.consistency import BOUNDED, read_consistency
 from upstash_global.reply import NO_REPLY, OK, PONG, Reply, Simple, Verbatim
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def reset(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     node.pubsub.leave(session)
     node.monitors.pop(session.id, None)
     session.reset()
+    session.ask(node.settings.consistency)
     session.user = node.users.default if node.users.default_is_open else None
     return Simple("RESET")
 
@@ -135,6 +137,20 @@ def select(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 
 # -- CLIENT -------------------------------------------------------------------------------------------------------
+
+
+@command("CLIENT CONSISTENCY", arity=-2, flags=NOSCRIPT | LOADING | STALE)
+def client_consistency(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """How new the state of this connection's reads must be: EVENTUAL, SESSION, LEADER or BOUNDED MILLISECONDS."""
+    if len(argv) == 2:
+        return str(session.consistency).encode()
+    words = [word.decode("latin-1") for word in argv[2:]]
+    bounded = len(words) == 2 and words[0].lower() == BOUNDED
+    consistency = read_consistency(f"{BOUNDED}; max-staleness-ms={words[1]}" if bounded else " ".join(words))
+    if consistency is None:
+        raise syntax_error()
+    session.ask(consistency, session.own)
+    return OK
 
 
 @command("CLIENT GETNAME", arity=2, flags=NOSCRIPT | LOADING | STALE)
@@ -359,7 +375,7 @@ def _flags(node: "Node", session: Session) -> str:
         "P": session.is_subscribed,
         "x": session.queue is not None,
         "b": session.id in node.parking.by_session,
-        "d": bool(session.watches) and is_dirty(node, list(session.watches.values()), session.position),
+        "d": bool(session.watches) and is_dirty(node, list(session.watches.values()), session.seen),
         "c": session.closing,
         "e": session.no_evict,
         "T": session.no_touch,
