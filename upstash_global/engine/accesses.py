@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 INITIAL_FREQUENCY: Final = 5
 _HIGHEST_FREQUENCY: Final = 255
-_LOG_FACTOR: Final = 10
-_DECAY_MS: Final = 60_000
+MAX_RECENT: Final = 10  # reads remembered between two reports
 
 
 class Accesses:
@@ -24,14 +23,23 @@ class Accesses:
         self.counts_uses = counts_uses  # LFU policies; the others want the time of the last use
         self.last_ms: dict[bytes, int] = {}
         self.counters: dict[bytes, int] = {}
+        self.log_factor = 10  # lfu-log-factor
+        self.decay_ms = 60_000  # lfu-decay-time; 0: counters do not fall
+        self.recent: dict[bytes, None] | None = None  # at a replica: a few keys that were read since its last report
         self.given: dict[bytes, None] = {}  # keys about which RESTORE told something, until that unit is noted
 
     def note(self, key: bytes, now_ms: int, random: "Random") -> None:
-        """A present key was used."""
+        """A present key was looked up."""
+        if self.recent is not None and len(self.recent) < MAX_RECENT:
+            self.recent[key] = None
+        self.use(key, now_ms, random)
+
+    def use(self, key: bytes, now_ms: int, random: "Random") -> None:
+        """A present key was used, perhaps on another node."""
         if self.counts_uses:
             counter = self.frequency(key, now_ms)
             above = max(0, counter - INITIAL_FREQUENCY)
-            if counter < _HIGHEST_FREQUENCY and random.random() * (above * _LOG_FACTOR + 1) < 1:
+            if counter < _HIGHEST_FREQUENCY and random.random() * (above * self.log_factor + 1) < 1:
                 counter += 1
             self.counters[key] = counter
         self.last_ms[key] = now_ms
@@ -60,4 +68,6 @@ class Accesses:
     def frequency(self, key: bytes, now_ms: int) -> int:
         """The counter as it has decayed until now, 0 to 255."""
         counter = self.counters.get(key, INITIAL_FREQUENCY)
-        return max(0, counter - self.idle_ms(key, now_ms) // _DECAY_MS)
+        if not self.decay_ms:
+            return counter
+        return max(0, counter - self.idle_ms(key, now_ms) // self.decay_ms)

@@ -25,7 +25,7 @@ from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.json import Json
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Stream
-from upstash_global.errors import wrong_type
+from upstash_global.errors import CommandError, wrong_type
 from upstash_global.reply import PENDING, Reply
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Context:
         self.event_mask = 0  # EVENT_… classes that are told
         self.missed: list[bytes] = []  # keys looked up in vain by the running command, while EVENT_MISS is told
         self.tell_miss: Callable[[bytes], None] = _nobody  # a read found no such key
+        self.oom: CommandError | None = None  # why scripts may not run what takes memory
         self.commands: list[list[bytes]] = []  # what the log will carry for this unit
         self.touched: list[bytes] = []  # keys changed by this unit, repeats included
         self.flushed = False  # the whole keyspace was emptied in this unit
@@ -122,7 +123,7 @@ class Context:
             if key not in self.keyspace.values:
                 accesses.forget(key)
             elif key not in accesses.given:
-                accesses.note(key, self.now_ms, self.random)
+                accesses.use(key, self.now_ms, self.random)
         accesses.given.clear()
 
     # -- reading ------------------------------------------------------------------------------------------------

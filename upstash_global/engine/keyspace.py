@@ -88,6 +88,15 @@ class Keyspace:
                 self.hidden[key] = None
         return self.hidden
 
+    def next_to_expire(self) -> bytes | None:
+        """The key with the earliest deadline, hidden or not; None if no key has one."""
+        for key in self.hidden:
+            return key
+        heap = self.heap
+        while heap and self.deadlines.get(heap[0][1]) != heap[0][0]:
+            heappop(heap)
+        return heap[0][1] if heap else None
+
     def note_fields(self, key: bytes, value: Hash) -> None:
         """A hash under a key has got deadlines of fields, or other ones, or lost them."""
         earliest = -1 if value.deadlines is None else value.deadlines.earliest()

@@ -19,7 +19,7 @@ from upstash_global.engine.context import Context
 from upstash_global.engine.engine import execute
 from upstash_global.engine.functions import Function, Library
 from upstash_global.engine.scripts import sha_of
-from upstash_global.engine.table import NOSCRIPT, find_row, lookup
+from upstash_global.engine.table import DENYOOM, NOSCRIPT, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.floats import format_double
 from upstash_global.reply import Double, Items, Pairs, Reply, Set, Simple, Special, Verbatim
@@ -227,6 +227,8 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
             raise error(f"ACL failure in script: {denial.text(caller.user.name)}")
     if run.is_read_only and row.needs_leader:
         raise error("Write commands are not allowed from read-only scripts.")
+    if run.ctx.oom is not None and row.flags & DENYOOM:
+        raise run.ctx.oom
     if run.locks_keys:
         for key in row.keys.find(argv):
             if key not in run.keys:

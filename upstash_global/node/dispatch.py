@@ -110,6 +110,10 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
             return node.write_refusal
         if node.is_sealed:
             return _wait_for_seal(node, session, argv)
+        if node.memory is not None:
+            refusal = node.eviction.refusal(row)
+            if refusal is not None:
+                return refusal
         reply = execute_unit(node, session, row, argv)
         return reply if reply is not PENDING else node.park_blocked(session, row, argv)
     if node.read_refusal is not None and not row.flags & STALE:

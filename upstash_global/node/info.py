@@ -73,9 +73,10 @@ def _clients(node: "Node") -> Lines:
 
 def _memory(node: "Node") -> Lines:
     resident = node.resident_bytes()
+    used = node.eviction.used_bytes()
     return [
-        ("used_memory", resident),
-        ("used_memory_human", f"{resident / (1 << 20):.2f}M"),
+        ("used_memory", used),
+        ("used_memory_human", f"{used / (1 << 20):.2f}M"),
         ("used_memory_rss", resident),
         ("maxmemory", node.parameters.values["maxmemory"]),
         ("maxmemory_policy", node.parameters.values["maxmemory-policy"]),
@@ -110,6 +111,7 @@ def _stats(node: "Node") -> Lines:
         ("rejected_connections", metrics.n_rejected_connections),
         ("sync_full", sum(feed.n_full for feed in node.roles.feeds.values())),
         ("sync_partial_ok", sum(feed.n_partial for feed in node.roles.feeds.values())),
+        ("evicted_keys", node.eviction.n_evicted),
         ("pubsub_channels", len(node.pubsub.channels)),
         ("pubsub_patterns", len(node.pubsub.patterns)),
         ("total_error_replies", metrics.n_errors),

@@ -21,12 +21,14 @@ from upstash_global.engine.context import MESSAGE
 from upstash_global.engine.dump import digest, type_name
 from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
+from upstash_global.engine.memory import Memory
 from upstash_global.engine.sweep import expired_fields, expired_keys
 from upstash_global.engine.table import NO_AUTH, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
 from upstash_global.node.dispatch import dispatch, execute_unit
 from upstash_global.node.events import Events
+from upstash_global.node.eviction import Eviction
 from upstash_global.node.forwarding import NOLEADER, OWN, Forwarding
 from upstash_global.node.freshness import FORWARD, TOO_STALE
 from upstash_global.node.metrics import Metrics
@@ -104,6 +106,8 @@ class Node:
         self.notifications = Notifications()
         self.parking = Parking()
         self.parameters = Parameters(self)
+        self.memory: Memory | None = None  # what the data takes, counted while `maxmemory` is set
+        self.eviction = Eviction(self)
         self.slowlog = SlowLog()
         self.resident_bytes: Callable[[], int] = _none  # what the process uses; a shell knows it
         self.secret_bytes: Callable[[int], bytes] = random.randbytes  # a shell has better ones
@@ -323,7 +327,13 @@ class Node:
             self.roles.note_epoch(entry.position.epoch)
             return
         if entry.commands:
-            effects = self.engine.apply(entry.commands, entry.time_ms)
+            accesses = self.engine.keyspace.accesses
+            if accesses is None:
+                effects = self.engine.apply(entry.commands, entry.time_ms)
+            else:
+                read, accesses.recent = accesses.recent, None  # what follows is no read of a client
+                effects = self.engine.apply(entry.commands, entry.time_ms)
+                accesses.recent = read
             outstanding = self.forwarding.origin_of(entry.attributes) if entry.attributes else None
             if outstanding is not None:
                 index = entry.attributes["i"]
@@ -339,6 +349,8 @@ class Node:
         """What follows from a change, on every node alike."""
         if effects.flushed:
             self.changes.note_flush(lsn)
+        if self.memory is not None:
+            self.eviction.note(self.memory, effects)
         self.changes.note(effects.touched, lsn, self.now_ms)
         if effects.said and not self.is_replaying and self._is_unheard(lsn):
             for kind, what, subject in effects.said:
@@ -560,6 +572,7 @@ class Node:
         self.forwarding.tick()
         self.forwarding.drop_silent()
         self.snapshots.tick()
+        self.eviction.tick()
         if self.is_leader and not self.is_sealed and self.write_refusal is None:
             self.sweep()
         for session, reply in self.parking.expire(self.local_ms):
@@ -710,6 +723,7 @@ class Node:
         context.take_parameters(tables.get("parameters"))
         self.parameters.reset_shared(context.parameters.values)
         self.users.restore(tables.get("users"))
+        self.eviction.configure()
 
     def restore(self, recovered: Recovered) -> None:
         """Take over what storage holds: the newest snapshot, then the log behind it."""

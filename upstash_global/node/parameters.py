@@ -133,6 +133,10 @@ def _set_channels_of_new_users(node: "Node", value: str) -> None:
     node.users.channels_are_open = value == "allchannels"
 
 
+def _configure_eviction(node: "Node", value: str) -> None:
+    node.eviction.configure()
+
+
 def _set_fsync(node: "Node", value: str) -> None:
     node.settings.fsync = value
 
@@ -159,7 +163,12 @@ ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value
     "acl-pubsub-default": _set_channels_of_new_users,
     "acllog-max-len": _set_acl_log_length,
     "appendfsync": _set_fsync,
+    "lfu-decay-time": _configure_eviction,
+    "lfu-log-factor": _configure_eviction,
     "maxclients": _set_max_clients,
+    "maxmemory": _configure_eviction,
+    "maxmemory-policy": _configure_eviction,
+    "maxmemory-samples": _configure_eviction,
     "notify-keyspace-events": _set_notifications,
     "slowlog-log-slower-than": _set_slowlog_threshold,
     "slowlog-max-len": _set_slowlog_length,

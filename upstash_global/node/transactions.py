@@ -74,6 +74,11 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
             return answered
     if writes and node.write_refusal is not None:
         return CommandError("EXECABORT", f"Transaction discarded because of: {node.write_refusal.text}")
+    if node.memory is not None and node.is_leader:
+        for row in rows:
+            lack = node.eviction.refusal(row)
+            if lack is not None:
+                return CommandError("EXECABORT", f"Transaction discarded because of: {lack.text}")
     if is_dirty(node, watches, session.seen):
         return NULL_ARRAY
     node.engine.begin(node.now_ms, session)

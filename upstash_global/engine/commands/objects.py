@@ -4,19 +4,14 @@ Encodings are those that Redis 7.2 would use. Accesses are known only while a me
 engine/accesses.py); sizes are estimates of this implementation's memory.
 """
 
-from collections.abc import Iterable
-from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from upstash_global.engine.arguments import Arguments
 from upstash_global.engine.context import Context
 from upstash_global.engine.encodings import encoding_name
+from upstash_global.engine.memory import DEFAULT_SAMPLES, usage
 from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.table import LOADING, READONLY, STALE, VOLATILE, Family, Keys
-from upstash_global.engine.types.hash import Hash
-from upstash_global.engine.types.json import Json, memory_bytes
-from upstash_global.engine.types.sortedset import SortedSet
-from upstash_global.engine.types.stream import Stream
 from upstash_global.errors import error, syntax_error
 from upstash_global.reply import Reply, Simple
 
@@ -99,20 +94,11 @@ HELP
 
 # -- memory -----------------------------------------------------------------------------------------------------
 
-_DEFAULT_SAMPLES: Final = 5
-_KEY_BYTES: Final = 33 + 100  # a bytes object and its place in the keyspace's table
-_CONTAINER_BYTES: Final = 64 + 232  # an object and an empty table
-_ITEM_BYTES: Final = 33 + 8  # a bytes object and a reference to it
-_SLOT_BYTES: Final = 100  # a place in a table
-_SCORE_BYTES: Final = 24
-_ENTRY_BYTES: Final = 24 + 33 + 3 * 8  # the rest of an id, a bytes object for the fields, and references
-_PENDING_BYTES: Final = 120
-
 
 @server_command("MEMORY USAGE", arity=-3, flags=READONLY, keys=SECOND)
 def memory_usage(ctx: Context, argv: list[bytes]) -> Reply:
     """Estimate the bytes that a key and its value take; a collection by the mean of SAMPLES elements, 0 means all."""
-    n_samples = _DEFAULT_SAMPLES
+    n_samples = DEFAULT_SAMPLES
     args = Arguments(argv, 3)
     while args.more():
         if args.left() > 1 and args.flag(b"SAMPLES"):
@@ -125,37 +111,4 @@ def memory_usage(ctx: Context, argv: list[bytes]) -> Reply:
     value = ctx.peek(argv[2])
     if value is None:
         return None
-    return _KEY_BYTES + len(argv[2]) + value_bytes(value, n_samples)
-
-
-def value_bytes(value: Any, n_samples: int) -> int:
-    """An estimate of a value's memory from its first `n_samples` elements, 0 for all of them."""
-    if isinstance(value, (bytes, bytearray)):
-        return 33 + len(value)
-    if type(value) is Json:
-        return _CONTAINER_BYTES + memory_bytes(value.root)
-    n = len(value)
-    if type(value) is Hash:
-        each = _SLOT_BYTES + 2 * _ITEM_BYTES
-        return _CONTAINER_BYTES + n * each + _scaled_bytes(value.fields.items(), n, n_samples)
-    if type(value) is SortedSet:
-        each = _SLOT_BYTES + _ITEM_BYTES + _SCORE_BYTES
-        return _CONTAINER_BYTES + n * each + _scaled_bytes(value.scores, n, n_samples)
-    if type(value) is Stream:
-        n_pending = sum([len(group.pending) for group in value.groups.values()])
-        entries_bytes = n * _ENTRY_BYTES + _scaled_bytes(value.items(), n, n_samples)
-        return _CONTAINER_BYTES * (1 + len(value.groups)) + n_pending * _PENDING_BYTES + entries_bytes
-    if hasattr(value, "__iter__"):
-        return _CONTAINER_BYTES + n * _ITEM_BYTES + _scaled_bytes(value, n, n_samples)
-    return _CONTAINER_BYTES + n * (_SLOT_BYTES + _ITEM_BYTES)
-
-
-def _scaled_bytes(elements: Iterable[Any], n: int, n_samples: int) -> int:
-    """The bytes of all `n` elements if all are like the first ones."""
-    sampled = 0
-    n_sampled = 0
-    for element in islice(elements, n_samples or n):
-        parts = element if isinstance(element, tuple) else (element,)
-        sampled += sum([len(part) for part in parts if isinstance(part, bytes)])
-        n_sampled += 1
-    return sampled * n // n_sampled if n_sampled else 0
+    return usage(argv[2], value, n_samples)

@@ -13,6 +13,7 @@ jsonpath.py may recurse.
 import re
 from json import JSONDecodeError, JSONDecoder, JSONEncoder
 from json.encoder import encode_basestring
+from sys import getsizeof
 from typing import Any, Final
 
 from upstash_global.errors import CommandError, error
@@ -300,23 +301,21 @@ def equal(one: Value, other: Value) -> bool:
 def memory_bytes(value: Value) -> int:
     """An estimate of the memory that a value takes in this implementation."""
     kind = type(value)
-    total = 0
     if kind is dict:
+        total = getsizeof(value)
         for name, member in value.items():
-            total += _MEMBER_BYTES + len(name) + memory_bytes(member)
-        return _OBJECT_BYTES + total
+            total += memory_bytes(name) + memory_bytes(member)
+        return total
     if kind is list:
+        total = getsizeof(value)
         for element in value:
-            total += _ELEMENT_BYTES + memory_bytes(element)
-        return _ARRAY_BYTES + total
+            total += memory_bytes(element)
+        return total
     if kind is str:
-        return _STRING_BYTES + (len(value) if value.isascii() else len(value.encode()))
+        return getsizeof(value) if len(value) > 1 else 0  # Python has one of each letter, and of small integers
+    if kind is int:
+        return _NUMBER_BYTES if value > 256 or value < -5 else 0
     return 0 if kind is bool or value is None else _NUMBER_BYTES
 
 
-_OBJECT_BYTES: Final = 64
-_MEMBER_BYTES: Final = 100 + 49  # a place in the table, and the name
-_ARRAY_BYTES: Final = 56
-_ELEMENT_BYTES: Final = 8
-_STRING_BYTES: Final = 49
 _NUMBER_BYTES: Final = 28
