@@ -123,6 +123,17 @@ def test_a_hit_is_only_for_whom_the_node_has_answered(served: ServedEdge) -> Non
     assert served.request("GET", "/keys/*", authorization=f"Bearer {READ_TOKEN}").status == 400
 
 
+def test_a_user_that_is_no_more_gets_no_hit(served: ServedEdge) -> None:
+    with served.node.redis() as client:
+        client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~k", "+@read")
+        token = client.execute_command("ACL", "RESTTOKEN", "reader", "secret").decode()
+        served.level()
+        assert [served.get("/get/k", authorization=f"Bearer {token}")[0] for _ in range(2)] == ["miss", "hit"]
+        client.execute_command("ACL", "DELUSER", "reader")
+    served.level()
+    assert served.request("GET", "/get/k", authorization=f"Bearer {token}").status == 401
+
+
 def test_a_token_in_the_query_is_the_same_token(served: ServedEdge) -> None:
     assert served.get(f"/get/k?_token={TOKEN}", authorization="")[0] == "miss"
     assert served.get(f"/get/k?_token={TOKEN}", authorization="")[0] == "hit"

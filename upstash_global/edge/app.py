@@ -125,6 +125,8 @@ class EdgeListener:
         self.tasks: set[asyncio.Task[None]] = set()
         self.owed: dict[bytes, Position] = {}  # identity → a write passed on for it, not applied here yet
 
+        self.signed: tuple[Position, str] = (NEVER, "")  # the last position that was signed, and its token
+
         self.n_requests = 0
         self.n_hits = 0
         self.n_stale = 0
@@ -305,7 +307,11 @@ class EdgeListener:
             raise HttpError(503, "ERR the edge cannot reach its node") from None
 
     def _token_at(self, position: Position) -> str:
-        return encode_token(SyncToken(position.epoch, position.lsn), self.cluster, self.token_key)
+        """The sync token of a position; hit after hit asks for the same one."""
+        if position != self.signed[0]:
+            token = encode_token(SyncToken(position.epoch, position.lsn), self.cluster, self.token_key)
+            self.signed = (position, token)
+        return self.signed[1]
 
     async def _pass_on(self, connection: HttpConnection, request: Request) -> None:
         """Let the node answer a request as it is; events are streamed as they come."""

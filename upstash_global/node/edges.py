@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 def edge_tag(node: "Node", session: RestSession) -> bytes | None:
     """The tag of the reply that the session was given just now; None if the reply must not be kept.
 
-    What a user may read by rules of the log, which may change, is not kept: an edge knows tokens, not users.
+    Whose it is does not matter: an edge keeps it for the token alone that asked, and drops everything when an entry changes users.
     """
-    if session.user is None or session.user.name in node.users.of_log:
-        return None
     call = session.call
     if call is None or call.mode is not Mode.SINGLE or session.waiting or len(session.replies) != 1:
         return None
