@@ -36,7 +36,7 @@ class ServedEdge:
     def __enter__(self) -> "ServedEdge":
         self.node.__enter__()
         self.edge = self.node.await_(self._start())
-        self.wait(lambda edge: edge.state_name in ("streaming", "ttl"))
+        self.wait(lambda edge: edge.is_fresh())
         return self
 
     async def _start(self) -> RunningEdge:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -254,6 +255,29 @@ def test_a_hit_brings_a_token_of_what_the_edge_has_applied(served: ServedEdge) -
     with served.node.http() as wire:
         read = wire.send(request_bytes("GET", "/get/other")).answer()
     assert hit.headers[b"upstash-sync-token"] == read.headers[b"upstash-sync-token"]
+    assert hit.headers[b"upstash-position"] == read.headers[b"upstash-position"]
+    assert hit.headers[b"upstash-region"] == b"us-east-1"
+    assert 0 <= int(hit.headers[b"upstash-staleness-ms"]) < 60_000
+
+
+def test_what_a_request_must_not_ask_the_node_says(served: ServedEdge) -> None:
+    answer = served.request("GET", "/get/k", upstash_consistency="nonsense")
+    assert answer.status == 400 and answer.headers[b"upstash-edge-cache"] == b"bypass"
+
+
+def test_who_asks_for_eventual_does_not_wait_for_a_token(served: ServedEdge) -> None:
+    served.get("/get/k")
+    assert served.get("/get/k", upstash_consistency="eventual", upstash_sync_token="made up")[0] == "hit"
+
+
+def test_the_default_of_a_token_counts_at_the_edge_too(tmp_path: Path) -> None:
+    settings = with_edge()
+    reads = replace(settings.consistency, default="leader", read_only="eventual")
+    with ServedEdge(tmp_path, replace(settings, consistency=reads)) as served:
+        assert [served.get("/get/k")[0] for _ in range(2)] == ["bypass", "bypass"]
+        reader = f"Bearer {READ_TOKEN}"
+        assert [served.get("/get/k", authorization=reader)[0] for _ in range(2)] == ["miss", "hit"]
+        assert served.get("/get/k", upstash_consistency="session")[0] == "miss"
 
 
 @pytest.mark.parametrize(

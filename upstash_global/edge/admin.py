@@ -1,7 +1,7 @@
 """The admin port of an edge: health, metrics, status, purging.
 
     /healthz                 200 ok while the process runs; open to everybody
-    /readyz                  200 once the log is followed, or in the mode `ttl`; else 503 with the reason
+    /readyz                  200 while the log is followed closely enough, or in the mode `ttl`; else 503 with the reason
     /metrics                 Prometheus text
     /v1/status
     POST /v1/purge           {"key": TEXT} or {"prefix": TEXT} or {"all": true}; how many replies were dropped
@@ -77,9 +77,10 @@ class EdgeAdmin(AdminPort):
         router.add_post("/v1/purge", self._purge)
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        state = self.edge.state_name
-        if state not in ("streaming", "ttl"):
-            return error_response(503, f"{state}: {self.edge.me.upstream} is not followed")
+        if not self.edge.is_fresh():
+            return error_response(
+                503, f"{self.edge.state_name}: {self.edge.me.upstream} is not followed closely enough"
+            )
         return web.Response(text="ready\n")
 
     async def _status(self, request: web.Request) -> web.Response:

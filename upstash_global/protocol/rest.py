@@ -445,6 +445,9 @@ EXPOSED: Final = (  # headers that a page may read
     b"upstash-staleness-ms",
     b"etag",
     b"retry-after",
+    b"age",
+    b"x-cache",
+    b"upstash-edge-cache",
 )
 _ORIGIN_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:/[]")
 _NAME_LIST_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-, ")
