@@ -12,6 +12,7 @@ BIN := .venv/bin
 BUILD := $(if $(filter 1,$(UPSTASH_GLOBAL_PURE)),pure,compiled)
 SOURCES := $(shell find upstash_global -type f -not -path '*/__pycache__/*' 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PARALLEL := -n auto --maxprocesses=4 --dist=loadgroup
 SEEDS ?= 1000
 MINUTES ?= 5
 ARGS ?=
@@ -33,13 +34,13 @@ check: dev ## Format, lint, types, floors and fast tests: about a minute
 	$(BIN)/pytest -m "not long and not cluster and not compose and not oracle" tests/repo tests/engine tests/protocol tests/replication tests/node
 
 test: dev ## Every claim once, engine and protocol in both builds
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(BIN)/pytest $(PARALLEL) -m "not long" $(ARGS)
 	@$(MAKE) --no-print-directory test-compiled
 
 test-compiled: .venv/.compiled dev ## The engine and protocol tests over the compiled build
 	@if grep -qs 'no C compiler' build/uncompiled.txt; then echo "There is no C compiler: nothing compiled to test"; exit 0; fi; \
 	rm -rf build/compiled-tests && mkdir -p build/compiled-tests && cp -R tests pyproject.toml build/compiled-tests/ && \
-	cd build/compiled-tests && ../../$(BIN)/python -P -m pytest --build=compiled -m "not long" tests/engine tests/protocol
+	cd build/compiled-tests && ../../$(BIN)/python -P -m pytest $(PARALLEL) --build=compiled -m "not long" tests/engine tests/protocol
 
 test-long: dev ## The volume: more seeds, more fuzz, every client
 	$(BIN)/pytest --long
@@ -48,7 +49,7 @@ bench: .venv/.compiled dev ## Measure against redis-server and write bench/RESUL
 	$(BIN)/python -m bench $(ARGS)
 
 simulate: dev ## Simulated clusters [SEEDS=1000]
-	$(BIN)/pytest --seeds=$(SEEDS) tests/simulation
+	$(BIN)/pytest $(PARALLEL) --seeds=$(SEEDS) tests/simulation
 
 fuzz: dev ## Random commands and bytes against everything that parses [MINUTES=5]
 	$(BIN)/pytest --long --minutes=$(MINUTES) -k "fuzz or differential" tests

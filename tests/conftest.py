@@ -27,10 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--long"):
-        return
     for item in items:
-        if "long" in item.keywords:
+        if "cluster" in item.keywords or "compose" in item.keywords:  # a cluster is started once, not by every worker
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        if "long" in item.keywords and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="volume: runs with --long, in make test-long"))
 
 

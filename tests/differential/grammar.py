@@ -313,7 +313,7 @@ class Maker:
             argv.append(b"%d" % stated if random.random() < 0.98 else random.choice(JUNK))
             argv.extend([self.key() for _ in range(self.n_keys)])
         elif kind == "many_elements":
-            argv.extend([b"%d" % random.randrange(10**9) for _ in range(random.choice([100, 300, 1000]))])
+            argv.extend([b"%d" % random.randrange(10**9) for _ in range(random.choice([30] * 8 + [300, 1000]))])
         elif kind == "numbered_ids":  # numids id...
             ids = [stream_id(random) for _ in range(random.randint(1, 3))]
             stated = len(ids) if random.random() < 0.95 else random.randint(-1, 5)

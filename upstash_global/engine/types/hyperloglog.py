@@ -141,12 +141,12 @@ def raise_registers(value: bytearray, wanted: bytearray, most_sparse_bytes: int)
     """Raise each register to what is wanted, where that is more."""
     runs = Runs(value, most_sparse_bytes)
     for index in range(len(wanted)):  # mypyc cannot enumerate a bytearray
+        if value[4] == DENSE:
+            value[_HEADER_BYTES:] = _pack_dense(merge(_unpack_dense(value), wanted))
+            return
         register = wanted[index]
         if register:
-            if value[4] == DENSE:
-                _raise_dense(value, index, register)
-            else:
-                runs.raise_register(index, register)
+            runs.raise_register(index, register)
 
 
 _SEED: Final = 0xADC83B19
