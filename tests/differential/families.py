@@ -608,16 +608,80 @@ XSETID key stream_id
 XTRIM key MAXLEN size
 """
 
+# Not in it: what touches keys in Redis in other cases than in ours (SORT, GEO…STORE) or in the order of a hash table.
+TRACKING: Final = """
+CLIENT TRACKING ON
+CLIENT TRACKING ON {OPTIN|NOLOOP}
+CLIENT TRACKING ON {OPTOUT|NOLOOP}
+CLIENT TRACKING ON (BCAST) {NOLOOP|PREFIX prefix}
+CLIENT TRACKING ON (BCAST) (PREFIX prefix)... [NOLOOP]
+CLIENT TRACKING ON (REDIRECT) client_id {NOLOOP|OPTIN|BCAST}
+CLIENT TRACKING ON {BCAST|OPTIN|OPTOUT|NOLOOP|PREFIX prefix|REDIRECT client_id}
+CLIENT TRACKING OFF
+CLIENT TRACKING (ON|OFF|MAYBE)
+CLIENT CACHING (YES|NO)
+CLIENT CACHING YES
+CLIENT CACHING NO
+CLIENT GETREDIR
+CLIENT TRACKINGINFO
+CLIENT LIST
+CLIENT INFO
+CLIENT KILL ID client_id
+CLIENT REPLY (ON|OFF|SKIP)
+CLIENT REPLY ON
+SUBSCRIBE invalidated
+UNSUBSCRIBE
+HELLO protocol
+RESET
+MULTI
+EXEC
+EXEC
+DISCARD
+GET key
+GET key
+GET key
+MGET key...
+MGET key...
+EXISTS key...
+HGETALL key
+LRANGE key index index
+TYPE key
+SET key value
+SET key value
+SET key value
+SETEX key seconds value
+GETDEL key
+GETEX key [PERSIST|EX seconds]
+DEL key...
+INCR key
+APPEND key value
+EXPIRE key seconds
+EXPIRE key 0
+PERSIST key
+RENAME key key
+COPY key key REPLACE
+MSET (key value)...
+RPUSH key value...
+LPOP key
+HSET key field value
+SADD key member...
+SINTER key...
+SUNIONSTORE key key...
+ZADD key score member
+"""
+
 CONVERSATIONS: Final[dict[str, str]] = {
     "transactions": TRANSACTIONS,
     "connection": CONNECTION,
     "pub-sub": PUBLISHING,
     "server": SERVER,
     "notifications": NOTIFYING,
+    "tracking": TRACKING,
 }
 
 # What is said at the beginning of a story: (client, line).
 PREFACES: Final[dict[str, list[tuple[int, str]]]] = {
+    "tracking": [(0, "CLIENT TRACKING ON"), (1, "HELLO 3"), (1, "CLIENT TRACKING ON NOLOOP"), (2, "HELLO 3")],
     "notifications": [(0, "CONFIG SET notify-keyspace-events KEg$lshzxetmn"), (2, "PSUBSCRIBE __key*")],
 }
 

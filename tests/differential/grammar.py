@@ -207,6 +207,8 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "type": some([b"string", b"list", b"set", b"zset", b"hash", b"STRING"], [b"foo", b"stream", b""]),
     "db": some([b"0"], [b"-1", b"abc", b"99999", b""]),
     "channel": some([b"c0", b"c1", b"c2", b"news", b"k0"], [b"", b"\x00\xff"]),
+    "invalidated": some([b"__redis__:invalidate"], [b"c0"]),
+    "prefix": some([b"k", b"k0", b"k1", b"x", b"l", b"k5"], [b"", b"k55"], 0.1),
     "event_flags": some([b"KEA", b"KEg$lshzxetmn", b"KEg$lshzxetmn", b"KAE", b"Kg$l", b"Eshz", b"Ktdxn", b"AE", b"g$m", b"KEm", b""], [b"KQ", b"ke"]),
     "event_channel": some([b"__keyspace@0__:k0", b"__keyevent@0__:del", b"__keyevent@0__:set"], [b"__keyspace@1__:k0"]),
     "event_pattern": some([b"__key*", b"__key*", b"__keyspace@0__:*", b"__keyevent@*:z*"], [b"", b"["]),

@@ -331,8 +331,25 @@ def _client_lines(reply: Reply) -> Any:
     for line in lines:
         if line["cmd"] == "exec":  # while EXEC runs, Redis still counts what was queued
             line["flags"], line["multi"] = line["flags"].replace("x", "") or "N", "-1"
+        line["redir"] = str(min(1, int(line["redir"])))
         line["flags"] = line["flags"].replace("e", "") or "N"  # from 7.2 on, RESET turns NO-EVICT off
     return sorted([line[field] for field in _CLIENT_FIELDS] for line in lines)
+
+
+def _sign(reply: Reply) -> Reply:
+    """An id says only that there is one."""
+    return min(1, reply) if type(reply) is int else reply
+
+
+def _tracking(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
+    mine, other = (reply.content if isinstance(reply, Tagged) else reply for reply in (ours, theirs[0]))
+    if not isinstance(mine, list) or not isinstance(other, list):
+        return bool(ours == theirs[0])
+    return repr([_sign(each) for each in flat(mine)]) == repr([_sign(each) for each in flat(other)])
+
+
+def flat(reply: list[Reply]) -> list[Reply]:
+    return [leaf for each in reply for leaf in (flat(list(each)) if isinstance(each, (list, tuple)) else [each])]
 
 
 def _text(reply: Reply) -> str | None:
@@ -431,6 +448,8 @@ RULES: Final[dict[bytes, Rule]] = {
     **dict.fromkeys([b"COMMAND", b"COMMAND LIST"], _named_commands),
     b"COMMAND DOCS": _command_docs,
     b"COMMAND INFO": _command_info,
+    b"CLIENT GETREDIR": lambda argv, ours, theirs: _sign(ours) == _sign(theirs[0]),
+    b"CLIENT TRACKINGINFO": _tracking,
     b"CONFIG GET": _parameters,
     b"PUBSUB CHANNELS": _unordered,
     b"TIME": lambda argv, ours, theirs: _shape(ours) == _shape(theirs[0]),

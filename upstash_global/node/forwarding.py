@@ -17,6 +17,7 @@ from upstash_global.engine.table import BLOCKING, TABLE, Row, find_row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
 from upstash_global.node.session import RemoteSession, Session, Watch
+from upstash_global.node.tracking import Reads, keys_read
 from upstash_global.protocol.consistency import SESSION
 from upstash_global.replication.messages import Cancel, Forward, Forwarded
 from upstash_global.replication.position import START
@@ -50,6 +51,7 @@ class Outstanding:
         "local_counts",
         "finish",
         "behind",
+        "reads",
     )
 
     def __init__(self, session: Session, message: Forward, blocks: bool, deadline_ms: int, n_replies: int) -> None:
@@ -63,6 +65,8 @@ class Outstanding:
         self.local_counts: dict[int, int] = {}  # index of a PUBLISH → deliveries on this node
         self.finish: Callable[[Reply], Reply] | None = None  # what this node does with the one answer
         self.behind: dict[int, list[Push]] = {}  # index of a reply → what the session hears of its own command after it
+
+        self.reads: Reads | None = None  # what a session that tracks reads with it
 
     def note_publish(self, index: int, count: int) -> None:
         """A PUBLISH of this Forward was delivered here to `count` subscribers."""
@@ -100,7 +104,7 @@ class Forwarding:
         """Forward a run of commands; the session waits for all their answers."""
         blocks = row is not None and bool(row.flags & BLOCKING)
         if blocks and row is not None and row.handler is not None and not session.may_block:
-            self.start_exec(session, commands, [], _only)  # inside a transaction nothing waits
+            self.start_exec(session, commands, [], [], _only)  # inside a transaction nothing waits
         else:
             self._send(session, RUN, commands, [], len(commands), blocks)
 
@@ -110,11 +114,19 @@ class Forwarding:
         self.outstanding[session.id].finish = finish
 
     def start_exec(
-        self, session: Session, commands: list[list[bytes]], watches: list[Watch], finish: Callable[[Reply], Reply]
+        self,
+        session: Session,
+        commands: list[list[bytes]],
+        watches: list[Watch],
+        reads: list[tuple[bytes, bool]],
+        finish: Callable[[Reply], Reply],
     ) -> None:
-        """Forward a transaction whole; its answer is one reply, which `finish` completes."""
+        """Forward a transaction whole; its answer is one reply, which `finish` completes. `reads` are to be tracked."""
         self._send(session, EXEC, commands, watches, 1, False)
-        self.outstanding[session.id].finish = finish
+        outstanding = self.outstanding[session.id]
+        outstanding.finish = finish
+        if outstanding.reads is not None:
+            outstanding.reads.keys = [(0, key, is_written) for key, is_written in reads]
 
     def _send(
         self, session: Session, kind: str, commands: list[list[bytes]], watches: list[Watch], n: int, blocks: bool
@@ -135,9 +147,32 @@ class Forwarding:
             head_needed=session.position,
         )
         deadline_ms = 0 if blocks else node.local_ms + node.settings.forward_timeout_ms
-        self.outstanding[session.id] = Outstanding(session, message, blocks, deadline_ms, n)
+        outstanding = self.outstanding[session.id] = Outstanding(session, message, blocks, deadline_ms, n)
+        if session.tracking is not None:
+            outstanding.reads = self._reads(session, commands) if kind == RUN else self._reads(session, [])
         self.n_forwarded += n
         node.send(node.leader_name, message)
+
+    def _reads(self, session: Session, commands: list[list[bytes]]) -> Reads:
+        """What these commands read for a session that tracks, each a unit of its own."""
+        state = session.tracking
+        assert state is not None
+        reads = Reads(self.node.log.epoch, self.node.log.head.lsn)
+        for index, argv in enumerate(commands):
+            row = find_row(argv)
+            if row is not None:
+                reads.keys.extend([(index, key, False) for key in keys_read(state, row, argv)])
+            state.is_caching = False
+        return reads
+
+    def _note_reads(self, outstanding: Outstanding, reads: Reads) -> None:
+        """They are answered: what has changed since the leader read it is told behind the answer."""
+        node, session = self.node, outstanding.session
+        changed = node.tracking.note_forwarded(session, reads, node.changes, node.log.epoch)
+        for index, keys in changed.items():
+            node.speaker, node.behind = session, outstanding.behind.setdefault(index, [])
+            node.tracking.tell(session, keys)
+        node.speaker = None
 
     def answered(self, message: Forwarded) -> None:
         """The leader's answer came."""
@@ -167,10 +202,12 @@ class Forwarding:
                 if self.node.covers(answer.head):
                     self._deliver(outstanding)
 
+    def is_own(self, attributes: dict[str, Any]) -> bool:
+        """Whether an entry with these attributes stems from a session of this node."""
+        return attributes.get("o") == self.node.settings.name and attributes.get("b") == self.node.boot_id
+
     def origin_of(self, attributes: dict[str, Any]) -> Outstanding | None:
-        """The Forward that led to an entry with these attributes, if it is one of this node and still under way."""
-        if attributes.get("o") != self.node.settings.name or attributes.get("b") != self.node.boot_id:
-            return None
+        """The Forward of this node that led to an entry with these attributes, if it is still under way."""
         outstanding = self.outstanding.get(attributes["s"])
         if outstanding is None or outstanding.message.sequence != attributes["q"]:
             return None
@@ -231,6 +268,8 @@ class Forwarding:
         for index, count in outstanding.local_counts.items():
             if index < len(replies) and type(replies[index]) is int:
                 replies[index] = count
+        if outstanding.reads is not None:
+            self._note_reads(outstanding, outstanding.reads)
         if outstanding.finish is not None:
             replies = [outstanding.finish(replies[0])]
         if outstanding.message.kind == RUN:  # the leader stopped where the answers filled a message

@@ -67,6 +67,7 @@ def _clients(node: "Node") -> Lines:
         ("maxclients", node.parameters.values["maxclients"]),
         ("blocked_clients", len(node.parking.by_session)),
         ("pubsub_clients", sum(1 for session in sessions if session.is_subscribed)),
+        ("tracking_clients", len(node.tracking.sessions)),
         ("watching_clients", sum(1 for session in sessions if session.watches)),
     ]
 
@@ -114,6 +115,9 @@ def _stats(node: "Node") -> Lines:
         ("evicted_keys", node.eviction.n_evicted),
         ("pubsub_channels", len(node.pubsub.channels)),
         ("pubsub_patterns", len(node.pubsub.patterns)),
+        ("tracking_total_keys", len(node.tracking.readers)),
+        ("tracking_total_items", node.tracking.n_items),
+        ("tracking_total_prefixes", len(node.tracking.followers)),
         ("total_error_replies", metrics.n_errors),
         ("acl_access_denied_auth", metrics.n_failed_logins),
         ("acl_access_denied_cmd", metrics.n_denied["command"]),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import upstash_global.engine.commands
 import upstash_global.node.commands  # noqa: F401
 from upstash_global.engine.commands.blocking import TYPE_OF_GROUP, narrowed
-from upstash_global.engine.context import MESSAGE
+from upstash_global.engine.context import EVENT_MISS, MESSAGE
 from upstash_global.engine.dump import digest, type_name
 from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
@@ -26,6 +26,7 @@ from upstash_global.engine.sweep import expired_fields, expired_keys
 from upstash_global.engine.table import NO_AUTH, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
+from upstash_global.node.attention import attend
 from upstash_global.node.dispatch import dispatch, execute_unit
 from upstash_global.node.events import Events
 from upstash_global.node.eviction import Eviction
@@ -42,6 +43,7 @@ from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.settings import Settings
 from upstash_global.node.slowlog import SlowLog, heaviest
 from upstash_global.node.snapshots import Snapshots
+from upstash_global.node.tracking import Tracking
 from upstash_global.node.transactions import execute_queue
 from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import DATA, EPOCH, Entry
@@ -104,6 +106,7 @@ class Node:
         self.events = Events()
         self.pubsub = PubSub()
         self.notifications = Notifications()
+        self.tracking = Tracking(self.push, self._session)
         self.parking = Parking()
         self.parameters = Parameters(self)
         self.memory: Memory | None = None  # what the data takes, counted while `maxmemory` is set
@@ -127,6 +130,8 @@ class Node:
         self.last_session_id = 0
         self.monitors: dict[int, Session] = {}
         self.speaker: Session | None = None  # whose command led to the entry at hand
+        self.author = 0  # the id of the session of this node whose command led to the entry at hand, 0 if there is none
+        self.is_attended = False  # somebody follows what sessions do: commands run through `attend`
         self.behind: list[Push] = []  # where what the speaker is to hear waits for the reply to that command
 
         self.records: list[bytes] = []
@@ -172,6 +177,10 @@ class Node:
         self.monitors.pop(session.id, None)
         self.parking.release(session)
         self.pubsub.leave(session)
+        if session.tracking is not None:
+            self.tracking.disable(session)
+        if self.is_attended:
+            self.note_attention()
         if not session.is_remote:
             self.forwarding.client_gone(session)
 
@@ -200,7 +209,7 @@ class Node:
             if i > first and (i - first == self.slowlog.stretch or argv[0] != commands[first][0]):
                 started_us = self.note_duration(session, session.row_run, commands[first:i], started_us)
                 first = i
-            reply = dispatch(self, session, argv)
+            reply = attend(self, session, argv) if self.is_attended else dispatch(self, session, argv)
             i += 1
             if reply is FORWARD and not self.can_forward:
                 reply = NOLEADER
@@ -274,13 +283,20 @@ class Node:
     def retry(self, session: Session, argv: list[bytes]) -> Reply:
         """Dispatch a parked command once more: its reply, or PENDING when it was forwarded or parked again."""
         self.parking.release(session)
-        reply = dispatch(self, session, argv)
+        reply = attend(self, session, argv) if self.is_attended else dispatch(self, session, argv)
         if reply is FORWARD:
             if not self.can_forward:
                 return NOLEADER
             self.forwarding.start(session, [argv], TABLE.get(argv[0].upper()))
             return PENDING
         return reply
+
+    def note_attention(self) -> None:
+        """Somebody has begun or ceased to follow what sessions do."""
+        self.is_attended = bool(self.tracking.sessions or self.engine.context.event_mask & EVENT_MISS)
+
+    def _session(self, session_id: int) -> Session | None:
+        return self.sessions.get(session_id)
 
     def mark_dirty(self, session: Session) -> None:
         if not session.is_dirty:
@@ -314,9 +330,9 @@ class Node:
         if attributes:
             self.answers.note(entry)
         if session is not None:
-            self.speaker, self.behind = session, session.held
+            self.speaker, self.behind, self.author = session, session.held, session.id
         self._after(entry.position.lsn, effects)
-        self.speaker = None
+        self.speaker, self.author = None, 0
 
     def apply(self, entry: Entry) -> None:
         """Replay an entry that the leader logged; the log has accepted it. Raises Divergence."""
@@ -334,14 +350,19 @@ class Node:
                 read, accesses.recent = accesses.recent, None  # what follows is no read of a client
                 effects = self.engine.apply(entry.commands, entry.time_ms)
                 accesses.recent = read
-            outstanding = self.forwarding.origin_of(entry.attributes) if entry.attributes else None
+            outstanding = None
+            if entry.attributes and self.forwarding.is_own(entry.attributes):
+                self.author = entry.attributes["s"]
+                outstanding = self.forwarding.origin_of(entry.attributes)
             if outstanding is not None:
                 index = entry.attributes["i"]
                 self.speaker, self.behind = outstanding.session, outstanding.behind.setdefault(index, [])
                 if len(entry.commands) == 1 and effects.said and effects.said[0][0] == MESSAGE:
                     outstanding.note_publish(index, self.pubsub.count(effects.said[0][2]))
+                if outstanding.reads is not None:
+                    outstanding.reads.own.append((index, entry.position.lsn))
             self._after(entry.position.lsn, effects)
-            self.speaker = None
+            self.speaker, self.author = None, 0
         if entry.attributes:
             self.answers.note(entry)
 
@@ -352,6 +373,10 @@ class Node:
         if self.memory is not None:
             self.eviction.note(self.memory, effects)
         self.changes.note(effects.touched, lsn, self.now_ms)
+        if self.tracking.readers or self.tracking.sessions:
+            if effects.flushed:
+                self.tracking.note_flush()
+            self.tracking.note_changes(effects.touched, self.author)
         if effects.said and not self.is_replaying and self._is_unheard(lsn):
             for kind, what, subject in effects.said:
                 if kind == MESSAGE:
@@ -383,7 +408,7 @@ class Node:
         """Let a session hear something: the speaker behind the reply to its own command, as from Redis 7.2 on."""
         if session is self.speaker:
             self.behind.append(push)
-        else:
+        elif not session.killed:
             session.push(push)
             self.mark_dirty(session)
 
@@ -447,7 +472,10 @@ class Node:
         if row.needs_leader:
             return execute_unit(self, session, row, argv)
         self.engine.begin(self.now_ms, session)
-        return self.engine.execute(row, argv)
+        reply = self.engine.execute(row, argv)
+        if session.tracking is not None and reply is not PENDING:
+            self.tracking.note_read(session, row, argv)
+        return reply
 
     def unblock_all(self) -> None:
         """The node no longer leads: who waits for a key here would wait in vain."""
@@ -615,6 +643,8 @@ class Node:
         """What this turn produced; empty fields when nothing did."""
         if self.forwarding.own_answers:
             self.forwarding.deliver_own()
+        if self.tracking.pending:
+            self.tracking.tell_followers()
         outbox = Outbox()
         outbox.records = self.records
         if self.records:
@@ -744,8 +774,9 @@ class Node:
         self.load_system_tables({})
         self.durable_lsn = 0
 
-    def spoil_watches(self) -> None:
-        """The state went another way: no session's transaction may rest on what it read before."""
+    def spoil_reads(self) -> None:
+        """The state went another way: no session's transaction or cache may rest on what it read before."""
+        self.tracking.note_flush()
         for session in self.sessions.values():
             for watch in session.watches.values():
                 watch.position = NEVER

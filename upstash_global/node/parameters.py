@@ -148,6 +148,7 @@ def _set_max_clients(node: "Node", value: str) -> None:
 def _set_notifications(node: "Node", value: str) -> None:
     node.notifications.set(value)
     node.engine.context.event_mask = node.notifications.mask
+    node.note_attention()
 
 
 def _set_slowlog_length(node: "Node", value: str) -> None:
@@ -157,6 +158,11 @@ def _set_slowlog_length(node: "Node", value: str) -> None:
 
 def _set_slowlog_threshold(node: "Node", value: str) -> None:
     node.slowlog.set_threshold(int(value))
+
+
+def _set_tracked_keys(node: "Node", value: str) -> None:
+    node.tracking.max_keys = int(value)
+    node.tracking.shrink()
 
 
 ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value does, by the parameter's name
@@ -172,4 +178,5 @@ ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value
     "notify-keyspace-events": _set_notifications,
     "slowlog-log-slower-than": _set_slowlog_threshold,
     "slowlog-max-len": _set_slowlog_length,
+    "tracking-table-max-keys": _set_tracked_keys,
 }

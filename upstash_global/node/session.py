@@ -63,6 +63,27 @@ class Watch:
         self.visible = visible  # whether the key was there
 
 
+class TrackingState:
+    """How a session tracks keys: see tracking.py."""
+
+    def __init__(self) -> None:
+        self.broadcasts = False  # it hears of all keys with its prefixes, read or not
+        self.is_opt_in = False  # only what follows CLIENT CACHING YES is tracked
+        self.is_opt_out = False  # all but what follows CLIENT CACHING NO
+        self.is_deaf_to_itself = False  # NOLOOP
+        self.redirect = 0  # id of the session that hears in its place
+        self.is_caching = False  # CLIENT CACHING was given: it holds for the next command, or all of the next EXEC
+        self.is_broken = False  # the session it redirects to is gone
+        self.prefixes: dict[bytes, None] = {}
+
+    @property
+    def wants_reads(self) -> bool:
+        """Whether what the next command reads is to be remembered."""
+        if self.broadcasts or (self.is_opt_out and self.is_caching):
+            return False
+        return not self.is_opt_in or self.is_caching
+
+
 class Session(Caller):
     def __init__(self, session_id: int, user: User | None, address: str = "", created_ms: int = 0) -> None:
         super().__init__(user)
@@ -92,6 +113,7 @@ class Session(Caller):
         self.may_block = (
             True  # a blocking command that finds nothing waits; if not, it answers as when its time is over
         )
+        self.tracking: TrackingState | None = None
         self.consistency = DEFAULT_CONSISTENCY  # see `ask`
         self.position = START  # reads must not be older than this; NEVER: what `consistency` says
         self.own = START  # what the client has seen or written: asked for unless `consistency` is EVENTUAL

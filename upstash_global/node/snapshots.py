@@ -107,7 +107,7 @@ class Snapshots:
         node = self.node
         assert loaded is not None  # only followers without data jump
         self._take(loaded)
-        node.spoil_watches()
+        node.spoil_reads()
         node.records.clear()
         node.durable_lsn = loaded.position.lsn
         node.metrics.n_full_resyncs += 1
@@ -144,7 +144,7 @@ class Snapshots:
             node.durable_lsn = node.storage.durable_lsn
             node.roles.follower.broken = True
             return
-        node.spoil_watches()
+        node.spoil_reads()
         node.reset()
         self.restore(recovered)
 

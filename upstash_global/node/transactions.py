@@ -13,6 +13,7 @@ from upstash_global.node.dispatch import remembered
 from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.freshness import STALE_LEADER, is_superseded, serves
 from upstash_global.node.session import Session, Several, Watch, size_of_reply
+from upstash_global.node.tracking import reads_of_unit
 from upstash_global.replication.position import Position
 from upstash_global.reply import NO_REPLY, NULL_ARRAY, PENDING, Reply
 
@@ -46,7 +47,10 @@ def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watc
         if not node.can_forward:
             return NOLEADER
         for_leader = [argv for argv in queue if not _runs_here(argv)]
-        node.forwarding.start_exec(session, for_leader, watches, lambda answer: _with_own(node, session, queue, answer))
+        reads = reads_of_unit(session.tracking, queue) if session.tracking is not None else []
+        node.forwarding.start_exec(
+            session, for_leader, watches, reads, lambda answer: _with_own(node, session, queue, answer)
+        )
         return PENDING
     if writes and node.is_sealed:
         return node.park_until_unsealed(session, lambda: execute_queue(node, session, queue, watches))
@@ -91,9 +95,19 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
         _add_reply(replies, reply if n_bytes <= MAX_REPLY_BYTES else LEFT_OUT)
     node.engine.context.may_block = True
     effects = node.engine.take_effects()
+    reads = reads_of_unit(session.tracking, queue) if session.tracking is not None else []
+    _note_reads(node, session, reads, True)
     if effects is not None:
         node.commit(session, effects, replies)
+    _note_reads(node, session, reads, False)
     return replies
+
+
+def _note_reads(node: "Node", session: Session, reads: list[tuple[bytes, bool]], written: bool) -> None:
+    """Track what the unit read: what it may have written after that before its changes are told, the rest behind them."""
+    for key, is_written in reads:
+        if is_written == written:
+            node.tracking.remember(session, key)
 
 
 def _add_reply(replies: list[Reply], reply: Reply) -> None:

@@ -7,6 +7,7 @@ from upstash_global.node.commands import (  # noqa: F401
     introspection,
     server,
     subscriptions,
+    tracking,
     transactions,
 )
 

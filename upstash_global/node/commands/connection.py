@@ -16,6 +16,7 @@ from upstash_global.engine.table import (
 )
 from upstash_global.engine.users import DEFAULT
 from upstash_global.errors import CommandError, error, not_an_integer, shown, syntax_error, wrong_arity
+from upstash_global.node.commands.tracking import redirection
 from upstash_global.node.info import REDIS_VERSION
 from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
 from upstash_global.node.transactions import is_dirty
@@ -119,9 +120,11 @@ def reset(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Bring the connection back to where it began."""
     node.pubsub.leave(session)
     node.monitors.pop(session.id, None)
+    node.tracking.disable(session)
     session.reset()
     session.ask(node.settings.consistency)
     session.user = node.users.default if node.users.default_is_open else None
+    node.note_attention()
     return Simple("RESET")
 
 
@@ -370,11 +373,15 @@ def _kill(node: "Node", session: Session, victim: Session) -> None:
 
 def _flags(node: "Node", session: Session) -> str:
     """The letters of CLIENT LIST, in Redis's order."""
+    tracking = session.tracking
     known = {
         "O": session.is_monitor,
         "P": session.is_subscribed,
         "x": session.queue is not None,
         "b": session.id in node.parking.by_session,
+        "t": tracking is not None,
+        "R": tracking is not None and tracking.is_broken,
+        "B": tracking is not None and tracking.broadcasts,
         "d": bool(session.watches) and is_dirty(node, list(session.watches.values()), session.seen),
         "c": session.closing,
         "e": session.no_evict,
@@ -418,7 +425,7 @@ def client_line(node: "Node", session: Session) -> str:
         "events": "r",
         "cmd": session.row.display_name if session.row is not None else "NULL",
         "user": _user_name(session).decode("utf-8", "surrogateescape"),
-        "redir": -1,
+        "redir": redirection(session),
         "resp": session.protocol,
         "lib-name": session.library_name.decode("latin-1"),
         "lib-ver": session.library_version.decode("latin-1"),
