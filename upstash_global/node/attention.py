@@ -19,17 +19,17 @@ def attend(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """As `dispatch`; what the session hears of its own command waits for the reply, and what it read is noted."""
     row = find_row(argv)
     n_rejected = 0 if row is None else row.rejected_calls
-    node.speaker, node.behind = session, session.held
+    node.audience.begin(session)
     reply = dispatch(node, session, argv)
     state = session.tracking
     if state is not None and session.queue is None and not _runs_later(row, reply):
-        node.speaker, node.behind = session, session.held
+        node.audience.begin(session)
         if row is not None and row.handler is not None and row.rejected_calls == n_rejected:
             if row.arity_fits(len(argv)):
                 node.tracking.note_read(session, row, argv)
         if row is None or not row.name.startswith("CLIENT "):
             state.is_caching = False
-    node.speaker = None
+    node.audience.end()
     return reply
 
 

@@ -170,9 +170,9 @@ class Forwarding:
         node, session = self.node, outstanding.session
         changed = node.tracking.note_forwarded(session, reads, node.changes, node.log.epoch)
         for index, keys in changed.items():
-            node.speaker, node.behind = session, outstanding.behind.setdefault(index, [])
+            node.audience.begin_answer(outstanding, index)
             node.tracking.tell(session, keys)
-        node.speaker = None
+        node.audience.end()
 
     def answered(self, message: Forwarded) -> None:
         """The leader's answer came."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import upstash_global.engine.commands
 import upstash_global.node.commands  # noqa: F401
 from upstash_global.engine.commands.blocking import TYPE_OF_GROUP, narrowed
-from upstash_global.engine.context import EVENT_MISS, MESSAGE
+from upstash_global.engine.context import MESSAGE
 from upstash_global.engine.dump import digest, type_name
 from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
@@ -27,23 +27,21 @@ from upstash_global.engine.table import NO_AUTH, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
 from upstash_global.node.attention import attend
+from upstash_global.node.audience import Audience
 from upstash_global.node.dispatch import dispatch, execute_unit
 from upstash_global.node.events import Events
 from upstash_global.node.eviction import Eviction
 from upstash_global.node.forwarding import NOLEADER, OWN, Forwarding
 from upstash_global.node.freshness import FORWARD, TOO_STALE
 from upstash_global.node.metrics import Metrics
-from upstash_global.node.notifications import Notifications
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
 from upstash_global.node.permissions import Permissions
-from upstash_global.node.pubsub import PubSub
 from upstash_global.node.roles import Roles
 from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.settings import Settings
 from upstash_global.node.slowlog import SlowLog, heaviest
 from upstash_global.node.snapshots import Snapshots
-from upstash_global.node.tracking import Tracking
 from upstash_global.node.transactions import execute_queue
 from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import DATA, EPOCH, Entry
@@ -104,9 +102,9 @@ class Node:
         self.users = self.engine.context.users
         self.metrics = Metrics()
         self.events = Events()
-        self.pubsub = PubSub()
-        self.notifications = Notifications()
-        self.tracking = Tracking(self.push, self._session)
+        self.audience = Audience(self)
+        self.pubsub = self.audience.pubsub
+        self.tracking = self.audience.tracking
         self.parking = Parking()
         self.parameters = Parameters(self)
         self.memory: Memory | None = None  # what the data takes, counted while `maxmemory` is set
@@ -129,10 +127,7 @@ class Node:
         self.sessions: dict[int, Session] = {}
         self.last_session_id = 0
         self.monitors: dict[int, Session] = {}
-        self.speaker: Session | None = None  # whose command led to the entry at hand
-        self.author = 0  # the id of the session of this node whose command led to the entry at hand, 0 if there is none
         self.is_attended = False  # somebody follows what sessions do: commands run through `attend`
-        self.behind: list[Push] = []  # where what the speaker is to hear waits for the reply to that command
 
         self.records: list[bytes] = []
         self.messages: list[tuple[str, Message]] = []
@@ -142,7 +137,6 @@ class Node:
         self.dirty: list[Session] = []
         self.woken = False  # an entry touched keys somebody is parked for
         self.touched: list[bytes] = []
-        self.heard = START  # the newest entry whose messages were delivered here
         self.gate: deque[tuple[int, Session, Any]] = deque()  # (LSN that must be durable, session, output)
         self.dropped: list[Session] = []  # to be cut off
         self.durable_lsn = 0
@@ -151,7 +145,7 @@ class Node:
         self.sync_wanted = 0  # highest LSN for which a sync was asked
         self.engine.context.receivers = self.pubsub.count
         self.engine.context.configured = self.parameters.take_shared
-        self.engine.context.tell_miss = self.tell_miss
+        self.engine.context.tell_miss = self.audience.tell_miss
         self.script_session = Session(0, None)  # for what a script asks about the node
         self.engine.context.serve = self.serve_script
 
@@ -176,11 +170,7 @@ class Node:
         self.sessions.pop(session.id, None)
         self.monitors.pop(session.id, None)
         self.parking.release(session)
-        self.pubsub.leave(session)
-        if session.tracking is not None:
-            self.tracking.disable(session)
-        if self.is_attended:
-            self.note_attention()
+        self.audience.leave(session)
         if not session.is_remote:
             self.forwarding.client_gone(session)
 
@@ -291,13 +281,6 @@ class Node:
             return PENDING
         return reply
 
-    def note_attention(self) -> None:
-        """Somebody has begun or ceased to follow what sessions do."""
-        self.is_attended = bool(self.tracking.sessions or self.engine.context.event_mask & EVENT_MISS)
-
-    def _session(self, session_id: int) -> Session | None:
-        return self.sessions.get(session_id)
-
     def mark_dirty(self, session: Session) -> None:
         if not session.is_dirty:
             session.is_dirty = True
@@ -330,9 +313,9 @@ class Node:
         if attributes:
             self.answers.note(entry)
         if session is not None:
-            self.speaker, self.behind, self.author = session, session.held, session.id
+            self.audience.begin(session)
         self._after(entry.position.lsn, effects)
-        self.speaker, self.author = None, 0
+        self.audience.end()
 
     def apply(self, entry: Entry) -> None:
         """Replay an entry that the leader logged; the log has accepted it. Raises Divergence."""
@@ -352,17 +335,17 @@ class Node:
                 accesses.recent = read
             outstanding = None
             if entry.attributes and self.forwarding.is_own(entry.attributes):
-                self.author = entry.attributes["s"]
+                self.audience.author = entry.attributes["s"]
                 outstanding = self.forwarding.origin_of(entry.attributes)
             if outstanding is not None:
                 index = entry.attributes["i"]
-                self.speaker, self.behind = outstanding.session, outstanding.behind.setdefault(index, [])
+                self.audience.begin_answer(outstanding, index)
                 if len(entry.commands) == 1 and effects.said and effects.said[0][0] == MESSAGE:
                     outstanding.note_publish(index, self.pubsub.count(effects.said[0][2]))
                 if outstanding.reads is not None:
                     outstanding.reads.own.append((index, entry.position.lsn))
             self._after(entry.position.lsn, effects)
-            self.speaker, self.author = None, 0
+            self.audience.end()
         if entry.attributes:
             self.answers.note(entry)
 
@@ -374,51 +357,12 @@ class Node:
             self.eviction.note(self.memory, effects)
         self.changes.note(effects.touched, lsn, self.now_ms)
         if self.tracking.readers or self.tracking.sessions:
-            if effects.flushed:
-                self.tracking.note_flush()
-            self.tracking.note_changes(effects.touched, self.author)
-        if effects.said and not self.is_replaying and self._is_unheard(lsn):
-            for kind, what, subject in effects.said:
-                if kind == MESSAGE:
-                    self.publish(subject, what)
-                else:
-                    self.tell_event(what, subject)
+            self.audience.tell_changes(effects)
+        if effects.said:
+            self.audience.tell_said(effects.said, lsn)
         if self.parking.by_key:
             self.touched.extend(effects.touched)
             self.woken = True
-
-    def publish(self, channel: bytes, message: bytes) -> None:
-        """Deliver a message to who listens on this node."""
-        for session, push in self.pubsub.deliver(channel, message):
-            self.push(session, push)
-
-    def tell_event(self, event: bytes, key: bytes) -> None:
-        """Deliver a keyspace event to who listens on this node."""
-        if self.notifications.by_key:
-            self.publish(b"__keyspace@0__:" + key, event)
-        if self.notifications.by_event:
-            self.publish(b"__keyevent@0__:" + event, key)
-
-    def tell_miss(self, key: bytes) -> None:
-        """A read found no such key."""
-        if not self.is_replaying:
-            self.tell_event(b"keymiss", key)
-
-    def push(self, session: Session, push: Push) -> None:
-        """Let a session hear something: the speaker behind the reply to its own command, as from Redis 7.2 on."""
-        if session is self.speaker:
-            self.behind.append(push)
-        elif not session.killed:
-            session.push(push)
-            self.mark_dirty(session)
-
-    def _is_unheard(self, lsn: int) -> bool:
-        """Whether the messages of the entry at `lsn` are new here; a full resync may go over entries once more."""
-        heard, epoch = self.heard, self.log.epoch
-        if lsn <= heard.lsn and epoch <= heard.epoch:
-            return False
-        self.heard = Position(epoch, lsn)
-        return True
 
     def wake(self) -> None:
         """Try the sessions that are parked for keys which were touched."""

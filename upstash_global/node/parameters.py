@@ -146,9 +146,10 @@ def _set_max_clients(node: "Node", value: str) -> None:
 
 
 def _set_notifications(node: "Node", value: str) -> None:
-    node.notifications.set(value)
-    node.engine.context.event_mask = node.notifications.mask
-    node.note_attention()
+    notifications = node.audience.notifications
+    notifications.set(value)
+    node.engine.context.event_mask = notifications.mask
+    node.audience.note_attention()
 
 
 def _set_slowlog_length(node: "Node", value: str) -> None:

@@ -118,13 +118,11 @@ def quit_(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 @command("RESET", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY)
 def reset(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Bring the connection back to where it began."""
-    node.pubsub.leave(session)
+    node.audience.leave(session)
     node.monitors.pop(session.id, None)
-    node.tracking.disable(session)
     session.reset()
     session.ask(node.settings.consistency)
     session.user = node.users.default if node.users.default_is_open else None
-    node.note_attention()
     return Simple("RESET")
 
 

@@ -54,7 +54,7 @@ def client_tracking(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         node.tracking.disable(session)
     else:
         raise syntax_error()
-    node.note_attention()
+    node.audience.note_attention()
     return OK
 
 
