@@ -13,6 +13,7 @@ BUILD := $(if $(filter 1,$(UPSTASH_GLOBAL_PURE)),pure,compiled)
 SOURCES := $(shell find upstash_global -type f -not -path '*/__pycache__/*' 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARALLEL := -n auto --maxprocesses=4 --dist=loadgroup
+FUZZED := differential or fuzz or mutated or damaged or split
 SEEDS ?= 1000
 MINUTES ?= 5
 ARGS ?=
@@ -43,7 +44,7 @@ test-compiled: .venv/.compiled dev ## The engine and protocol tests over the com
 	cd build/compiled-tests && ../../$(BIN)/python -P -m pytest $(PARALLEL) --build=compiled -m "not long" tests/engine tests/protocol
 
 test-long: dev ## The volume: more seeds, more fuzz, every client
-	$(BIN)/pytest --long
+	$(BIN)/pytest $(PARALLEL) --long $(ARGS)
 
 bench: .venv/.compiled dev ## Measure against redis-server and write bench/RESULTS.md
 	$(BIN)/python -m bench $(ARGS)
@@ -52,7 +53,8 @@ simulate: dev ## Simulated clusters [SEEDS=1000]
 	$(BIN)/pytest $(PARALLEL) --seeds=$(SEEDS) tests/simulation
 
 fuzz: dev ## Random commands and bytes against everything that parses [MINUTES=5]
-	$(BIN)/pytest --long --minutes=$(MINUTES) -k "fuzz or differential" tests
+	@end=$$((SECONDS + 60 * $(MINUTES))); seed=$${SEED:-$$RANDOM}; while [ $$SECONDS -lt $$end ]; do \
+	  echo "seed $$seed"; $(BIN)/pytest $(PARALLEL) --seed=$$seed --hypothesis-seed=$$seed -k "$(FUZZED)" tests; seed=$$((seed + 1)); done
 
 proto: dev ## Generate upstash_global/server/pb from protos/
 	$(BIN)/python -m grpc_tools.protoc -Iupstash_global/server/pb=protos --python_out=. --pyi_out=. --grpc_python_out=. upstash_global/server/pb/replication.proto
