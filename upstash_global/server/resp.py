@@ -84,8 +84,10 @@ class RespConnection:
     def eof_received(self) -> bool:
         """The client will send no more, and may still read; whoever waits for something to happen is let go."""
         session = self.session
-        if session is None or session.closing or session.id in self.shell.node.parking.by_session:
+        if session is None or session.id in self.shell.node.parking.by_session:
             return False
+        if session.closing:
+            return True  # its answers are on their way, and behind them the end
         self._end(session, "")
         self.shell.schedule()
         return True
