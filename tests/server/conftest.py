@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.server.serving import Served
+from tests.server.serving import Served, config
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +19,25 @@ def served(shared: Served) -> Served:
     with shared.redis() as client:
         client.flushall()
     return shared
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Served]]:
+    settings = config(names=("one", "two"))
+    with (
+        Served(tmp_path_factory.mktemp("one"), settings, "one") as leader,
+        Served(tmp_path_factory.mktemp("two"), settings, "two") as replica,
+    ):
+        yield leader, replica
+
+
+@pytest.fixture
+def leader(pair: tuple[Served, Served]) -> Served:
+    with pair[0].redis() as client:
+        client.flushall()
+    return pair[0]
+
+
+@pytest.fixture
+def replica(pair: tuple[Served, Served], leader: Served) -> Served:
+    return pair[1]

@@ -1,6 +1,7 @@
 """A real node with its listeners, on a loop in a thread of this process, for clients that block."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
@@ -218,3 +219,23 @@ def wait_for(holds: Callable[[], Any]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"
         time.sleep(0.01)
+
+
+# -- REST in one line
+
+
+def rest(served: Served, value: object, path: str = "/", **headers: str) -> tuple[int, Any, dict[bytes, bytes]]:
+    """A POST of JSON with the standard token on a connection of its own: (status, JSON or None, headers)."""
+    body = json.dumps(value).encode()
+    named = {"host": "x", "authorization": f"Bearer {TOKEN}", "content-length": str(len(body))} | headers
+    lines = [f"{name.replace('_', '-')}: {text}" for name, text in named.items()]
+    with served.http() as wire:
+        wire.send("\r\n".join([f"POST {path} HTTP/1.1", *lines, "", ""]).encode() + body)
+        answer = wire.answer()
+    return answer.status, json.loads(answer.body) if answer.body else None, answer.headers
+
+
+def position(headers: dict[bytes, bytes]) -> tuple[int, int]:
+    """(epoch, LSN) of a receipt."""
+    epoch, _, lsn = headers[b"upstash-position"].partition(b"-")
+    return int(epoch), int(lsn)

@@ -2,35 +2,10 @@
 
 import json
 import threading
-from collections.abc import Iterator
 
-import pytest
-
-from tests.server.serving import TOKEN, Served, command, config, wait_for
+from tests.server.serving import TOKEN, Served, command, position, rest, wait_for
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Served]]:
-    settings = config(names=("one", "two"))
-    with (
-        Served(tmp_path_factory.mktemp("one"), settings, "one") as leader,
-        Served(tmp_path_factory.mktemp("two"), settings, "two") as replica,
-    ):
-        yield leader, replica
-
-
-@pytest.fixture
-def leader(pair: tuple[Served, Served]) -> Served:
-    with pair[0].redis() as client:
-        client.flushall()
-    return pair[0]
-
-
-@pytest.fixture
-def replica(pair: tuple[Served, Served], leader: Served) -> Served:
-    return pair[1]
 
 
 def test_a_mixed_pipeline_is_answered_in_order(replica: Served) -> None:
@@ -191,26 +166,10 @@ def test_a_blocking_command_over_rest_is_answered_at_once(replica: Served) -> No
 # -- consistency and receipts
 
 
-def ask(served: Served, words: list[object], **headers: str) -> tuple[int, object, dict[bytes, bytes]]:
-    """One command over REST: (status, answer, headers)."""
-    body = json.dumps(words).encode()
-    named = {"host": "x", "authorization": f"Bearer {TOKEN}", "content-length": str(len(body))} | headers
-    lines = [f"{name.replace('_', '-')}: {value}" for name, value in named.items()]
-    with served.http() as wire:
-        wire.send("\r\n".join(["POST / HTTP/1.1", *lines, "", ""]).encode() + body)
-        answer = wire.answer()
-    return answer.status, json.loads(answer.body), answer.headers
-
-
-def position(headers: dict[bytes, bytes]) -> tuple[int, int]:
-    epoch, _, lsn = headers[b"upstash-position"].partition(b"-")
-    return int(epoch), int(lsn)
-
-
 def test_a_receipt_names_the_entry_of_the_write(leader: Served, replica: Served) -> None:
     for served in (leader, replica):
         for n in range(5):
-            _, _, headers = ask(served, ["set", "k", f"{served.name} {n}"])
+            _, _, headers = rest(served, ["set", "k", f"{served.name} {n}"])
             epoch, lsn = position(headers)
             entry = leader.ask(lambda node, lsn=lsn: node.log.entries_after(lsn - 1, 1, MIB)[0])  # type: ignore[misc]
             assert (entry.position.epoch, entry.position.lsn) == (epoch, lsn)
@@ -221,7 +180,7 @@ def test_a_receipt_names_the_entry_of_the_write(leader: Served, replica: Served)
 
 def test_the_receipt_of_a_read_says_what_it_saw(leader: Served, replica: Served) -> None:
     """While somebody counts at the leader: at the position of the receipt the counter stood at what was read."""
-    _, _, headers = ask(replica, ["del", "nothing"])  # answered once the replica is level
+    _, _, headers = rest(replica, ["del", "nothing"])  # answered once the replica is level
     base = position(headers)[1]
     stop = threading.Event()
 
@@ -236,7 +195,7 @@ def test_the_receipt_of_a_read_says_what_it_saw(leader: Served, replica: Served)
         read = [
             (answer["result"], *position(headers))
             for consistency in ("eventual", "session", "leader", "bounded; max-staleness-ms=0") * 20
-            for _, answer, headers in [ask(replica, ["get", "n"], upstash_consistency=consistency)]
+            for _, answer, headers in [rest(replica, ["get", "n"], upstash_consistency=consistency)]
             if isinstance(answer, dict)
         ]
     finally:
@@ -249,7 +208,7 @@ def test_the_receipt_of_a_read_says_what_it_saw(leader: Served, replica: Served)
 
 
 def test_an_unknown_consistency_is_refused(leader: Served) -> None:
-    status, answer, _ = ask(leader, ["get", "k"], upstash_consistency="strong")
+    status, answer, _ = rest(leader, ["get", "k"], upstash_consistency="strong")
     assert (status, answer) == (
         400,
         {"error": "ERR Upstash-Consistency is eventual, session, leader, or bounded; max-staleness-ms=N"},
@@ -262,9 +221,9 @@ def test_what_the_leader_is_asked_for_is_forwarded_and_only_that(replica: Served
 
     before = forwards()
     for consistency in ("eventual", "session", "bounded; max-staleness-ms=60000"):
-        assert ask(replica, ["get", "k"], upstash_consistency=consistency)[0] == 200
+        assert rest(replica, ["get", "k"], upstash_consistency=consistency)[0] == 200
     assert forwards() == before
-    assert ask(replica, ["get", "k"], upstash_consistency="leader")[0] == 200
+    assert rest(replica, ["get", "k"], upstash_consistency="leader")[0] == 200
     assert forwards() == before + 1
 
 
@@ -273,7 +232,7 @@ def test_a_bound_that_nobody_can_meet_is_told(replica: Served) -> None:
     try:
         for consistency in ("leader", "bounded; max-staleness-ms=0"):
             replica.ask(lambda node: setattr(node, "local_ms", node.local_ms + 5))
-            status, answer, headers = ask(replica, ["get", "k"], upstash_consistency=consistency)
+            status, answer, headers = rest(replica, ["get", "k"], upstash_consistency=consistency)
             assert status == 503, (answer, headers)
             assert isinstance(answer, dict) and answer["error"].startswith("STALE ")
             assert headers[b"retry-after"] == b"1"

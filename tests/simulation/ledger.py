@@ -72,7 +72,7 @@ class Ledger:
             if argv[-1][:1] == b"!":
                 self.marks.setdefault(argv[-1], []).append(position)
         attributes = entry.attributes
-        if attributes:
+        if "o" in attributes:
             key = (attributes["o"], attributes["b"], attributes["s"], attributes["q"], attributes["i"])
             history = machine.up().log.history
             for earlier in self.forwards.setdefault(key, []):

@@ -22,7 +22,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.network import Connection, Network
 from upstash_global.engine.engine import Effects
 from upstash_global.errors import Divergence
-from upstash_global.node.node import Node
+from upstash_global.node.node import NO_ATTRIBUTES, Node
 from upstash_global.node.session import Session
 from upstash_global.node.settings import Peer, Settings
 from upstash_global.replication.codec import Entry
@@ -130,8 +130,10 @@ class CheckedNode(Node):
     cluster: "SimCluster"
     owner: "SimNode"
 
-    def commit(self, session: Session | None, effects: Effects, reply: Reply) -> None:
-        super().commit(session, effects, reply)
+    def commit(
+        self, session: Session | None, effects: Effects, reply: Reply, attributes: dict[str, Any] = NO_ATTRIBUTES
+    ) -> None:
+        super().commit(session, effects, reply, attributes)
         self.cluster.ledger.logged(self.owner, self.newest_entry())
 
     def newest_entry(self) -> Entry:

@@ -23,7 +23,7 @@ class Answers:
     def note(self, entry: Entry) -> None:
         """Remember the answer that an applied entry carries, if it carries one."""
         attributes = entry.attributes
-        if "a" not in attributes:
+        if "o" not in attributes:
             return
         sessions = self.origins.setdefault(attributes["o"], {})
         key = (attributes["b"], attributes["s"])

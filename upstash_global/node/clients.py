@@ -112,7 +112,7 @@ class RestSession(Session):
     def _note(self) -> None:
         """Put down where the newest reply comes from; of a transaction that is its last one, the answer to EXEC."""
         node, call = self.node, self.call
-        if call is not None and call.mode is Mode.TRANSACTION and len(self.replies) < self.expected:
+        if call is not None and call.is_unit and len(self.replies) < self.expected:
             return
         if self.is_served_here:
             self.receipt.note(node.settings.me.region, node.log.head, node.staleness_ms)

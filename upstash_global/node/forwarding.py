@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from upstash_global.engine.table import BLOCKING, TABLE, Row, find_row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
+from upstash_global.node.retries import Once
 from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.tracking import Reads, keys_read
 from upstash_global.protocol.consistency import SESSION
@@ -145,6 +146,7 @@ class Forwarding:
             commands,
             [(watch.key, watch.position, watch.visible) for watch in watches],
             head_needed=session.position,
+            attributes={} if session.once is None else {"k": session.once.key, "f": session.once.fingerprint},
         )
         deadline_ms = 0 if blocks else node.local_ms + node.settings.forward_timeout_ms
         outstanding = self.outstanding[session.id] = Outstanding(session, message, blocks, deadline_ms, n)
@@ -317,6 +319,7 @@ class Forwarding:
         remote.answer_bytes = 0
         remote.is_full = False
         remote.remembered = node.answers.find(message.origin, message.boot_id, message.session, message.sequence) or {}
+        remote.once = Once(message.attributes["k"], message.attributes["f"]) if "k" in message.attributes else None
         remote.waiting = 0
         self.n_served += 1
         if message.kind == EXEC:

@@ -37,6 +37,7 @@ from upstash_global.node.metrics import Metrics
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
 from upstash_global.node.permissions import Permissions
+from upstash_global.node.retries import Retries
 from upstash_global.node.roles import Roles
 from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.settings import Settings
@@ -99,6 +100,7 @@ class Node:
         self.log = ReplicationLog(settings.backlog_entries, settings.backlog_bytes)
         self.changes = Changes()
         self.answers = Answers()
+        self.retries = Retries()
         self.users = self.engine.context.users
         self.metrics = Metrics()
         self.events = Events()
@@ -301,17 +303,22 @@ class Node:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def commit(self, session: Session | None, effects: Effects, reply: Reply) -> None:
+    def commit(
+        self,
+        session: Session | None,
+        effects: Effects,
+        reply: Reply,
+        attributes: dict[str, Any] = NO_ATTRIBUTES,
+    ) -> None:
         """Log what a unit changed, at the leader."""
         assert self.is_leader
-        attributes = NO_ATTRIBUTES
         if session is not None and session.is_remote and reply is not PENDING:
             assert isinstance(session, RemoteSession)
-            attributes = self.forwarding.attributes(session, reply)
+            attributes = self.forwarding.attributes(session, reply) | attributes
         entry = self.log.append(self.now_ms, DATA, effects.commands, attributes)
         self.records.append(entry.record)
         if attributes:
-            self.answers.note(entry)
+            self._remember(entry)
         if session is not None:
             self.audience.begin(session)
         self._after(entry.position.lsn, effects)
@@ -347,7 +354,11 @@ class Node:
             self._after(entry.position.lsn, effects)
             self.audience.end()
         if entry.attributes:
-            self.answers.note(entry)
+            self._remember(entry)
+
+    def _remember(self, entry: Entry) -> None:
+        self.answers.note(entry)
+        self.retries.note(entry)
 
     def _after(self, lsn: int, effects: Effects) -> None:
         """What follows from a change, on every node alike."""
@@ -685,12 +696,14 @@ class Node:
             "answers": self.answers.dump(),
             "functions": context.functions.dump(),
             "parameters": context.parameters.dump(),
+            "retries": self.retries.dump(),
             "scripts": context.scripts.dump(),
             "users": self.users.dump(),
         }
 
     def load_system_tables(self, tables: dict[str, Any]) -> None:
         self.answers.load(tables.get("answers"))
+        self.retries.load(tables.get("retries"))
         context = self.engine.context
         context.functions.restore(tables.get("functions"))
         context.scripts.restore(tables.get("scripts"))

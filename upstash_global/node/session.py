@@ -15,6 +15,7 @@ from upstash_global.engine.acl import User
 from upstash_global.engine.table import Row
 from upstash_global.engine.users import Caller
 from upstash_global.errors import CommandError
+from upstash_global.node.retries import Once
 from upstash_global.protocol.consistency import BOUNDED, DEFAULT_CONSISTENCY, LEADER, SESSION, Consistency
 from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import NO_REPLY, Items, Push, Reply
@@ -57,10 +58,10 @@ class Watch:
 
     __slots__ = ("key", "position", "visible")
 
-    def __init__(self, key: bytes, position: Position, visible: bool) -> None:
+    def __init__(self, key: bytes, position: Position, visible: bool | None) -> None:
         self.key = key
         self.position = position  # the node's position when WATCH ran
-        self.visible = visible  # whether the key was there
+        self.visible = visible  # whether the key was there; None: nobody knows
 
 
 class TrackingState:
@@ -124,6 +125,7 @@ class Session(Caller):
         self.fresh_until_leader = False  # `position` could not be reached here in time: reads go to the leader
         self.closing = False  # to be closed once its replies are out
         self.killed = False  # to be closed at once
+        self.once: Once | None = None  # the transaction that is to run must not run twice
         self.is_dirty = False  # listed in the node's dirty sessions
         self.is_monitor = False
         self.is_remote = False

@@ -7,6 +7,7 @@ position lies off the leader's history or below the index's floor.
 
 from typing import TYPE_CHECKING, Final
 
+from upstash_global.engine.engine import Effects
 from upstash_global.engine.table import Row, lookup
 from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import remembered
@@ -33,11 +34,20 @@ def is_dirty(node: "Node", watches: list[Watch], seen: Position) -> bool:
     for watch in watches:
         if not node.log.history.contains(watch.position):
             return True
-        if node.changes.changed_after(watch.key, watch.position.lsn, watch.visible):
+        visible = watch.visible
+        if node.changes.changed_after(watch.key, watch.position.lsn, visible is not False):
             return True
-        if watch.visible and not context.exists(watch.key):
+        if visible and not context.exists(watch.key) or visible is None and _may_have_expired(node, watch.key):
             return True
     return False
+
+
+def _may_have_expired(node: "Node", key: bytes) -> bool:
+    """Whether a key, or a field of it, is there and hidden: since when is not known, and no entry tells yet."""
+    keyspace = node.engine.keyspace
+    if key in keyspace.values and not node.engine.context.exists(key):
+        return True
+    return 0 <= keyspace.hashes.times.get(key, -1) <= node.now_ms
 
 
 def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watches: list[Watch]) -> Reply:
@@ -76,6 +86,12 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
         answered = remembered(session)
         if answered is not PENDING:
             return answered
+    once = session.once
+    user = session.user.name if session.user is not None else b""
+    if once is not None:
+        answered = node.retries.answer(user, once, node.now_ms)
+        if answered is not PENDING:
+            return answered
     if writes and node.write_refusal is not None:
         return CommandError("EXECABORT", f"Transaction discarded because of: {node.write_refusal.text}")
     if node.memory is not None and node.is_leader:
@@ -97,7 +113,11 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
     effects = node.engine.take_effects()
     reads = reads_of_unit(session.tracking, queue) if session.tracking is not None else []
     _note_reads(node, session, reads, True)
-    if effects is not None:
+    if once is not None:
+        node.commit(
+            session, effects or Effects([], [], False, []), replies, node.retries.attributes(user, once, replies)
+        )
+    elif effects is not None:
         node.commit(session, effects, replies)
     _note_reads(node, session, reads, False)
     return replies

@@ -13,6 +13,7 @@ client asks for RESP2 itself. Never `result` and `error` in one object.
 """
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ from upstash_global.reply import (
 )
 
 MAX_COMMANDS: Final = 10_000  # of one pipeline
+MAX_IDEMPOTENCY_KEY: Final = 255
+
+Position = tuple[int, int]  # (epoch, LSN), as clients name it
+NOWHERE: Final = ((1 << 64) - 1, (1 << 64) - 1)  # on no history: every key has changed since
 DOCS: Final = "docs/rest.md"
 
 JSON: Final = "application/json; charset=utf-8"
@@ -94,6 +99,10 @@ class Call:
     base64: bool = False
     resp2: bool = False
     is_head: bool = False
+    is_unit: bool = False  # run as one transaction, whatever the mode says of its answer
+    once: bytes | None = None  # the Idempotency-Key
+    if_match: Position | None = None
+    if_none_match: Position | None = None
     token: str | None = None
     consistency: Consistency | None = None  # None: the default of the token
     sync_token: str | None = None
@@ -136,6 +145,12 @@ def parse_request(request: Request, max_commands: int = MAX_COMMANDS) -> Call:
     call.is_head = request.method == b"HEAD"
     call.token = token
     call.consistency = _consistency(request.headers)
+    call.once = _idempotency_key(request.headers)
+    if b"if-match" in request.headers:
+        call.if_match = read_etag(request.headers[b"if-match"]) or NOWHERE
+    if b"if-none-match" in request.headers:
+        call.if_none_match = read_etag(request.headers[b"if-none-match"])
+    call.is_unit = call.mode is Mode.TRANSACTION
     call.sync_token = request.headers.get(b"upstash-sync-token", b"").decode("latin-1") or None
     return call
 
@@ -230,6 +245,31 @@ def _consistency(headers: Mapping[bytes, bytes]) -> Consistency | None:
     if consistency is None:
         raise HttpError(400, f"ERR Upstash-Consistency is {FORMS}")
     return consistency
+
+
+def _idempotency_key(headers: Mapping[bytes, bytes]) -> bytes | None:
+    key = headers.get(b"idempotency-key", b"")
+    if not key:
+        return None
+    if len(key) > MAX_IDEMPOTENCY_KEY or not all(33 <= byte <= 126 for byte in key):
+        raise HttpError(400, f"ERR an Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} visible characters")
+    return key
+
+
+_ETAG: Final = re.compile(rb'(?:W/)?"([0-9]{1,20})-([0-9]{1,20})"')
+
+
+def etag(position: Position) -> bytes:
+    """A position as a validator: the state that a reply was read from."""
+    return b'"%d-%d"' % position
+
+
+def read_etag(text: bytes) -> Position | None:
+    """The position behind one of our validators; None for anything else."""
+    found = _ETAG.fullmatch(text.strip())
+    if found is None or int(found[1]) >= 1 << 64 or int(found[2]) >= 1 << 64:
+        return None
+    return int(found[1]), int(found[2])
 
 
 def _is_resp2(headers: Mapping[bytes, bytes], base64: bool) -> bool:
@@ -366,6 +406,8 @@ _STATUS: Final = {
     "BUSY": 503,
     "SHUTTINGDOWN": 503,
     "UNKNOWN": 504,
+    "KEYREUSED": 422,
+    "ANSWERLOST": 409,
 }
 
 

@@ -318,10 +318,11 @@ class HttpConnection(asyncio.Protocol):
         keep_alive: bool,
         retry_after_s: int,
     ) -> bytes:
-        parts = [
-            _STATUS_LINES[response.status],
-            b"content-type: %s\r\ncontent-length: %d\r\n" % (response.content_type.encode(), len(response.body)),
-        ]
+        parts = [_STATUS_LINES[response.status]]
+        if response.status != 304:
+            parts.append(
+                b"content-type: %s\r\ncontent-length: %d\r\n" % (response.content_type.encode(), len(response.body))
+            )
         for name, value in (*self.handler.headers_for(request), *headers):
             parts.append(b"%s: %s\r\n" % (name, value))
         if response.status in (429, 503):

@@ -21,6 +21,7 @@ from upstash_global.node.freshness import is_lost
 from upstash_global.node.permissions import user_of_token
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, LEADER, Consistency, read_consistency
 from upstash_global.protocol.rest import (
+    NOWHERE,
     Call,
     HttpError,
     Mode,
@@ -45,6 +46,7 @@ from upstash_global.replication.position import START, Position
 from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
 from upstash_global.server.rates import Allowances, Strangers
+from upstash_global.server.units import CHANGED, is_unchanged, make_unit, refuse_unit, validator
 
 if TYPE_CHECKING:
     from upstash_global.server.shell import Shell
@@ -148,13 +150,12 @@ class RestListener:
             raise HttpError(400, "ERR HEAD has no body to stream in")
         if call.mode is Mode.MONITOR and b"MONITOR" not in TABLE:
             raise HttpError(400, "ERR Command is not available: 'MONITOR'")
+        session.once = None
+        if call.once is not None or call.if_match is not None:
+            make_unit(node, session, call)
         commands = [command for command in call.commands if not isinstance(command, CommandError)]
-        if call.mode is Mode.TRANSACTION:
-            refused = node.permissions.refusal(
-                session, TABLE[b"MULTI"], [b"MULTI"]
-            )  # its commands must not run one by one then
-            if refused is not None:
-                raise HttpError(400, refused.text)
+        if call.is_unit:
+            refuse_unit(node, session)
             commands = [[b"MULTI"], *commands, [b"EXEC"]]
         session.begin(call, len(commands))
         if commands:
@@ -202,6 +203,9 @@ class RestListener:
                 return
             seen = Position(token.epoch, token.lsn)
             session.is_lost_epoch = is_lost(node, seen)
+        for asked in (call.if_match, call.if_none_match):
+            if asked is not None and asked != NOWHERE and asked[1] > seen.lsn:
+                seen = Position(*asked)
         owed = self.unapplied.get(user)
         if owed is not None and node.covers(owed):
             del self.unapplied[user]
@@ -223,12 +227,21 @@ class RestListener:
         headers = [(b"upstash-sync-token", token.encode()), *self._receipt(session)]
         if session.edge_tag is not None:
             headers.append((b"upstash-edge", session.edge_tag))
-        if call.mode is Mode.TRANSACTION:
-            return _transaction(call, replies), headers
+        if call.is_unit:
+            outcome = _outcome(call, replies)
+            if not isinstance(outcome, list):
+                return render_error(outcome), headers
+            replies = outcome
         if any(isinstance(command, CommandError) for command in call.commands):
             ran = iter(replies)
             replies = [command if isinstance(command, CommandError) else next(ran) for command in call.commands]
-        return render(call, replies), headers
+        response = render(call, replies)
+        tag = validator(session, call) if response.status == 200 else None
+        if tag is not None:
+            headers.append((b"etag", tag))
+            if is_unchanged(self.shell.node, session, call):
+                response = Response(304, b"")
+        return response, headers
 
     def _receipt(self, session: RestSession) -> list[Header]:
         """From what state the request was answered: every reply is at least as new as that."""
@@ -285,15 +298,18 @@ def _check_keys(call: Call) -> None:
             call.commands[index] = refusal
 
 
-def _transaction(call: Call, replies: list[Reply]) -> Response:
+def _outcome(call: Call, replies: list[Reply]) -> list[Reply] | CommandError | HttpError:
     """MULTI, each QUEUED or refused, EXEC: the items of EXEC, or why the whole was discarded."""
     for queued in replies[1:-1]:
         if isinstance(queued, CommandError):
-            return render_error(queued)
+            return queued
     outcome = replies[-1]
     if isinstance(outcome, CommandError):
-        return render_error(_why_discarded(outcome))
-    return render(call, [] if outcome is NULL_ARRAY else outcome)
+        return _why_discarded(outcome)
+    if outcome is NULL_ARRAY:
+        return [] if call.if_match is None else HttpError(412, CHANGED)
+    assert isinstance(outcome, list)
+    return outcome
 
 
 def _why_discarded(failure: CommandError) -> CommandError:
