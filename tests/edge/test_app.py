@@ -235,12 +235,12 @@ class unfollowed:
         self.served = served
 
     def __enter__(self) -> None:
-        self.served.ask(lambda edge: edge.links.unfollow())
+        self.served.ask(lambda edge: edge.following.links.unfollow())
         self.served.wait(lambda edge: edge.state_name == "disconnected")
 
     def __exit__(self, *failure: object) -> None:
         grpc = str(self.served.node.config.node("one").grpc)
-        self.served.ask(lambda edge: edge.links.follow("one", grpc))
+        self.served.ask(lambda edge: edge.following.links.follow("one", grpc))
         self.served.wait(lambda edge: edge.state_name == "streaming")
 
 
