@@ -395,6 +395,7 @@ class Config:
     regions: dict[str, Region] = setting(table_of(section(Region)), dict, required=True)
     nodes: tuple[NodeConfig, ...] = setting(list_of(NodeConfig), (), required=True)
     edges: tuple[EdgeConfig, ...] = setting(list_of(EdgeConfig), ())
+    surrogate: bool = setting(boolean, False)  # REST tells standard HTTP caches what they may keep
     wan: Wan = setting(section(Wan), Wan)
 
     def node(self, name: str) -> NodeConfig:

@@ -1,4 +1,4 @@
-"""`upstash-global edge`: run an edge cache, and drop what running ones keep."""
+"""`upstash-global edge`: run an edge cache, drop what running ones keep, or keep a standard cache up to date."""
 
 import logging
 import os
@@ -71,3 +71,24 @@ def purge(
     show(output, rows, lambda: table(["edge", ">dropped"], ((row["edge"], row["dropped"]) for row in rows)))
     if failures:
         raise failures[0]
+
+
+@edge.command()
+@click.option("--config", "file", required=True, type=click.Path(path_type=Path), help="Configuration of the cluster.")
+@click.option("--upstream", required=True, help="The node whose REST port the cache stands in front of.")
+@click.option("--varnish", "urls", required=True, multiple=True, metavar="URL", help="Where to send BAN; repeatable.")
+@reporting_mistakes
+def purger(file: Path, upstream: str, urls: tuple[str, ...]) -> None:
+    """Have a Varnish drop what writes change, until SIGTERM or Ctrl-C. See deploy/varnish.vcl."""
+    from upstash_global.config import load
+
+    config = load(file, os.environ)
+    config.node(upstream)
+    if not config.surrogate:
+        raise Failed("the configuration does not say `surrogate: true`, so no cache knows what its replies depend on")
+    from upstash_global.edge.purger import run_purger
+
+    code = run_purger(config, upstream, urls)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)  # as above

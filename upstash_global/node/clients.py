@@ -86,7 +86,7 @@ class RestSession(Session):
         self.events = bytearray()  # server-sent, not yet taken
         self.receipt = Receipt()
         self.is_lost_epoch = False  # the client's sync token is of a history that was given up
-        self.edge_tag: bytes | None = None  # what an edge is told of the answer (node/edges.py)
+        self.told_caches: list[tuple[bytes, bytes]] = []  # headers of the answer, for caches outside (node/edges.py)
 
     def begin(self, call: Call, n_replies: int) -> None:
         self.call = call
@@ -94,7 +94,7 @@ class RestSession(Session):
         self.replies = []
         self.reply_bytes = 0
         self.receipt = Receipt()
-        self.edge_tag = None
+        self.told_caches = []
 
     def write(self, reply: Reply) -> None:
         if isinstance(reply, Push):

@@ -16,7 +16,7 @@ from upstash_global.engine.table import TABLE, lookup
 from upstash_global.engine.users import DEFAULT, READ_ONLY
 from upstash_global.errors import CommandError, error
 from upstash_global.node.clients import RestSession
-from upstash_global.node.edges import edge_tag
+from upstash_global.node.edges import edge_tag, surrogate_headers
 from upstash_global.node.freshness import is_lost
 from upstash_global.node.permissions import user_of_token
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, LEADER, Consistency, read_consistency
@@ -79,6 +79,7 @@ class RestListener:
         shared_secret = credentials.cluster or config.cluster.id
         self.token_key = sync_token_key(shared_secret)
         self.edge_proof = edge_proof(shared_secret)
+        self.is_surrogate = config.surrogate
         self.connections: set[HttpConnection] = set()
         self.unapplied: dict[bytes, Position] = {}  # user → a write answered before this node had applied it
         self.server: asyncio.Server | None = None
@@ -160,8 +161,8 @@ class RestListener:
         session.begin(call, len(commands))
         if commands:
             node.handle(session, commands, self.shell.clock.now_ms())
-            if b"upstash-edge" in request.headers and compare_digest(request.headers[b"upstash-edge"], self.edge_proof):
-                session.edge_tag = edge_tag(node, session)
+            if self.is_surrogate or b"upstash-edge" in request.headers:
+                self._tell_caches(session, request)
         else:
             node.mark_dirty(session)
         self.shell.schedule()
@@ -225,8 +226,7 @@ class RestListener:
             served = seen
         token = encode_token(SyncToken(served.epoch, served.lsn), self.cluster, self.token_key)
         headers = [(b"upstash-sync-token", token.encode()), *self._receipt(session)]
-        if session.edge_tag is not None:
-            headers.append((b"upstash-edge", session.edge_tag))
+        headers += session.told_caches
         if call.is_unit:
             outcome = _outcome(call, replies)
             if not isinstance(outcome, list):
@@ -242,6 +242,16 @@ class RestListener:
             if is_unchanged(self.shell.node, session, call):
                 response = Response(304, b"")
         return response, headers
+
+    def _tell_caches(self, session: RestSession, request: Request) -> None:
+        """What a cache between the client and this node has to know of the reply, which was given just now if it is there."""
+        proof = request.headers.get(b"upstash-edge")
+        if proof is not None and compare_digest(proof, self.edge_proof):
+            tag = edge_tag(self.shell.node, session)
+            if tag is not None:
+                session.told_caches = [(b"upstash-edge", tag)]
+        elif self.is_surrogate and request.method == b"GET":
+            session.told_caches = surrogate_headers(self.shell.node, session)
 
     def _receipt(self, session: RestSession) -> list[Header]:
         """From what state the request was answered: every reply is at least as new as that."""
