@@ -86,7 +86,8 @@ class Context:
         self.interpreter: Any = None  # lua.Interpreter, from the first script on
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes that are told
-        self.missed: list[bytes] = []  # keys looked up in vain by the running command, while EVENT_MISS is told
+        self.missed: list[bytes] = []  # keys looked up in vain by the running command
+        self.n_misses = 0  # of reads, ever
         self.tell_miss: Callable[[bytes], None] = _nobody  # a read found no such key
         self.oom: CommandError | None = None  # why scripts may not run what takes memory
         self.commands: list[list[bytes]] = []  # what the log will carry for this unit
@@ -155,8 +156,7 @@ class Context:
         return value
 
     def _miss(self, key: bytes) -> None:
-        if self.event_mask & EVENT_MISS:
-            self.missed.append(key)
+        self.missed.append(key)
 
     def find_string(self, key: bytes) -> bytes | None:
         """The bytes of a string, or None. Raises WRONGTYPE. An edited string is copied."""
@@ -425,8 +425,10 @@ class Context:
         """The running command has ended; what a read looked up in vain is told at once, for the log knows no reads."""
         missed, self.missed = self.missed, []
         if was_read:
-            for key in missed:
-                self.tell_miss(key)
+            self.n_misses += len(missed)
+            if self.event_mask & EVENT_MISS:
+                for key in missed:
+                    self.tell_miss(key)
 
 
 def _unheard(caller: Any, denial: Any) -> None:

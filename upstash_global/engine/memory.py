@@ -187,7 +187,9 @@ class Memory:
         """Bytes of all keys, their values and the tables that hold them."""
         total = self.total
         n, n_counted = len(self.keyspace.values), len(self.sizes)
-        if self.uncounted and n_counted:
+        if self.uncounted:
+            if not n_counted:
+                return estimated_bytes(self.keyspace)
             total = total * n // n_counted
         return total + tables_bytes(self.keyspace) + _dict_bytes(self.sizes)
 

@@ -148,6 +148,7 @@ class Row:
         self.failed_calls = 0
         self.rejected_calls = 0
         self.microseconds = 0
+        self.histogram: list[int] = []  # of calls by duration, see node/latency.py; [] before the first
 
     def arity_fits(self, n: int) -> bool:
         return n == self.arity if self.arity > 0 else n >= -self.arity

@@ -1,6 +1,39 @@
 """Counters of a node. INFO and the metrics port read them; nothing here decides anything."""
 
+from collections import deque
+from typing import Final
+
 from upstash_global.errors import CommandError
+
+SAMPLE_MS: Final = 100
+N_SAMPLES: Final = 16
+
+
+class Rates:
+    """Commands and bytes per second, as the mean over the last samples."""
+
+    def __init__(self) -> None:
+        self.sampled_ms = 0
+        self.totals = (0, 0, 0)  # commands, bytes in, bytes out at that time
+        self.samples: deque[tuple[int, int, int]] = deque(maxlen=N_SAMPLES)  # per second
+
+    def note(self, local_ms: int, totals: tuple[int, int, int]) -> None:
+        took_ms = local_ms - self.sampled_ms
+        if self.sampled_ms:
+            before = self.totals
+            self.samples.append(
+                (
+                    max(0, totals[0] - before[0]) * 1000 // took_ms,
+                    max(0, totals[1] - before[1]) * 1000 // took_ms,
+                    max(0, totals[2] - before[2]) * 1000 // took_ms,
+                )
+            )
+        self.sampled_ms = local_ms
+        self.totals = totals
+
+    def per_second(self, which: int) -> int:
+        """0: commands, 1: bytes in, 2: bytes out."""
+        return sum([sample[which] for sample in self.samples]) // max(1, len(self.samples))
 
 
 class Metrics:
@@ -20,11 +53,18 @@ class Metrics:
         self.torn_bytes = 0
         self.n_slow = 0
         self.n_failed_logins = 0
+        self.n_expired = 0  # keys that the sweep removed
+        self.highest_used_bytes = 0  # of the data, as far as anybody asked
+        self.rates = Rates()
         self.n_denied = {"command": 0, "key": 0, "channel": 0}
 
     def note_refusal(self, refusal: CommandError) -> None:
         self.n_errors += 1
         self.errors_by_code[refusal.code] = self.errors_by_code.get(refusal.code, 0) + 1
+
+    def tick(self, local_ms: int) -> None:
+        if local_ms - self.rates.sampled_ms >= SAMPLE_MS:
+            self.rates.note(local_ms, (self.n_commands, self.bytes_in, self.bytes_out))
 
     def reset(self) -> None:
         """CONFIG RESETSTAT."""
@@ -35,3 +75,6 @@ class Metrics:
         self.errors_by_code.clear()
         self.bytes_in = 0
         self.bytes_out = 0
+        self.n_expired = 0
+        self.highest_used_bytes = 0
+        self.rates = Rates()

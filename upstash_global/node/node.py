@@ -23,7 +23,7 @@ from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.memory import Memory
 from upstash_global.engine.sweep import expired_fields, expired_keys
-from upstash_global.engine.table import NO_AUTH, SKIP_SLOWLOG, TABLE, Row
+from upstash_global.engine.table import FAST, NO_AUTH, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
 from upstash_global.node.attention import attend
@@ -33,6 +33,7 @@ from upstash_global.node.events import Events
 from upstash_global.node.eviction import Eviction
 from upstash_global.node.forwarding import NOLEADER, OWN, Forwarding
 from upstash_global.node.freshness import FORWARD, TOO_STALE
+from upstash_global.node.latency import Latency, note_calls
 from upstash_global.node.metrics import Metrics
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
@@ -112,6 +113,8 @@ class Node:
         self.memory: Memory | None = None  # what the data takes, counted while `maxmemory` is set
         self.eviction = Eviction(self)
         self.slowlog = SlowLog()
+        self.latency = Latency()
+        self.process: dict[str, object] = {}  # facts about the process that INFO tells; a shell knows them
         self.resident_bytes: Callable[[], int] = _none  # what the process uses; a shell knows it
         self.secret_bytes: Callable[[int], bytes] = random.randbytes  # a shell has better ones
         self.cpu_seconds: Callable[[], tuple[float, float]] = _no_cpu  # (system, user)
@@ -123,6 +126,7 @@ class Node:
 
         self.is_leader = False
         self.is_replaying = False  # entries come from this node's own disk: nobody is to hear of them again
+        self.sweeps = True  # DEBUG SET-ACTIVE-EXPIRE 0 stops that
         self.is_sealed = False  # a switchover is draining: writes wait
         self.read_refusal: CommandError | None = LOADING
         self.write_refusal: CommandError | None = None
@@ -232,6 +236,10 @@ class Node:
         took_us = now_us - started_us
         if row is not None:
             row.microseconds += took_us
+            if self.latency.is_tracking and calls:
+                note_calls(row, took_us, len(calls))
+            if 0 < self.latency.threshold_us <= took_us:
+                self.latency.note("fast-command" if row.flags & FAST else "command", self.now_ms, took_us)
             if 0 <= self.slowlog.threshold_us <= took_us and not row.flags & (SKIP_SLOWLOG | NO_AUTH) and calls:
                 self.metrics.n_slow += 1
                 self.slowlog.note(self.now_ms, took_us, heaviest(calls), session.address, session.name)
@@ -553,10 +561,11 @@ class Node:
             self.started_ms = self.local_ms
         self.roles.tick()
         self.forwarding.tick()
+        self.metrics.tick(self.local_ms)
         self.forwarding.drop_silent()
         self.snapshots.tick()
         self.eviction.tick()
-        if self.is_leader and not self.is_sealed and self.write_refusal is None:
+        if self.is_leader and self.sweeps and not self.is_sealed and self.write_refusal is None:
             self.sweep()
         for session, reply in self.parking.expire(self.local_ms):
             if reply is not PENDING:
@@ -567,6 +576,7 @@ class Node:
     def sweep(self) -> None:
         """Log the removal of keys and of hash fields whose deadline has passed."""
         row = TABLE[b"_EXPIRED"]
+        started_us = self.clock_us()
         expired = [[key] for key in expired_keys(self.engine.keyspace, self.now_ms, SWEEP_LIMIT)]
         if self.engine.keyspace.hashes.times:
             expired += expired_fields(self.engine.keyspace, self.now_ms, SWEEP_LIMIT)
@@ -576,6 +586,11 @@ class Node:
             effects = self.engine.take_effects()
             assert effects is not None
             self.commit(None, effects, None)
+            self.metrics.n_expired += len(key_and_fields) == 1
+        if expired and self.latency.threshold_us > 0:
+            took_us = self.clock_us() - started_us
+            if took_us >= self.latency.threshold_us:
+                self.latency.note("expire-cycle", self.now_ms, took_us)
 
     def _read_refusal(self) -> CommandError | None:
         if self.is_leader:

@@ -141,6 +141,18 @@ def _set_fsync(node: "Node", value: str) -> None:
     node.settings.fsync = value
 
 
+def _set_latency_threshold(node: "Node", value: str) -> None:
+    node.latency.threshold_us = 1000 * int(value)
+
+
+def _set_latency_tracking(node: "Node", value: str) -> None:
+    node.latency.is_tracking = value == "yes"
+
+
+def _set_percentiles(node: "Node", value: str) -> None:
+    node.latency.percentiles = value.split()
+
+
 def _set_max_clients(node: "Node", value: str) -> None:
     node.settings.max_clients = int(value)
 
@@ -170,6 +182,9 @@ ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value
     "acl-pubsub-default": _set_channels_of_new_users,
     "acllog-max-len": _set_acl_log_length,
     "appendfsync": _set_fsync,
+    "latency-monitor-threshold": _set_latency_threshold,
+    "latency-tracking": _set_latency_tracking,
+    "latency-tracking-info-percentiles": _set_percentiles,
     "lfu-decay-time": _configure_eviction,
     "lfu-log-factor": _configure_eviction,
     "maxclients": _set_max_clients,

@@ -7,6 +7,7 @@ Stop (SIGTERM): accept nobody new → let replicas catch up → fsync → close.
 import asyncio
 import gc
 import logging
+import os
 import random
 import resource
 import secrets
@@ -117,6 +118,7 @@ class RunningNode:
         self.node = Node(settings_of(config, name), self.storage, random.Random(), uuid.uuid4().hex, microseconds)
         self.node.resident_bytes = _resident_bytes
         self.node.cpu_seconds = _cpu_seconds
+        self.node.process = _process_facts()
         self.node.secret_bytes = secrets.token_bytes
         self.shell = Shell(self.node, self.storage, self.clock, config.durability.min_free_bytes)
         self.shell.addresses = {
@@ -234,6 +236,18 @@ class RunningNode:
             if all(feed.acked.lsn >= lsn for feed in streaming):
                 return
             await asyncio.sleep(0.02)
+
+
+def _process_facts() -> dict[str, object]:
+    """What INFO tells of the process and the machine."""
+    system = os.uname()
+    return {
+        "os": f"{system.sysname} {system.release} {system.machine}",
+        "id": os.getpid(),
+        "executable": sys.executable,
+        "loop": type(asyncio.get_running_loop()).__module__,
+        "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+    }
 
 
 def _resident_bytes() -> int:

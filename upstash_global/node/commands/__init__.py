@@ -5,6 +5,7 @@ from upstash_global.node.commands import (  # noqa: F401
     connection,
     helping,
     introspection,
+    latency,
     server,
     subscriptions,
     tracking,

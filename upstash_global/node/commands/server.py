@@ -54,6 +54,9 @@ def config_resetstat(node: "Node", session: Session, argv: list[bytes]) -> Reply
     node.metrics.reset()
     for row in all_rows():
         row.calls = row.failed_calls = row.rejected_calls = row.microseconds = 0
+        row.histogram = []
+    node.engine.context.n_misses = 0
+    node.eviction.n_evicted = 0
     return OK
 
 

@@ -1,0 +1,164 @@
+"""INFO and LATENCY: what a node tells about itself."""
+
+from tests.node.stage import Client, Stage
+from upstash_global.engine.table import TABLE
+from upstash_global.errors import error
+from upstash_global.node.latency import BUCKETS, Event, cumulative, graph, note_calls, percentile_us
+from upstash_global.reply import OK
+
+
+class Clock:
+    """Each look at it finds it later by as much as the last `takes` said."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.now_us = 0
+        self.step_us = 0
+        stage.leader.node.clock_us = self.look
+
+    def look(self) -> int:
+        self.now_us += self.step_us
+        return self.now_us
+
+    def takes(self, microseconds: int) -> None:
+        self.step_us = microseconds
+
+
+def info(client: Client, section: str) -> dict[str, str]:
+    lines = client.run(f"INFO {section}").text.decode().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def watched() -> tuple[Stage, Clock, Client]:
+    stage = Stage()
+    clock, client = Clock(stage), stage.leader.client()
+    client.run("CONFIG SET latency-monitor-threshold 5 slowlog-log-slower-than -1")
+    client.run("CONFIG RESETSTAT")
+    return stage, clock, client
+
+
+# -- latency
+
+
+def test_what_takes_too_long_is_kept_as_the_longest_spike_of_its_second() -> None:
+    stage, clock, client = watched()
+    for took_ms in (7, 12, 9, 4):
+        clock.takes(took_ms * 1000)
+        client.run("KEYS *")
+    clock.takes(8_000)
+    client.run("GET k")
+    clock.takes(0)
+    second = stage.leader.node.now_ms // 1000
+    assert client.run("LATENCY LATEST") == [[b"command", second, 12, 12], [b"fast-command", second, 8, 8]]
+    assert client.run("LATENCY HISTORY command") == [[second, 12]]
+    stage.pass_ms(2_000)
+    clock.takes(6_000)
+    client.run("KEYS *")
+    clock.takes(0)
+    assert client.run("LATENCY HISTORY command") == [[second, 12], [second + 2, 6]]
+    assert client.run("LATENCY LATEST")[0] == [b"command", second + 2, 6, 12]
+    assert b"average 9ms" in client.run("LATENCY DOCTOR").text
+    assert client.run("LATENCY RESET nosuch command") == 1
+    assert client.run("LATENCY RESET") == 1
+    assert client.run("LATENCY LATEST") == []
+    assert client.run("LATENCY GRAPH command") == error("No samples available for event 'command'")
+
+
+def test_nothing_is_kept_without_a_threshold() -> None:
+    _, clock, client = watched()
+    client.run("CONFIG SET latency-monitor-threshold 0")
+    clock.takes(10**9)
+    client.run("KEYS *")
+    clock.takes(0)
+    assert client.run("LATENCY LATEST") == []
+    assert b"is off" in client.run("LATENCY DOCTOR").text
+
+
+def test_a_graph_has_a_column_for_each_spike() -> None:
+    event = Event()
+    for second, took_ms in ((100, 1), (101, 10), (102, 4)):
+        event.spikes.append((second, took_ms))
+    event.longest_ms = 20
+    lines = graph("command", event, 162).splitlines()
+    assert lines[0] == "command - high 10 ms, low 1 ms (all time high 20 ms)"
+    assert [line[1] for line in lines[2:6]] == ["_", "#", "#", "#"]
+    assert lines[-2:] == ["111", "mmm"]
+
+
+def test_calls_are_counted_in_powers_of_two() -> None:
+    row = TABLE[b"GET"]
+    row.histogram = []
+    for took_us in (0, 1, 2, 3, 4, 5, 1000):
+        note_calls(row, took_us, 1)
+    note_calls(row, 800, 8)
+    assert cumulative(row.histogram) == [(1, 2), (2, 3), (4, 5), (8, 6), (128, 14), (1024, 15)]
+    assert [percentile_us(row.histogram, p) for p in (0, 20, 50, 100)] == [1, 2, 128, 1024]
+    note_calls(row, 1 << 50, 1)
+    assert len(row.histogram) == BUCKETS
+    row.histogram = []
+
+
+def test_histograms_are_told_per_command_and_reset() -> None:
+    _, clock, client = watched()
+    clock.takes(100)
+    client.run("SET k v")
+    client.run("CONFIG GET hz")
+    assert client.run("LATENCY HISTOGRAM set nosuch") == {b"set": {b"calls": 1, b"histogram_usec": {128: 1}}}
+    assert b"config|get" in client.run("LATENCY HISTOGRAM config")
+    assert info(client, "latencystats")["latency_percentiles_usec_set"] == "p50=128.000,p99=128.000,p99.9=128.000"
+    client.run("CONFIG SET latency-tracking-info-percentiles 50")
+    assert info(client, "latencystats")["latency_percentiles_usec_set"] == "p50=128.000"
+    client.run("CONFIG RESETSTAT")
+    assert b"set" not in client.run("LATENCY HISTOGRAM")
+    client.run("CONFIG SET latency-tracking no")
+    client.run("CONFIG RESETSTAT")
+    client.run("SET k v")
+    assert client.run("LATENCY HISTOGRAM set") == {}
+
+
+# -- INFO
+
+
+def test_hits_and_misses_are_those_of_reads() -> None:
+    _, _, client = watched()
+    client.run("INCR n")
+    client.run("GET n", "GET n", "GET missing", "TTL missing")
+    stats = info(client, "stats")
+    assert stats["keyspace_misses"] >= "1"
+    assert int(stats["keyspace_hits"]) == 4 - int(stats["keyspace_misses"])
+    client.run("CONFIG RESETSTAT")
+    assert info(client, "stats")["keyspace_misses"] == "0"
+
+
+def test_expired_keys_are_counted_where_they_are_removed() -> None:
+    stage, _, client = watched()
+    client.run("SET k v PX 10", "SET l v PX 10")
+    stage.pass_ms(100)
+    assert info(client, "stats")["expired_keys"] == "2"
+    assert client.run("CONFIG RESETSTAT") == OK
+    assert info(client, "stats")["expired_keys"] == "0"
+
+
+def test_commands_per_second_are_the_mean_of_the_last_seconds() -> None:
+    stage, _, client = watched()
+    for _ in range(100):
+        for _ in range(10):
+            client.run("PING")
+        stage.pass_ms(100)
+    assert 90 <= int(info(client, "stats")["instantaneous_ops_per_sec"]) <= 110
+
+
+def test_several_sections_come_in_redis_s_order() -> None:
+    _, _, client = watched()
+    text = client.run("INFO keyspace CPU server").text.decode()
+    assert [line for line in text.splitlines() if line.startswith("#")] == ["# Server", "# CPU", "# Keyspace"]
+
+
+def test_memory_fields_agree_with_each_other() -> None:
+    _, _, client = watched()
+    client.run("SET k " + "v" * 10_000)
+    client.run("CONFIG SET maxmemory 2gb")
+    memory = info(client, "memory")
+    assert 10_000 < int(memory["used_memory"]) < 12_000
+    assert memory["used_memory_human"].endswith("K") and memory["maxmemory_human"] == "2.00G"
+    assert int(memory["used_memory_peak"]) >= int(memory["used_memory"])
+    assert int(memory["used_memory_overhead"]) + int(memory["used_memory_dataset"]) == int(memory["used_memory"])
