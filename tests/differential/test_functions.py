@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.differential.sides import EngineSide, Oracle, Side
+from tests.differential.sides import NodeSide, Oracle, Side
 from tests.differential.wire import Reply, Tagged
 from upstash_global.engine.rdb.format import seal
 from upstash_global.engine.rdb.writer import write_string
@@ -211,7 +211,7 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_functions_answer_as_in_redis(oracle: Oracle, version: int) -> None:
-    ours, theirs = EngineSide(version), oracle.connect(version)
+    ours, theirs = NodeSide(version), oracle.connect(version)
     payloads = dict(PAYLOADS)
     different: list[str] = []
     try:

@@ -225,7 +225,6 @@ def test_memory_is_bounded(source: str) -> None:
         (["EVAL", "return 1", "-1"], "ERR Number of keys can't be negative"),
         (["EVAL", "return 1", "3", "a"], "ERR Number of keys can't be greater than number of args"),
         (["EVALSHA", "none", "0"], "NOSCRIPT No matching script. Please use EVAL."),
-        (["SCRIPT", "KILL"], "NOTBUSY No scripts in execution right now."),
         (["SCRIPT", "FLUSH", "x"], "ERR SCRIPT FLUSH only support SYNC|ASYNC option"),
         (["EVAL", "#!lua flags=foo\nreturn 1", "0"], "ERR Unexpected flag in script shebang: foo"),
     ],

@@ -6,6 +6,7 @@ from tests.node.stage import Client, Machine, Stage
 from upstash_global.engine.acl import accesses_of
 from upstash_global.engine.table import lookup
 from upstash_global.errors import CommandError, error
+from upstash_global.node.tables import load_system_tables, system_tables
 from upstash_global.reply import OK, Push, Simple
 
 NO_KEY = CommandError("NOPERM", "No permissions to access a key")
@@ -195,9 +196,9 @@ def test_what_follows_in_a_forwarded_pipeline_is_checked_too(stage: Stage, admin
 def test_users_survive_a_snapshot(stage: Stage, admin: Client) -> None:
     admin.run("ACL SETUSER alice on >pw +@all -get ~a* %R~b &c '(+get ~d)'", "ACL SETUSER default -debug")
     other = Stage().leader.node
-    other.load_system_tables(stage.leader.node.system_tables())
+    load_system_tables(other, system_tables(stage.leader.node))
     assert other.users.dump() == stage.leader.node.users.dump()
-    other.load_system_tables({})
+    load_system_tables(other, {})
     assert other.users.names() == [b"default", b"default_ro"] and not other.users.default.is_restricted
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from tests.node.stage import Client, Stage
 from upstash_global.errors import CommandError
+from upstash_global.node.tables import load_system_tables, system_tables
 from upstash_global.reply import OK
 
 LIMIT = 150_000  # bytes
@@ -92,12 +93,12 @@ def test_a_full_resync_brings_its_own_count() -> None:
     stage = Stage(replica=True)
     filled(stage, "allkeys-lru")
     node = stage.replica.node
-    tables, keyspace = node.system_tables(), node.engine.keyspace
+    tables, keyspace = system_tables(node), node.engine.keyspace
     assert node.memory is not None
     counted = node.memory.total
     node.reset()
     node.engine.take_keyspace(keyspace)
-    node.load_system_tables(tables)
+    load_system_tables(node, tables)
     assert node.memory is not None
     node.memory.step(1000)
     assert node.memory.total == counted

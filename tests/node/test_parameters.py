@@ -9,6 +9,7 @@ from upstash_global.errors import CommandError, error
 from upstash_global.node.node import Node
 from upstash_global.node.parametertable import ALIASES, TABLE
 from upstash_global.node.parametertexts import memory_size
+from upstash_global.node.tables import load_system_tables, system_tables
 from upstash_global.reply import OK, Reply
 
 
@@ -66,10 +67,10 @@ def test_a_snapshot_carries_the_cluster_s_parameters() -> None:
     stage = Stage(replica=True)
     leader, replica = stage.leader, stage.replica
     leader.client().run("CONFIG SET list-max-listpack-size 2 maxmemory-policy allkeys-lru")
-    tables = leader.node.system_tables()
-    replica.node.load_system_tables({})
+    tables = system_tables(leader.node)
+    load_system_tables(replica.node, {})
     assert value(replica.client(), "maxmemory-policy") == b"noeviction"
-    replica.node.load_system_tables(tables)
+    load_system_tables(replica.node, tables)
     assert value(replica.client(), "maxmemory-policy") == b"allkeys-lru"
     assert replica.node.engine.context.limits.list_max_listpack_size == 2
 

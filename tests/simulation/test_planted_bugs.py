@@ -14,7 +14,8 @@ from upstash_global.engine.sweep import expired_keys
 from upstash_global.engine.table import TABLE
 from upstash_global.node import roles
 from upstash_global.node.answers import Answers
-from upstash_global.node.node import Node, Outbox
+from upstash_global.node.node import Node
+from upstash_global.node.outbox import Outbox
 from upstash_global.replication.codec import EPOCH, Entry
 from upstash_global.replication.feed import Feed
 from upstash_global.replication.log import Gap, ReplicationLog

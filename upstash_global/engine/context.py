@@ -84,6 +84,9 @@ class Context:
         self.caller: Caller | None = None  # on whose behalf the unit runs; None: nobody's, or a replay
         self.denied: Callable[[Any, Any], None] = _unheard  # told what a script was denied: (Caller, Denial)
         self.interpreter: Any = None  # lua.Interpreter, from the first script on
+        self.pause: Callable[[], bool] | None = (
+            None  # how a running script lets others have a turn; False: it has to end
+        )
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes that are told
         self.missed: list[bytes] = []  # keys looked up in vain by the running command

@@ -28,7 +28,8 @@ VERSION: Final = b"7.2.0"  # what redis.REDIS_VERSION says
 VERSION_NUMBER: Final = 0x070200
 MEMORY_BYTES: Final = 64 << 20
 MARGIN_BYTES: Final = 8 << 20  # free before anything is handed over, for a failure there cannot be caught
-MAX_INSTRUCTIONS: Final = 100_000_000
+MAX_INSTRUCTIONS: Final = 100_000_000  # of a script that cannot give way to others: a second or two
+MAX_PAUSING_INSTRUCTIONS: Final = 20_000_000_000  # of one that can: some minutes, unless it is killed before
 
 PLAIN: Final = 0
 PACKED: Final = 1
@@ -48,12 +49,16 @@ class Run:
         self.keys = keys
         self.is_read_only = is_read_only  # writes are refused
         self.locks_keys = locks_keys  # keys other than `keys` are refused
+        self.function = b""  # the name of the function that runs; a script has none
+        self.has_written = False
 
 
 class Interpreter:
     def __init__(self) -> None:
         self.max_instructions = MAX_INSTRUCTIONS
-        self._run: Run | None = None
+        self.running: Run | None = None
+        self.is_closing = False  # whatever runs or begins to has to end at once
+        self._killed = b""  # how the running script is to end
         self._bug: Exception | None = None  # of ours, kept while Lua unwinds
         self._lines: dict[
             bytes, dict[bytes, tuple[int, int]]
@@ -74,6 +79,7 @@ class Interpreter:
         host = self._lua.table_from(
             {
                 b"call": self._call,
+                b"pause": self._pause,
                 b"may_call": self._may_call,
                 b"sha1hex": sha_of,
                 b"band": and_,
@@ -132,6 +138,7 @@ class Interpreter:
         """Call a function of a library, loading that if need be; raises CommandError when it failed."""
         if library.sha not in self._lines:
             self.load_library(library.sha, run.source, run.ctx)
+        run.function = function.name
         outcome = self._run_lua(self._call_function, run, (library.sha, function.name, self._packed(run, arguments)))
         first, last = self._lines.get(library.sha, {}).get(function.name, (1, 0))
         return _result(outcome, function.name, b"@user_function", run.source, first, last)
@@ -145,14 +152,16 @@ class Interpreter:
         """Call into the sandbox: (True, RESP version, packed result) or (False, error, place)."""
         may_block = run.ctx.may_block
         run.ctx.may_block = False
-        self._run = run
+        self.running = run
+        self._killed = b""
+        limit = self.max_instructions if run.ctx.pause is None else MAX_PAUSING_INSTRUCTIONS
         try:
-            outcome: tuple[Any, ...] = entry(*arguments, self.max_instructions)
+            outcome: tuple[Any, ...] = entry(*arguments, limit)
         except lupa.LuaMemoryError:
             self._start()
             outcome = (False, OUT_OF_MEMORY, None)
         finally:
-            self._run = None
+            self.running = None
             run.ctx.may_block = may_block
             run.ctx.changed = False
         if self._bug is not None:
@@ -163,6 +172,21 @@ class Interpreter:
     def flush(self) -> None:
         """Forget the compiled scripts."""
         self._flush()
+
+    def kill(self) -> None:
+        """End the running script, which has paused, when it goes on."""
+        assert self.running is not None
+        self._killed = b"FUNCTION KILL." if self.running.function else b"SCRIPT KILL."
+
+    def _pause(self) -> bytes | None:
+        """Called by the sandbox every 10,000 instructions, to let others have a turn: how the script has to end, or None."""
+        run = self.running
+        assert run is not None
+        if not self.is_closing and not self._killed and run.ctx.pause is not None and not run.ctx.pause():
+            self.is_closing = True  # the node is being thrown away
+        if self.is_closing:
+            return b"ERR Script killed because this node changes its role or stops."
+        return b"ERR Script killed by user with " + self._killed if self._killed else None
 
     def _make_room(self, n_bytes: int) -> None:
         """See to it that so much can be handed to Lua. Raises CommandError."""
@@ -178,7 +202,7 @@ class Interpreter:
 
     def _call(self, resp: int, *argv: bytes) -> tuple[int, Any]:
         """What redis.call and redis.pcall are: (kind, value)."""
-        run = self._run
+        run = self.running
         assert run is not None
         try:
             try:
@@ -201,11 +225,11 @@ class Interpreter:
 
     def _may_call(self, *argv: bytes) -> tuple[bool, bool]:
         """What redis.acl_check_cmd asks: (is a command, the caller may run it)."""
-        assert self._run is not None
+        assert self.running is not None
         row = find_row(list(argv))
         if row is None:
             return False, False
-        caller = self._run.ctx.caller
+        caller = self.running.ctx.caller
         user = None if caller is None else caller.user
         return True, user is None or user.denial(row, list(argv)) is None
 
@@ -238,6 +262,8 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
                     f"Key was: {shown}"
                 )
     row.calls += 1
+    if row.needs_leader:
+        run.has_written = True
     if row.handler is not None:
         return execute(run.ctx, row, argv)
     assert run.ctx.serve is not None

@@ -70,6 +70,12 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     return reply
 
 
+def refuse(node: "Node", session: Session, argv: list[bytes], row: Row, refusal: CommandError) -> CommandError:
+    """Do not run a command that would otherwise run; a reason of its own comes first."""
+    row.rejected_calls += 1
+    return _refuse(node, session, argv, _refusal(node, session, row, argv) or refusal)
+
+
 def _refuse(node: "Node", session: Session, argv: list[bytes], refusal: CommandError) -> CommandError:
     """A command that does not run spoils the transaction; if it is EXEC, it ends it."""
     node.metrics.note_refusal(refusal)

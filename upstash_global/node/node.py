@@ -34,7 +34,9 @@ from upstash_global.node.eviction import Eviction
 from upstash_global.node.forwarding import NOLEADER, OWN, Forwarding
 from upstash_global.node.freshness import FORWARD, TOO_STALE
 from upstash_global.node.latency import Latency, note_calls
+from upstash_global.node.longscripts import LongScripts
 from upstash_global.node.metrics import Metrics
+from upstash_global.node.outbox import Outbox
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
 from upstash_global.node.permissions import Permissions
@@ -44,6 +46,7 @@ from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.settings import Settings
 from upstash_global.node.slowlog import SlowLog, heaviest
 from upstash_global.node.snapshots import Snapshots
+from upstash_global.node.tables import load_system_tables, system_tables
 from upstash_global.node.transactions import execute_queue
 from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import DATA, EPOCH, Entry
@@ -67,20 +70,6 @@ UNBLOCKED: Final = CommandError(
 MISCONF: Final = CommandError("MISCONF", "the log cannot be written; writes are refused until that is repaired")
 
 DISK_FULL: Final = CommandError("MISCONF", "the disk is nearly full; writes are refused until there is room again")
-
-
-class Outbox:
-    """What one turn produced. Persist `records`, then send `messages` and `asks`, then write `released`."""
-
-    def __init__(self) -> None:
-        self.records: list[bytes] = []
-        self.must_sync = False  # an fsync has to be started after the records are written
-        self.messages: list[tuple[str, Message]] = []  # (stream, message)
-        self.asks: list[tuple[str, Message]] = []  # (node, message): sent once, on a stream of its own
-        self.hang_ups: list[str] = []  # streams to end
-        self.finish_snapshot = False  # call storage.finish_snapshot off the loop, then node.snapshots.finished
-        self.has_more = False  # another turn would send more at once
-        self.released: list[tuple[Session, Any]] = []  # (session, what its take_output gave)
 
 
 class Node:
@@ -122,9 +111,11 @@ class Node:
         self.permissions = Permissions(self)
         self.forwarding = Forwarding(self)
         self.snapshots = Snapshots(self)
+        self.scripts = LongScripts(self)
         self.roles = Roles(self)
 
         self.is_leader = False
+        self.is_busy = False  # a script has paused in the middle of a unit
         self.is_replaying = False  # entries come from this node's own disk: nobody is to hear of them again
         self.sweeps = True  # DEBUG SET-ACTIVE-EXPIRE 0 stops that
         self.is_sealed = False  # a switchover is draining: writes wait
@@ -191,6 +182,9 @@ class Node:
 
     def run(self, session: Session, commands: list[list[bytes]]) -> None:
         """Run commands until one has to wait or the client has to read first; the rest stays in the session's input."""
+        if self.is_busy:
+            self.scripts.run(session, commands)
+            return
         n = len(commands)
         i = 0
         first = 0  # of the calls of one command that began at `started_us`
@@ -223,6 +217,9 @@ class Node:
             session.reply(reply)
             if self.woken:
                 self.wake()
+                if self.is_busy:  # by a script of one that was woken
+                    self.scripts.run(session, commands[i:])
+                    break
         self.note_duration(session, session.row_run, commands[first:i], started_us)
         session.n_commands += i
         self.metrics.n_commands += i
@@ -265,16 +262,17 @@ class Node:
                 session.push(push)
         session.is_served_here = True
         self.mark_dirty(session)
-        self._run_input(session)
+        self.run_input(session)
 
     def drained(self, session: Session, now_ms: int) -> None:
         """The client has read what was written to it: run what it sent meanwhile."""
         self.set_clock(now_ms)
         session.is_full = False
         if not session.waiting:
-            self._run_input(session)
+            self.run_input(session)
 
-    def _run_input(self, session: Session) -> None:
+    def run_input(self, session: Session) -> None:
+        """Run what a client has sent and what had to wait."""
         if session.input and not session.killed:
             commands = list(session.input)
             session.input.clear()
@@ -283,6 +281,8 @@ class Node:
     def retry(self, session: Session, argv: list[bytes]) -> Reply:
         """Dispatch a parked command once more: its reply, or PENDING when it was forwarded or parked again."""
         self.parking.release(session)
+        if self.is_busy:
+            return self.scripts.wait(session, argv)
         reply = attend(self, session, argv) if self.is_attended else dispatch(self, session, argv)
         if reply is FORWARD:
             if not self.can_forward:
@@ -385,7 +385,7 @@ class Node:
 
     def wake(self) -> None:
         """Try the sessions that are parked for keys which were touched."""
-        while self.woken:
+        while self.woken and not self.is_busy:
             self.woken = False
             touched, self.touched = self.touched, []
             for session, reply in self.parking.wake_keys(touched):
@@ -460,13 +460,16 @@ class Node:
         return PENDING
 
     def _after_seal(self, session: Session, again: Callable[[], Reply]) -> Reply:
-        if self.is_sealed or not (self.is_leader or self.can_forward):
+        if self.is_sealed or self.is_busy or not (self.is_leader or self.can_forward):
             return PENDING
         self.parking.release(session)
         return again()
 
     def run_remote_exec(self, remote: RemoteSession, commands: list[list[bytes]], watches: list[Watch]) -> None:
         """A transaction that another node's session queued."""
+        if self.is_busy:
+            self.scripts.wait_with_exec(remote, commands, watches)
+            return
         reply = execute_queue(self, remote, commands, watches)
         if reply is PENDING:
             remote.waiting = 1
@@ -498,6 +501,8 @@ class Node:
     def receive(self, peer: str, message: Message, now_ms: int) -> None:
         """A message of another node; `peer` names the stream it came on (a node we dialled, or an inbound stream)."""
         self.set_clock(now_ms)
+        if self.is_busy and self.scripts.holds(peer, message):
+            return
         if isinstance(message, Forward):
             self.forwarding.serve(peer, message)
         elif isinstance(message, Forwarded):
@@ -506,6 +511,8 @@ class Node:
             self.forwarding.cancel(peer, message.session)
         else:
             self.roles.receive(peer, message)
+            if self.is_busy:
+                return
             if not self.is_leader:
                 self.forwarding.applied()
                 self._wake_cause("position")
@@ -538,7 +545,7 @@ class Node:
         self.forwarding.silent_peer(peer)
 
     def _wake_cause(self, cause: str) -> None:
-        if self.parking.by_cause.get(cause):
+        if self.parking.by_cause.get(cause) and not self.is_busy:
             for session, reply in self.parking.wake_all(cause):
                 self.answer(session, [reply])
 
@@ -563,6 +570,9 @@ class Node:
         self.forwarding.tick()
         self.metrics.tick(self.local_ms)
         self.forwarding.drop_silent()
+        self.scripts.go_on()
+        if self.is_busy:
+            return
         self.snapshots.tick()
         self.eviction.tick()
         if self.is_leader and self.sweeps and not self.is_sealed and self.write_refusal is None:
@@ -572,6 +582,11 @@ class Node:
                 self.answer(session, [reply])
         self._wake_cause("seal")
         self.read_refusal = self._read_refusal()
+
+    def go_on(self, now_ms: int) -> None:
+        """Let the script that has paused run for another while."""
+        self.set_clock(now_ms)
+        self.scripts.go_on()
 
     def sweep(self) -> None:
         """Log the removal of keys and of hash fields whose deadline has passed."""
@@ -657,6 +672,7 @@ class Node:
         if self.wants_snapshot_finished:
             outbox.finish_snapshot = True
             self.wants_snapshot_finished = False
+        outbox.is_busy = self.is_busy
         outbox.has_more = self.roles.have_more() or bool(self.forwarding.own_answers)
         wanted = head_lsn if always else required
         if wanted > self.durable_lsn and wanted > self.sync_wanted:
@@ -704,29 +720,6 @@ class Node:
 
     # -- whole state --------------------------------------------------------------------------------------------
 
-    def system_tables(self) -> dict[str, Any]:
-        """Everything beside the keyspace that the log determines, by name, as plain structures."""
-        context = self.engine.context
-        return {
-            "answers": self.answers.dump(),
-            "functions": context.functions.dump(),
-            "parameters": context.parameters.dump(),
-            "retries": self.retries.dump(),
-            "scripts": context.scripts.dump(),
-            "users": self.users.dump(),
-        }
-
-    def load_system_tables(self, tables: dict[str, Any]) -> None:
-        self.answers.load(tables.get("answers"))
-        self.retries.load(tables.get("retries"))
-        context = self.engine.context
-        context.functions.restore(tables.get("functions"))
-        context.scripts.restore(tables.get("scripts"))
-        context.take_parameters(tables.get("parameters"))
-        self.parameters.reset_shared(context.parameters.values)
-        self.users.restore(tables.get("users"))
-        self.eviction.configure()
-
     def restore(self, recovered: Recovered) -> None:
         """Take over what storage holds: the newest snapshot, then the log behind it."""
         self.parameters.restore_own(self.storage.load_state().get("parameters", {}))
@@ -740,10 +733,11 @@ class Node:
 
     def reset(self) -> None:
         """Forget all data, before a restore."""
+        assert not self.is_busy
         self.engine.take_keyspace(Keyspace())
         self.log.reset(START, 0, History())
         self.changes.reset(0)
-        self.load_system_tables({})
+        load_system_tables(self, {})
         self.durable_lsn = 0
 
     def spoil_reads(self) -> None:
@@ -763,7 +757,7 @@ class Node:
 
     def digest(self) -> str:
         """Equal positions mean equal digests: keyspace (hidden keys included) and system tables."""
-        return digest(self.engine.keyspace, self.system_tables())
+        return digest(self.engine.keyspace, system_tables(self))
 
     def n_replicas_at(self, lsn: int) -> int:
         """How many replicas have applied everything up to `lsn`: what WAIT answers."""

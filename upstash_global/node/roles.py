@@ -193,6 +193,7 @@ class Roles:
     def lead(self, term: int) -> None:
         """Open a new epoch in `term` and accept writes; nothing is answered before the epoch is on disk."""
         node = self.node
+        node.scripts.end()
         highest_term, start, _ = epoch_parts(self.epoch)
         epoch = make_epoch(term, start + 1 if term == highest_term else 0, node.settings.me.index)
         self._remember(epoch, node.settings.name)
@@ -231,6 +232,7 @@ class Roles:
     def step_down(self, leader: str, epoch: int) -> None:
         """A higher epoch exists: stop leading at once. Nothing that is not out yet will be answered."""
         node = self.node
+        node.scripts.end()
         if node.is_leader:
             node.is_leader = False
             node.is_sealed = False
@@ -289,6 +291,8 @@ class Roles:
             raise CommandError("NOTFOUND", f"no node is called {target}")
         if self._feed_of(target) is None:
             raise error(f"{target} does not follow this node at the moment")
+        if node.is_busy:
+            raise node.scripts.refusal
         if self.handover is not None:
             raise error(f"a switchover to {self.handover.target} is under way")
         self.handover = Switchover(target, node.local_ms + node.settings.switchover_ms)
@@ -457,6 +461,8 @@ class Roles:
     def _after_follower(self) -> None:
         """What the follower found out and cannot do itself."""
         node, follower = self.node, self.follower
+        if follower.rewind_to is not None:
+            node.scripts.end()  # what had to wait for it is heard now, and may change that
         if follower.rewind_to is not None:
             node.snapshots.rewind(follower.rewind_to)
             self._send_all(self.leader_name, follower.rewound(node.local_ms))

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from upstash_global.node.tables import load_system_tables, system_tables
 from upstash_global.replication.snapshot import Loaded, SnapshotWriter
 from upstash_global.replication.storage import Corruption, Recovered
 
@@ -36,7 +37,7 @@ class Snapshots:
         self.flush_records()
         node.storage.begin_snapshot(head)
         self.writer = SnapshotWriter(
-            node.engine.keyspace, node.system_tables(), head, node.log.head_crc, node.log.history.copy(), node.now_ms
+            node.engine.keyspace, system_tables(node), head, node.log.head_crc, node.log.history.copy(), node.now_ms
         )
         self.begun_bytes = node.log.head_bytes
 
@@ -120,7 +121,7 @@ class Snapshots:
         node = self.node
         self._abort()
         node.engine.take_keyspace(loaded.keyspace)
-        node.load_system_tables(loaded.system_tables)
+        load_system_tables(node, loaded.system_tables)
         node.changes.reset(loaded.position.lsn)
         self.begun_bytes = node.log.head_bytes
         self.last_lsn = loaded.position.lsn

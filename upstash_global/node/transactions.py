@@ -13,6 +13,7 @@ from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import remembered
 from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.freshness import STALE_LEADER, is_superseded, serves
+from upstash_global.node.longscripts import is_script
 from upstash_global.node.session import Session, Several, Watch, size_of_reply
 from upstash_global.node.tracking import reads_of_unit
 from upstash_global.replication.position import Position
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
 MAX_REPLY_BYTES: Final = 512 << 20  # of all replies of one EXEC
+_EXEC: Final = [b"EXEC"]
 LEFT_OUT: Final = CommandError("UNKNOWN", "it ran, but the replies of this transaction are too long to be sent")
 
 
@@ -101,6 +103,14 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
                 return CommandError("EXECABORT", f"Transaction discarded because of: {lack.text}")
     if is_dirty(node, watches, session.seen):
         return NULL_ARRAY
+    if any([is_script(row) for row in rows]):
+        return node.scripts.start(session, _EXEC, lambda: _run_all(node, session, rows, queue))
+    return _run_all(node, session, rows, queue)
+
+
+def _run_all(node: "Node", session: Session, rows: list[Row], queue: list[list[bytes]]) -> Reply:
+    once = session.once
+    user = session.user.name if session.user is not None else b""
     node.engine.begin(node.now_ms, session)
     replies: list[Reply] = []
     n_bytes = 0
@@ -174,7 +184,7 @@ def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
         return refused
     row.calls += 1
     started_us = node.clock_us()
-    if row.session_handler is None:
+    if row.handler is not None or row.session_handler is None:
         reply = node.engine.execute(row, argv)
     else:
         try:

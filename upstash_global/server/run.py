@@ -202,6 +202,7 @@ class RunningNode:
         node = self.node
         self.resp.stop_accepting()
         self.rest.stop_accepting()
+        node.scripts.end()
         if node.is_leader:
             await self._let_replicas_catch_up()
         self.shell.turn()

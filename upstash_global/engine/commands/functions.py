@@ -6,7 +6,7 @@ called by FCALL_RO may read whatever its flags say, but not write (Upstash; Redi
 
 from typing import Final
 
-from upstash_global.engine.commands.scripting import BEHIND_SCRIPT, EVAL_FLAGS, EVAL_RO_FLAGS, NOT_BUSY, interpreter_of
+from upstash_global.engine.commands.scripting import BEHIND_SCRIPT, EVAL_FLAGS, EVAL_RO_FLAGS, interpreter_of
 from upstash_global.engine.context import Context
 from upstash_global.engine.functions import Functions, Library
 from upstash_global.engine.lua import Run
@@ -14,7 +14,7 @@ from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.rdb import format as form
 from upstash_global.engine.rdb.writer import write_string
 from upstash_global.engine.scripts import sha_of
-from upstash_global.engine.table import ALLOW_BUSY, DENYOOM, LOADING, NOSCRIPT, STALE, WRITE, Family, wrong_subcommand
+from upstash_global.engine.table import DENYOOM, LOADING, NOSCRIPT, STALE, WRITE, Family, wrong_subcommand
 from upstash_global.engine.types.glob import Glob
 from upstash_global.errors import DumpError, error, shown
 from upstash_global.reply import OK, Reply, Set, Simple
@@ -146,12 +146,6 @@ def help_(ctx: Context, argv: list[bytes]) -> Reply:
     return [Simple(line) for line in _HELP.splitlines()]
 
 
-@command("FUNCTION KILL", arity=2, flags=NOSCRIPT | ALLOW_BUSY)
-def kill(ctx: Context, argv: list[bytes]) -> Reply:
-    """Stop the running function: there never is one when a command is read."""
-    raise NOT_BUSY
-
-
 @command("FUNCTION LIST", arity=-2, flags=NOSCRIPT)
 def list_(ctx: Context, argv: list[bytes]) -> Reply:
     """Show the libraries and their functions, with WITHCODE also their code."""
@@ -223,16 +217,6 @@ def restore(ctx: Context, argv: list[bytes]) -> Reply:
         _forget_others(ctx)
     ctx.changed = changed or bool(brought)
     return OK
-
-
-@command("FUNCTION STATS", arity=2, flags=NOSCRIPT | ALLOW_BUSY)
-def stats(ctx: Context, argv: list[bytes]) -> Reply:
-    """Show the running function, and how many there are."""
-    counts = {
-        "libraries_count": len(ctx.functions.libraries),
-        "functions_count": sum([len(library.functions) for library in ctx.functions.libraries.values()]),
-    }
-    return {"running_script": None, "engines": {"LUA": counts}}
 
 
 def _libraries_in(ctx: Context, payload: bytes) -> list[Library]:

@@ -16,7 +16,6 @@ from upstash_global.engine.lua import Interpreter, Run
 from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.scripts import sha_of
 from upstash_global.engine.table import (
-    ALLOW_BUSY,
     INTERNAL,
     LEADER,
     LOADING,
@@ -57,7 +56,6 @@ BEHIND_SCRIPT: Final = Keys(0, 0, 0, counted=2)
 EVAL_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS | LEADER
 EVAL_RO_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS | READONLY | VOLATILE
 NO_SCRIPT: Final = CommandError("NOSCRIPT", "No matching script. Please use EVAL.")
-NOT_BUSY: Final = CommandError("NOTBUSY", "No scripts in execution right now.")
 
 
 @command("EVAL", arity=-3, flags=EVAL_FLAGS, keys=BEHIND_SCRIPT)
@@ -105,12 +103,6 @@ def flush(ctx: Context, argv: list[bytes]) -> Reply:
 def help_(ctx: Context, argv: list[bytes]) -> Reply:
     """The subcommands."""
     return [Simple(line) for line in HELP]
-
-
-@command("SCRIPT KILL", arity=2, flags=NOSCRIPT | ALLOW_BUSY)
-def kill(ctx: Context, argv: list[bytes]) -> Reply:
-    """Stop the running script: there never is one when a command is read."""
-    raise NOT_BUSY
 
 
 @command("SCRIPT LOAD", arity=3, flags=NOSCRIPT | STALE | LEADER)

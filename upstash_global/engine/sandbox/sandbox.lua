@@ -22,6 +22,8 @@ local MAX_DEPTH = 500 -- of a reply
 local run_env -- the environment of the present run
 local real_of = {} -- its read-only tables, each with the one it shows
 local spent, budget = 0, 0
+local registered -- by the library that is being loaded: a list of { name, description or false, flags, first line, last line }
+local killed -- the error with which the running script has to end
 local resp = 2
 local random_high, random_low
 
@@ -29,10 +31,12 @@ local random_high, random_low
 
 local function watch()
   spent = spent + STEP
-  if spent > budget then
+  killed = killed or host.pause()
+  if killed or spent > budget then
     sethook(watch, "", 1) -- pcall catches this once, and then the next instruction fails
-    if getinfo(2, "S").source == "@sandbox" then return end -- `run` itself has to come to its end
-    error({ err = "ERR Script killed by user with SCRIPT KILL." }, 0)
+    if getinfo(2, "S").source == "@sandbox" then return end -- `execute` itself has to come to its end
+    local reason = registered and "ERR FUNCTION LOAD timeout" or "ERR Script killed by user with SCRIPT KILL."
+    error({ err = killed or reason }, 0)
   end
 end
 
@@ -475,7 +479,7 @@ end
 -- Runs `body`, which returns what is to be packed: true, RESP version and packed result; or false, the error's text and
 -- its place or nil.
 local function execute(body, limit)
-  spent, budget, resp = 0, limit, 2
+  spent, budget, resp, killed = 0, limit, 2, nil
   seed(0)
   local packed = function()
     local out = {}
@@ -508,8 +512,7 @@ end
 -- Its functions, which keep that environment, find the whole world there when they are called.
 
 local loaded = {} -- libraries by the SHA-1 of their code: env, real_of, and callbacks by name
-local registered -- by the library that is being loaded: a list of { name, description or false, flags, first line, last line }
-local callbacks
+local callbacks -- of the library that is being loaded
 
 local FLAGS = {
   ["no-writes"] = true, ["allow-oom"] = true, ["allow-stale"] = true, ["no-cluster"] = true,

@@ -6,10 +6,13 @@ from upstash_global.node.commands import (  # noqa: F401
     helping,
     introspection,
     latency,
+    scripts,
     server,
     subscriptions,
     tracking,
     transactions,
 )
+from upstash_global.node.longscripts import declare
 
+declare()
 helping.declare()
