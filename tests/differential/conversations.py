@@ -30,8 +30,8 @@ WRITTEN_AT_ONCE: Final = 1 << 16  # of a longer reply redis-server writes this m
 AT_THE_LEADER_ONLY: Final = b"parameters of the cluster can be set in a transaction only at the leader"
 CLOSED: Final = Tagged("closed", None)
 UNAUTHENTICATED: Final = Tagged("error", "ERR Protocol error: unauthenticated multibulk length")
-SUBSCRIPTIONS: Final = (b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe")
-PUSHES: Final = [*((kind, 3) for kind in (*SUBSCRIPTIONS, b"message")), (b"pmessage", 4)]
+SUBSCRIPTIONS: Final = (b"subscribe", b"psubscribe", b"ssubscribe", b"unsubscribe", b"punsubscribe", b"sunsubscribe")
+PUSHES: Final = [*((kind, 3) for kind in (*SUBSCRIPTIONS, b"message", b"smessage")), (b"pmessage", 4)]
 # In Redis some writes raise `keymiss` as well, for what they look at on their way: in ours only reads do. And some raise
 # their event although nothing has changed: ours does not log such a command, so no other node could hear of it.
 EVENTS_OF_NOTHING: Final = (b"ltrim", b"invalidate', None")  # the latter when an empty database is flushed
@@ -347,12 +347,14 @@ def alike(lines: list[Argv], ours: list[Reply], theirs: list[Reply]) -> bool:
         return True  # Redis says nothing any more to a client that has killed itself
     if theirs[:1] == [UNAUTHENTICATED]:
         return True  # Redis's parser refuses long commands of clients that have not logged in; here is none
-    if any(name.endswith(b"SUBSCRIBE") for name in names) and (b"PUBLISH" in names or b"@0__:" in repr(ours).encode()):
+    if any(name.endswith(b"SUBSCRIBE") for name in names) and (
+        {b"PUBLISH", b"SPUBLISH"} & {*names} or b"@0__:" in repr(ours).encode()
+    ):
         return True  # ours delivers when the unit is done, so a subscription made in it hears all of it
     if b"HELLO" in names:
         return True  # Redis writes each answer of EXEC in the protocol of its moment, ours all in the last one
     hears_itself = b"@0__:" in repr(ours).encode() or b"invalidate" in repr(ours).encode()
-    if ours and theirs and lines and (b"PUBLISH" in map(name_of, lines) or hears_itself):
+    if ours and theirs and lines and ({b"PUBLISH", b"SPUBLISH"} & {*map(name_of, lines)} or hears_itself):
         # Who publishes to itself, or hears what its own command did, does so behind the answer from 7.2 on, in 7.0
         # before or within it. And what EXEC at a replica of ours answers is counted at the leader.
         if _told(ours) in (_told(theirs), _told(with_float_texts(theirs))):
@@ -398,7 +400,7 @@ def in_settled_order(replies: list[Reply]) -> list[Reply]:
         pushes = list(run)
         if kind == b"pmessage":
             pushes.sort(key=repr)
-        elif kind in (b"unsubscribe", b"punsubscribe"):
+        elif kind in (b"unsubscribe", b"punsubscribe", b"sunsubscribe"):
             pushes = [sorted(repr(push.content if isinstance(push, Tagged) else push)[:-3] for push in pushes)]
         settled.extend(pushes)
     return settled

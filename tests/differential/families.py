@@ -608,6 +608,34 @@ XSETID key stream_id
 XTRIM key MAXLEN size
 """
 
+SHARDED: Final = """
+SSUBSCRIBE channel...
+SSUBSCRIBE channel
+SUNSUBSCRIBE channel...
+SUNSUBSCRIBE
+SUBSCRIBE channel
+UNSUBSCRIBE
+PSUBSCRIBE channel_pattern
+PUNSUBSCRIBE
+SPUBLISH channel value
+SPUBLISH channel value
+SPUBLISH channel value
+PUBLISH channel value
+PUBSUB SHARDCHANNELS [channel_pattern]
+PUBSUB SHARDNUMSUB channel...
+PUBSUB CHANNELS
+COMMAND GETKEYS SPUBLISH channel value
+CLIENT INFO
+CLIENT LIST TYPE PUBSUB
+PING
+GET key
+HELLO protocol
+MULTI
+EXEC
+RESET
+QUIT
+"""
+
 # Not in it: what touches keys in Redis in other cases than in ours (SORT, GEO…STORE) or in the order of a hash table.
 TRACKING: Final = """
 CLIENT TRACKING ON
@@ -677,6 +705,7 @@ CONVERSATIONS: Final[dict[str, str]] = {
     "server": SERVER,
     "notifications": NOTIFYING,
     "tracking": TRACKING,
+    "sharded": SHARDED,
 }
 
 # What is said at the beginning of a story: (client, line).

@@ -451,6 +451,7 @@ RULES: Final[dict[bytes, Rule]] = {
     b"CLIENT TRACKINGINFO": _tracking,
     b"CONFIG GET": _parameters,
     b"PUBSUB CHANNELS": _unordered,
+    b"PUBSUB SHARDCHANNELS": _unordered,
     b"TIME": lambda argv, ours, theirs: _shape(ours) == _shape(theirs[0]),
     b"SLOWLOG LEN": _same_type,
     b"WAIT": _same_type,  # the oracle has no replica

@@ -4,6 +4,8 @@ import pytest
 
 from tests.node.stage import Client, Stage
 from upstash_global.errors import error
+from upstash_global.node import pubsub
+from upstash_global.node.commands import transactions
 from upstash_global.reply import OK, PONG, Push
 
 
@@ -88,6 +90,39 @@ def test_a_message_reaches_the_subscribers_of_every_node() -> None:
     there.say("SUBSCRIBE c").take()
     stage.replica.client().run("PUBLISH c hi")
     assert here.take() == there.take() == [Push([b"message", b"c", b"hi"])]
+
+
+def test_shard_channels_are_channels_of_their_own_in_every_region() -> None:
+    stage = Stage(replica=True)
+    here, there = stage.leader.client(), stage.replica.client()
+    assert here.say("SSUBSCRIBE c", "SUBSCRIBE c").take() == [
+        Push([b"ssubscribe", b"c", 1]),
+        Push([b"subscribe", b"c", 1]),
+    ]
+    there.say("SSUBSCRIBE c d", "PSUBSCRIBE *").take()
+    assert stage.replica.client().run("SPUBLISH c hi") == 1
+    assert here.take() == there.take() == [Push([b"smessage", b"c", b"hi"])]
+    assert stage.replica.client().run("PUBSUB SHARDNUMSUB c d e") == [b"c", 1, b"d", 1, b"e", 0]
+    stage.replica.node.close(there)
+    assert stage.replica.node.pubsub.shard_channels == {}
+
+
+def test_what_a_client_may_listen_to_is_bounded(client: Client) -> None:
+    half = [b"%d" % n for n in range(pubsub.MAX_SUBSCRIPTIONS // 2)]
+    client.say([b"SUBSCRIBE", *half], [b"SSUBSCRIBE", *half]).take()
+    refused = client.run("PSUBSCRIBE one-more")
+    assert refused == error(f"max number of subscriptions of a client reached. Limit: {pubsub.MAX_SUBSCRIPTIONS}")
+    assert client.say("UNSUBSCRIBE 0", "PSUBSCRIBE one-more").take()[-1] == Push(
+        [b"psubscribe", b"one-more", len(half)]
+    )
+
+
+def test_what_a_client_may_watch_is_bounded(client: Client) -> None:
+    assert client.run([b"WATCH", *[b"%d" % n for n in range(transactions.MAX_WATCHES)]]) == OK
+    assert client.run("WATCH k") == error(
+        f"max number of watched keys of a client reached. Limit: {transactions.MAX_WATCHES}"
+    )
+    assert client.say("UNWATCH", "WATCH k").take() == [OK, OK]
 
 
 # -- ending

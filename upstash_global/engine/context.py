@@ -47,8 +47,9 @@ EVENT_NEW: Final = 1 << 9  # n
 EVENT_MODULE: Final = 1 << 10  # d
 EVENT_MISS: Final = 1 << 11  # m
 MESSAGE: Final = 0  # no class of events: what PUBLISH says
+SHARD_MESSAGE: Final = -1  # and SPUBLISH
 
-Said = tuple[int, bytes, bytes]  # (class, event name, key), or (MESSAGE, message, channel)
+Said = tuple[int, bytes, bytes]  # (class, event name, key), or (MESSAGE or SHARD_MESSAGE, message, channel)
 
 _LIST: Final = deque  # compiled code finds it here without a dictionary
 
@@ -74,7 +75,7 @@ class Context:
         self.keyspace = keyspace
         self.random = random
         self.now_ms = 0  # leader time of this unit, milliseconds since 1970; during replay the entry's
-        self.receivers: Callable[[bytes], int] = _no_receivers  # deliveries a message on a channel makes on this node
+        self.receivers: Callable[[int, bytes], int] = _no_receivers  # deliveries a message makes on this node
         self.scripts = Scripts()
         self.parameters = ClusterParameters()
         self.limits = self.parameters.limits  # thresholds of encodings, and how long a string may be
@@ -150,12 +151,17 @@ class Context:
 
     def peek(self, key: bytes) -> Any:
         """As `find`, for commands about a key rather than its value: not an access (TTL, TYPE, EXISTS, OBJECT)."""
+        value = self.glance(key)
+        return value if value is not None else self._miss(key)
+
+    def glance(self, key: bytes) -> Any:
+        """As `peek`, for the node's own purposes: nobody is told that there is no such key."""
         deadline = self.keyspace.deadlines.get(key)
         if deadline is not None and deadline <= self.now_ms:
-            return self._miss(key)
+            return None
         value = self.keyspace.values.get(key)
         if value is None or (self.keyspace.hashes.times and self.keyspace.is_gone(key, self.now_ms)):
-            return self._miss(key)
+            return None
         return value
 
     def _miss(self, key: bytes) -> None:
@@ -400,10 +406,11 @@ class Context:
         self.commands.append(list(argv))
         self.logged = True
 
-    def publish(self, channel: bytes, message: bytes) -> None:
-        """Deliver a message on every node as it applies the entry; the command is logged."""
-        self.said.append((MESSAGE, message, channel))
+    def publish(self, kind: int, channel: bytes, message: bytes) -> int:
+        """Deliver a message on every node as it applies the entry; the command is logged. The deliveries on this node."""
+        self.said.append((kind, message, channel))
         self.changed = True
+        return self.receivers(kind, channel)
 
     def block(
         self,
@@ -438,7 +445,7 @@ def _unheard(caller: Any, denial: Any) -> None:
     """Nobody keeps a list of what was denied."""
 
 
-def _no_receivers(channel: bytes) -> int:
+def _no_receivers(kind: int, channel: bytes) -> int:
     return 0
 
 

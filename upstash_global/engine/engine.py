@@ -45,7 +45,7 @@ class Effects:
     @property
     def events(self) -> list[Said]:
         """The keyspace events alone."""
-        return [said for said in self.said if said[0] != MESSAGE]
+        return [said for said in self.said if said[0] > MESSAGE]
 
 
 def execute(context: Context, row: Row, argv: list[bytes]) -> Reply:

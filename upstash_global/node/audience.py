@@ -61,10 +61,10 @@ class Audience:
             return
         self.heard = Position(epoch, lsn)
         for kind, what, subject in said:
-            if kind == MESSAGE:
-                self._publish(subject, what)
-            else:
+            if kind > MESSAGE:
                 self._tell_event(what, subject)
+            else:
+                self._publish(kind, subject, what)
 
     def tell_miss(self, key: bytes) -> None:
         """A read found no such key."""
@@ -81,12 +81,12 @@ class Audience:
 
     def _tell_event(self, event: bytes, key: bytes) -> None:
         if self.notifications.by_key:
-            self._publish(b"__keyspace@0__:" + key, event)
+            self._publish(MESSAGE, b"__keyspace@0__:" + key, event)
         if self.notifications.by_event:
-            self._publish(b"__keyevent@0__:" + event, key)
+            self._publish(MESSAGE, b"__keyevent@0__:" + event, key)
 
-    def _publish(self, channel: bytes, message: bytes) -> None:
-        for session, push in self.pubsub.deliver(channel, message):
+    def _publish(self, kind: int, channel: bytes, message: bytes) -> None:
+        for session, push in self.pubsub.deliver(kind, channel, message):
             self.push(session, push)
 
     def _session(self, session_id: int) -> Session | None:

@@ -236,6 +236,7 @@ def _stats(node: "Node") -> Lines:
         ("keyspace_misses", n_misses),
         ("pubsub_channels", len(node.pubsub.channels)),
         ("pubsub_patterns", len(node.pubsub.patterns)),
+        ("pubsubshard_channels", len(node.pubsub.shard_channels)),
         ("tracking_total_keys", len(node.tracking.readers)),
         ("tracking_total_items", node.tracking.n_items),
         ("tracking_total_prefixes", len(node.tracking.followers)),

@@ -355,8 +355,9 @@ class Node:
             if outstanding is not None:
                 index = entry.attributes["i"]
                 self.audience.begin_answer(outstanding, index)
-                if len(entry.commands) == 1 and effects.said and effects.said[0][0] == MESSAGE:
-                    outstanding.note_publish(index, self.pubsub.count(effects.said[0][2]))
+                if len(entry.commands) == 1 and effects.said and effects.said[0][0] <= MESSAGE:
+                    kind, _, channel = effects.said[0]
+                    outstanding.note_publish(index, self.pubsub.count(kind, channel))
                 if outstanding.reads is not None:
                     outstanding.reads.own.append((index, entry.position.lsn))
             self._after(entry.position.lsn, effects)
@@ -424,7 +425,7 @@ class Node:
         (but not by a consumer: its group is gone as well)."""
         context = self.engine.context
         context.now_ms = self.now_ms
-        value = context.find(key)
+        value = context.glance(key)
         if row.name != "XREADGROUP" and (value is None or type_name(value) != TYPE_OF_GROUP[row.group]):
             return PENDING
         if session.user is not None and session.user.is_restricted:  # its rules may have changed meanwhile

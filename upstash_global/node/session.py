@@ -110,6 +110,7 @@ class Session(Caller):
         self.watches: dict[bytes, Watch] = {}
         self.channels: dict[bytes, None] = {}
         self.patterns: dict[bytes, None] = {}
+        self.shard_channels: dict[bytes, None] = {}
         self.held: list[Push] = []  # what the running command made this session hear: it follows the reply
         self.may_block = (
             True  # a blocking command that finds nothing waits; if not, it answers as when its time is over
@@ -162,7 +163,7 @@ class Session(Caller):
 
     @property
     def is_subscribed(self) -> bool:
-        return bool(self.channels) or bool(self.patterns)
+        return bool(self.channels) or bool(self.patterns) or bool(self.shard_channels)
 
     def reply(self, reply: Reply) -> None:
         """Take the answer of the oldest unanswered command."""

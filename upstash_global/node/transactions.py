@@ -39,7 +39,7 @@ def is_dirty(node: "Node", watches: list[Watch], seen: Position) -> bool:
         visible = watch.visible
         if node.changes.changed_after(watch.key, watch.position.lsn, visible is not False):
             return True
-        if visible and not context.exists(watch.key) or visible is None and _may_have_expired(node, watch.key):
+        if visible and context.glance(watch.key) is None or visible is None and _may_have_expired(node, watch.key):
             return True
     return False
 

@@ -407,7 +407,7 @@ def client_line(node: "Node", session: Session) -> str:
         "db": 0,
         "sub": len(session.channels),
         "psub": len(session.patterns),
-        "ssub": 0,
+        "ssub": len(session.shard_channels),
         "multi": queued,
         "watch": len(session.watches),
         "qbuf": 0,

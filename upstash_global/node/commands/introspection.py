@@ -105,7 +105,7 @@ def _keys_in(argv: list[bytes]) -> list[tuple[bytes, list[str]]]:
     row = find_row(argv)
     if row is None:
         raise error("Invalid command specified")
-    specs = key_specs(row)
+    specs = [spec for spec in key_specs(row) if "not_key" not in spec.flags]
     if not specs:
         raise error("The command has no key arguments")
     if not row.arity_fits(len(argv)):

@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from upstash_global.engine.table import LOADING, NOSCRIPT, PUBSUB, STALE, Family, wrong_subcommand
+from upstash_global.engine.table import ALL, LOADING, NOSCRIPT, PUBSUB, STALE, Family, wrong_subcommand
 from upstash_global.engine.types.glob import Glob
+from upstash_global.errors import error
+from upstash_global.node.pubsub import check_room
 from upstash_global.node.session import Session, Several
 from upstash_global.reply import Push, Reply
 
@@ -16,6 +18,7 @@ command = Family("pubsub").session_command
 @command("PSUBSCRIBE", arity=-2, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
 def psubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Hear every channel whose name matches a pattern."""
+    check_room(session, len(argv) - 1)
     answers: list[Push] = []
     for pattern in argv[1:]:
         node.pubsub.psubscribe(session, pattern)
@@ -26,12 +29,7 @@ def psubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 @command("PUBSUB CHANNELS", arity=-2, flags=PUBSUB | LOADING | STALE)
 def pubsub_channels(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """The channels that somebody on this node hears."""
-    if len(argv) > 3:
-        raise wrong_subcommand(argv)
-    if len(argv) == 2:
-        return list(node.pubsub.channels)
-    glob = Glob(argv[2])
-    return [channel for channel in node.pubsub.channels if glob.matches(channel)]
+    return _matching(argv, node.pubsub.channels)
 
 
 @command("PUBSUB NUMPAT", arity=2, flags=PUBSUB | LOADING | STALE)
@@ -43,11 +41,19 @@ def pubsub_numpat(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 @command("PUBSUB NUMSUB", arity=-2, flags=PUBSUB | LOADING | STALE)
 def pubsub_numsub(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Channels and how many sessions of this node hear each, alternating."""
-    reply: list[Reply] = []
-    for channel in argv[2:]:
-        reply.append(channel)
-        reply.append(len(node.pubsub.channels.get(channel, ())))
-    return reply
+    return _counted(argv, node.pubsub.channels)
+
+
+@command("PUBSUB SHARDCHANNELS", arity=-2, flags=PUBSUB | LOADING | STALE)
+def pubsub_shardchannels(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """The shard channels that somebody on this node hears."""
+    return _matching(argv, node.pubsub.shard_channels)
+
+
+@command("PUBSUB SHARDNUMSUB", arity=-2, flags=PUBSUB | LOADING | STALE)
+def pubsub_shardnumsub(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Shard channels and how many sessions of this node hear each, alternating."""
+    return _counted(argv, node.pubsub.shard_channels)
 
 
 @command("PUNSUBSCRIBE", arity=-1, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
@@ -61,14 +67,39 @@ def punsubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     return Several(answers or [Push([b"punsubscribe", None, _count(session)])])
 
 
+@command("SSUBSCRIBE", arity=-2, flags=PUBSUB | NOSCRIPT | LOADING | STALE, keys=ALL)
+def ssubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Hear shard channels."""
+    if not node.engine.context.may_block:
+        raise error("SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
+    check_room(session, len(argv) - 1)
+    answers: list[Push] = []
+    for channel in argv[1:]:
+        node.pubsub.ssubscribe(session, channel)
+        answers.append(Push([b"ssubscribe", channel, len(session.shard_channels)]))
+    return Several(answers)
+
+
 @command("SUBSCRIBE", arity=-2, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
 def subscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Hear channels."""
+    check_room(session, len(argv) - 1)
     answers: list[Push] = []
     for channel in argv[1:]:
         node.pubsub.subscribe(session, channel)
         answers.append(Push([b"subscribe", channel, _count(session)]))
     return Several(answers)
+
+
+@command("SUNSUBSCRIBE", arity=-1, flags=PUBSUB | NOSCRIPT | LOADING | STALE, keys=ALL)
+def sunsubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Stop hearing shard channels, or all of them."""
+    channels = argv[1:] or list(session.shard_channels)
+    answers: list[Push] = []
+    for channel in channels:
+        node.pubsub.sunsubscribe(session, channel)
+        answers.append(Push([b"sunsubscribe", channel, len(session.shard_channels)]))
+    return Several(answers or [Push([b"sunsubscribe", None, 0])])
 
 
 @command("UNSUBSCRIBE", arity=-1, flags=PUBSUB | NOSCRIPT | LOADING | STALE)
@@ -84,3 +115,20 @@ def unsubscribe(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 def _count(session: Session) -> int:
     return len(session.channels) + len(session.patterns)
+
+
+def _matching(argv: list[bytes], channels: dict[bytes, dict[int, Session]]) -> Reply:
+    if len(argv) > 3:
+        raise wrong_subcommand(argv)
+    if len(argv) == 2:
+        return list(channels)
+    glob = Glob(argv[2])
+    return [channel for channel in channels if glob.matches(channel)]
+
+
+def _counted(argv: list[bytes], channels: dict[bytes, dict[int, Session]]) -> Reply:
+    reply: list[Reply] = []
+    for channel in argv[2:]:
+        reply.append(channel)
+        reply.append(len(channels.get(channel, ())))
+    return reply

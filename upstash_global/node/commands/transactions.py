@@ -1,6 +1,6 @@
 """MULTI, EXEC, DISCARD, WATCH, UNWATCH."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import (
     ALL,
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
 command = Family("transactions").session_command
+
+MAX_WATCHES: Final = 100_000  # keys that one client may watch
 
 
 @command("DISCARD", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY)
@@ -69,9 +71,11 @@ def watch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Let the next EXEC abort if one of the keys changes before it."""
     if session.queue is not None:
         raise error("WATCH inside MULTI is not allowed")
+    if len(session.watches) + len(argv) - 1 > MAX_WATCHES:
+        raise error(f"max number of watched keys of a client reached. Limit: {MAX_WATCHES}")
     context = node.engine.context
     context.now_ms = node.now_ms
     for key in argv[1:]:
         if key not in session.watches:
-            session.watches[key] = Watch(key, node.log.head, context.exists(key))
+            session.watches[key] = Watch(key, node.log.head, context.glance(key) is not None)
     return OK
