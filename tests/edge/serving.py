@@ -14,7 +14,7 @@ from upstash_global.replication.position import Position
 T = TypeVar("T")
 
 
-def with_edge(invalidate: str = "log", max_staleness_ms: int = 60_000) -> Config:
+def with_edge(invalidate: str = "log", max_staleness_ms: int = 60_000, settings: Config | None = None) -> Config:
     edge = EdgeConfig(
         "edge",
         "us-east-1",
@@ -23,7 +23,7 @@ def with_edge(invalidate: str = "log", max_staleness_ms: int = 60_000) -> Config
         Address(f"127.0.0.1:{free_port()}"),
         invalidate,
     )
-    return replace(config(), edges=(edge,), consistency=Consistency(max_staleness_ms=max_staleness_ms))
+    return replace(settings or config(), edges=(edge,), consistency=Consistency(max_staleness_ms=max_staleness_ms))
 
 
 class ServedEdge:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from tests.edge.serving import ServedEdge, request_bytes, with_edge
-from tests.server.serving import ADMIN_TOKEN, READ_TOKEN, TOKEN, wait_for
+from tests.server.serving import ADMIN_TOKEN, READ_TOKEN, TOKEN, config, wait_for
 
 _opener = build_opener(ProxyHandler({}))
 
@@ -176,6 +177,18 @@ def test_a_raw_sign_in_the_path_reaches_the_node_as_it_is(served: ServedEdge) ->
         with served.node.http() as wire:
             direct = wire.send(request_bytes("GET", path)).answer()
         assert served.request("GET", path).body == direct.body, path
+
+
+def test_strangers_of_one_address_are_bounded_at_the_edge_and_are_not_counted_at_the_node(tmp_path: Path) -> None:
+    with ServedEdge(tmp_path, with_edge(settings=config(max_clients_per_address=2))) as served, ExitStack() as stack:
+        wrong = request_bytes("GET", "/get/k", authorization="Bearer wrong")
+        strangers = [stack.enter_context(served.http()) for _ in range(2)]
+        assert [wire.send(wrong).answer().status for wire in strangers] == [401, 401]
+        assert served.request("GET", "/get/k").status == 429
+        assert strangers[0].send(request_bytes("GET", "/get/k")).answer().status == 200
+        for _ in range(3):
+            assert served.request("GET", "/get/k").status == 200
+        assert served.node.ask(lambda node: node.metrics.n_rejected_connections) == 0
 
 
 # -- Cache-Control ----------------------------------------------------------------------------------------------------

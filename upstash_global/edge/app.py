@@ -34,6 +34,7 @@ from upstash_global.protocol.rest import (
 from upstash_global.protocol.tokens import SyncToken, decode_token, edge_proof, encode_token, sync_token_key
 from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
+from upstash_global.server.rates import Strangers
 
 if TYPE_CHECKING:
     from upstash_global.edge.run import RunningEdge
@@ -78,7 +79,8 @@ class EdgeListener:
         self.loop = asyncio.get_running_loop()
         self.server: asyncio.Server | None = None
         self.sweeper: asyncio.TimerHandle | None = None
-        self.connections: set[HttpConnection] = set()
+        self.connections: dict[HttpConnection, bool] = {}  # whether it has shown a token that the node accepts
+        self.strangers = Strangers(limits.max_clients_per_address)
         self.tasks: set[asyncio.Task[None]] = set()
         self.owed: dict[bytes, Position] = {}  # identity → a write passed on for it, not applied here yet
 
@@ -103,13 +105,14 @@ class EdgeListener:
     # -- connections --------------------------------------------------------------------------------------------
 
     def connected(self, connection: HttpConnection) -> None:
-        if len(self.connections) >= self.max_clients:
+        if len(self.connections) >= self.max_clients or not self.strangers.admit(connection.host):
             connection.refuse(HttpError(429, "ERR max number of clients reached"))
             return
-        self.connections.add(connection)
+        self.connections[connection] = False
 
     def disconnected(self, connection: HttpConnection) -> None:
-        self.connections.discard(connection)
+        if self.connections.pop(connection, True) is False:
+            self.strangers.leave(connection.host)
         if connection.is_streaming and connection.state is not None:
             connection.state.cancel()  # nobody listens to the events any more
 
@@ -241,6 +244,7 @@ class EdgeListener:
         try:
             async with self.upstream.pass_on(request) as response:
                 if response.content_type == EVENTS:
+                    self._admit(connection)
                     connection.begin_stream(EVENTS, [*for_client(response), *self._cache_headers(BYPASS)[:-1]])
                     async for piece in response.content.iter_any():
                         connection.stream(piece)
@@ -258,7 +262,7 @@ class EdgeListener:
             return
         if changes:
             self._note_owed(request, answer)
-        connection.respond(answer.response, [*answer.headers, *self._cache_headers(BYPASS)], answer.retry_after_s)
+        self._respond(connection, answer, self._cache_headers(BYPASS))
 
     def _note_owed(self, request: Request, answer: Answer) -> None:
         """What was written through this edge is not answered from before it, whether the client sends tokens or not."""
@@ -275,24 +279,33 @@ class EdgeListener:
 
     # -- answering ----------------------------------------------------------------------------------------------
 
+    def _respond(self, connection: HttpConnection, answer: Answer, headers: list[Header]) -> None:
+        if answer.response.status <= 400:  # the node asks for the token before anything else that it answers so
+            self._admit(connection)
+        connection.respond(answer.response, [*answer.headers, *headers], answer.retry_after_s)
+
+    def _admit(self, connection: HttpConnection) -> None:
+        """The connection is no stranger's any more."""
+        if self.connections.get(connection) is False:
+            self.connections[connection] = True
+            self.strangers.leave(connection.host)
+
     def _respond_kept(self, asked: Asked, kept: Kept, state: bytes) -> None:
         content: Answer = kept.content
         age_ms = kept.age_ms(self.edge.now_ms())
         headers = [
-            *content.headers,
             *self._receipt(kept, age_ms),
             (b"age", b"%d" % (age_ms // 1000)),
             *self._cache_headers(state, max(0, kept.lifetime_ms - age_ms) // 1000),
         ]
-        asked.connection.respond(content.response, headers)
+        self._respond(asked.connection, content, headers)
 
     def _respond_fetched(self, asked: Asked, answer: Answer) -> None:
         """A reply that has just come, or what is kept from before if it is an error and the request prefers that."""
         if answer.response.status >= 500 and self._respond_at_need(asked):
             return
         lifetime_s = asked.wish.lifetime_ms // 1000 if answer.tag is not None else 0
-        headers = [*answer.headers, *self._cache_headers(MISS, lifetime_s)]
-        asked.connection.respond(answer.response, headers, answer.retry_after_s)
+        self._respond(asked.connection, answer, self._cache_headers(MISS, lifetime_s))
 
     def _respond_refusal(self, asked: Asked, refusal: HttpError) -> None:
         if not self._respond_at_need(asked):

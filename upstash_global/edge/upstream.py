@@ -1,7 +1,8 @@
 """Upstream: the edge as a client of its node's REST port, over connections that are kept.
 
 What a request brings for the node, and what an answer brings for the client, is named here; everything else stays on its
-side. The proof of the cluster makes the node say where a reply was read and until when it is true (node/edges.py).
+side. The proof of the cluster makes the node say where a reply was read and until when it is true (node/edges.py), and not
+count the strangers behind an edge as its own.
 """
 
 import asyncio
@@ -56,7 +57,6 @@ class Upstream:
     async def read(self, request: Request, sync_token: str) -> Answer:
         """The whole answer to a read, from no state before the token's. Raises HttpError 503 if there is none."""
         headers = _headers_of(request)
-        headers["upstash-edge"] = self.proof
         headers["upstash-consistency"] = SESSION
         if sync_token:
             headers["upstash-sync-token"] = sync_token
@@ -71,6 +71,7 @@ class Upstream:
         return self._open(request, _headers_of(request))
 
     def _open(self, request: Request, headers: dict[str, str]) -> "aiohttp.client._RequestContextManager":
+        headers["upstash-edge"] = self.proof
         return self.http.request(
             request.method.decode("latin-1"),
             URL(self.url + _target(request), encoded=True),

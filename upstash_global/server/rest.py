@@ -138,10 +138,10 @@ class RestListener:
         if request.method == b"OPTIONS":
             connection.respond(Response(200, b""))
             return
+        if self._is_edge(request):
+            self._admit(connection, session)  # whoever stands behind it
         session.user = user = self._user(request)
-        if not session.is_known:
-            session.is_known = True
-            self.strangers.leave(connection.host)
+        self._admit(connection, session)
         call = parse_request(request, self.max_commands)
         self._count(user, len(call.commands))
         if len(request.body) + len(request.target) > MAX_KEY_BYTES:
@@ -166,6 +166,16 @@ class RestListener:
         else:
             node.mark_dirty(session)
         self.shell.schedule()
+
+    def _admit(self, connection: HttpConnection, session: RestSession) -> None:
+        """The connection is no stranger's any more."""
+        if not session.is_known:
+            session.is_known = True
+            self.strangers.leave(connection.host)
+
+    def _is_edge(self, request: Request) -> bool:
+        proof = request.headers.get(b"upstash-edge")
+        return proof is not None and compare_digest(proof, self.edge_proof)
 
     def _user(self, request: Request) -> User:
         """Whose token the request carries. Raises HttpError."""
@@ -245,8 +255,7 @@ class RestListener:
 
     def _tell_caches(self, session: RestSession, request: Request) -> None:
         """What a cache between the client and this node has to know of the reply, which was given just now if it is there."""
-        proof = request.headers.get(b"upstash-edge")
-        if proof is not None and compare_digest(proof, self.edge_proof):
+        if self._is_edge(request):
             tag = edge_tag(self.shell.node, session)
             if tag is not None:
                 session.told_caches = [(b"upstash-edge", tag)]
