@@ -125,6 +125,7 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
         ["SET a v", "SET b old PX 1", "+2", "RENAME a b"],
     ],
     "RENAMENX": [["SET a v EX 10", "RENAMENX a b"]],
+    "RESTORE-ASKING": [["SET k v", f"RESTORE-ASKING k 0 '{_DUMPED_HASH}' REPLACE"]],
     "RESTORE": [
         ["RESTORE k 0 '\\x00\\x05\\x68\\x65\\x6c\\x6c\\x6f\\x0a\\x00\\x63\\x72\\xdf\\x76\\x65\\x34\\x20\\x0a'"],
         ["SET k v", f"RESTORE k 5000 '{_DUMPED_HASH}' REPLACE IDLETIME 7"],
@@ -438,4 +439,4 @@ EXAMPLES: Final[dict[str, list[Example]]] = {
 }
 
 # Write commands that never change anything here: with one database MOVE can only refuse.
-WITHOUT_EFFECT: Final = {"MOVE"}
+WITHOUT_EFFECT: Final = {"MOVE", "SWAPDB"}

@@ -223,13 +223,19 @@ _CATEGORIES_OF_GROUP: Final[dict[str, list[str]]] = {
 }
 
 _CATEGORIES_OF_COMMAND: Final[dict[str, list[str]]] = {  # where Redis does not follow the group
+    "ASKING": ["connection"],
     "COMMAND": ["connection"],
     "DBSIZE": ["keyspace"],
     "FLUSHALL": ["keyspace"],
     "FLUSHDB": ["keyspace"],
+    "LASTSAVE": ["admin"],
+    "READONLY": ["connection"],
+    "READWRITE": ["connection"],
+    "RESTORE-ASKING": ["keyspace"],
     "ROLE": ["admin"],
     "SORT": ["set", "sortedset", "list"],
     "SORT_RO": ["set", "sortedset", "list"],
+    "SWAPDB": ["keyspace"],
     "WAIT": ["connection"],
 }
 

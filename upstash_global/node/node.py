@@ -107,6 +107,7 @@ class Node:
         self.resident_bytes: Callable[[], int] = _none  # what the process uses; a shell knows it
         self.secret_bytes: Callable[[int], bytes] = random.randbytes  # a shell has better ones
         self.cpu_seconds: Callable[[], tuple[float, float]] = _no_cpu  # (system, user)
+        self.stop: Callable[[bool], None] = _cannot_stop  # SHUTDOWN: end the process, at once if True
         self.link_is_busy: Callable[[str], bool] = _never  # whether a stream still writes what it was given before
         self.permissions = Permissions(self)
         self.forwarding = Forwarding(self)
@@ -582,6 +583,7 @@ class Node:
             if reply is not PENDING:
                 self.answer(session, [reply])
         self._wake_cause("seal")
+        self._wake_cause("snapshot")
         self.read_refusal = self._read_refusal()
 
     def go_on(self, now_ms: int) -> None:
@@ -773,6 +775,10 @@ class Node:
 
 def _none() -> int:
     return 0
+
+
+def _cannot_stop(at_once: bool) -> None:
+    pass
 
 
 def _never(stream: str) -> bool:

@@ -27,6 +27,10 @@ class Snapshots:
         self.last_ms = 0
         self.n_written = 0
 
+    @property
+    def is_under_way(self) -> bool:
+        return self.writer is not None or self.is_finishing or self.is_wanted
+
     def begin(self) -> None:
         """Start to write a snapshot of this moment, unless one is being written."""
         node = self.node

@@ -119,6 +119,7 @@ class RunningNode:
         self.node.resident_bytes = _resident_bytes
         self.node.cpu_seconds = _cpu_seconds
         self.node.process = _process_facts()
+        self.node.stop = self._stop_for_client
         self.node.secret_bytes = secrets.token_bytes
         self.shell = Shell(self.node, self.storage, self.clock, config.durability.min_free_bytes)
         self.shell.addresses = {
@@ -187,6 +188,12 @@ class RunningNode:
             log.error("the node's sense of time is gone", exc_info=ticks.exception())
             self.shell.failed = True
             self.shell.stopping.set()
+
+    def _stop_for_client(self, at_once: bool) -> None:
+        log.info("%s is told to stop by a client", self.me.name)
+        if at_once:
+            self.shell.hurry.set()
+        self.shell.stopping.set()
 
     def ask_to_stop(self) -> None:
         """The first signal stops gracefully, a second one at once."""

@@ -12,11 +12,12 @@ from upstash_global.engine.numbers import INT64_MAX
 from upstash_global.engine.rdb.format import unseal
 from upstash_global.engine.rdb.read import read_value
 from upstash_global.engine.rdb.write import payload_of
-from upstash_global.engine.table import DANGEROUS, DENYOOM, FIRST, READONLY, WRITE, Family
+from upstash_global.engine.table import ASKING, DANGEROUS, DENYOOM, FIRST, READONLY, WRITE, Family
 from upstash_global.errors import CommandError, DumpError, error
 from upstash_global.reply import OK, Reply
 
 command = Family("generic").command
+server_command = Family("server").command
 
 MAX_VALUE_BYTES: Final = 512 << 20  # about what one payload may take in memory
 _HIGHEST_FREQUENCY: Final = 255
@@ -62,6 +63,12 @@ def restore(ctx: Context, argv: list[bytes]) -> Reply:
         ctx.keyspace.accesses.give(key, last_ms if options.frequency < 0 else ctx.now_ms, options.frequency)
     ctx.notify(EVENT_GENERIC, b"restore", key)
     return OK
+
+
+@server_command("RESTORE-ASKING", arity=-4, flags=WRITE | DENYOOM | ASKING | DANGEROUS, keys=FIRST)
+def restore_asking(ctx: Context, argv: list[bytes]) -> Reply:
+    """RESTORE, as nodes of a Redis Cluster say it to each other."""
+    return restore(ctx, argv)
 
 
 class _Options:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from upstash_global.engine.arguments import Arguments, integer_argument
 from upstash_global.engine.context import EVENT_GENERIC, Context
 from upstash_global.engine.dump import dump, load, type_name
+from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.table import (
     ALL,
     DANGEROUS,
@@ -165,6 +166,18 @@ def renamenx(ctx: Context, argv: list[bytes]) -> Reply:
         return 0
     _rename(ctx, argv[1], argv[2], value)
     return 1
+
+
+@server_command("SWAPDB", arity=3, flags=WRITE | FAST | DANGEROUS)
+def swapdb(ctx: Context, argv: list[bytes]) -> Reply:
+    """Swap two databases; there is only one, so nothing changes."""
+    for which, index in (("first", argv[1]), ("second", argv[2])):
+        number = parse_integer(index)
+        if number is None or not -(1 << 31) <= number < 1 << 31:
+            raise error(f"invalid {which} DB index")
+    _only_database(argv[1])
+    _only_database(argv[2])
+    return OK
 
 
 @command("UNLINK", arity=-2, flags=WRITE | FAST, keys=ALL)

@@ -2,7 +2,9 @@
 
 from upstash_global.node.commands import (  # noqa: F401
     acl,
+    administration,
     connection,
+    debugging,
     helping,
     introspection,
     latency,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.acl import hash_of
-from upstash_global.engine.numbers import parse_float, parse_integer
+from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.parameters import PASSWORD
 from upstash_global.engine.table import (
     ADMIN,
@@ -19,14 +19,14 @@ from upstash_global.engine.table import (
     all_rows,
     wrong_subcommand,
 )
-from upstash_global.errors import CommandError, error, not_a_float, not_an_integer, syntax_error
+from upstash_global.errors import CommandError, error, not_an_integer, syntax_error
 from upstash_global.node.dispatch import execute_unit
 from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.info import info_text
 from upstash_global.node.parameters import Pairs
 from upstash_global.node.parking import Parked
 from upstash_global.node.session import Session
-from upstash_global.reply import OK, PENDING, Reply, Simple, Verbatim
+from upstash_global.reply import OK, PENDING, Reply, Verbatim
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 command = Family("server").session_command
 generic = Family("generic").session_command
 
-MAX_SLEEP_S: Final = 1e9
 LATEST_MS: Final = 1 << 62  # a deadline that is never reached
 
 
@@ -115,33 +114,6 @@ def _set_own(node: "Node", own: Pairs, reply: Reply) -> Reply:
     if type(reply) is not CommandError:
         node.parameters.take_own(own)
     return reply
-
-
-@command("DEBUG", arity=-2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
-def debug(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """DEBUG DIGEST: 40 hex digits, equal on every node at the same position. DEBUG SLEEP: hold this answer back.
-
-    One row as in Redis, whose COMMAND INFO knows no subcommands of it. Unlike there, a sleep lets others go on.
-    """
-    word = argv[1].upper()
-    if word == b"DIGEST" and len(argv) == 2:
-        return Simple(node.digest())
-    if word == b"SLEEP" and len(argv) == 3:
-        return _sleep(node, session, argv[2])
-    raise wrong_subcommand(argv)
-
-
-def _sleep(node: "Node", session: Session, text: bytes) -> Reply:
-    seconds = parse_float(text)
-    if seconds is None:
-        raise not_a_float()
-    if not seconds < MAX_SLEEP_S:
-        raise error("value is out of range")
-    if seconds <= 0 or not node.engine.context.may_block:
-        return OK
-    deadline_ms = node.local_ms + max(1, int(seconds * 1000))
-    node.parking.park(Parked(session, _still_waiting, deadline_ms, _ok, [], "sleep"))
-    return PENDING
 
 
 @command("INFO", arity=-1, flags=LOADING | STALE | DANGEROUS)
@@ -227,14 +199,6 @@ def wait(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     )
     node.parking.park(parked)
     return PENDING
-
-
-def _still_waiting(_: bytes) -> Reply:
-    return PENDING
-
-
-def _ok() -> Reply:
-    return OK
 
 
 def _host(node: "Node", name: str) -> bytes:

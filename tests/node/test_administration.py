@@ -1,0 +1,156 @@
+"""What an administrator of one Redis says to it: done, or refused in plain words."""
+
+import pytest
+
+from tests.node.stage import Client, Stage
+from upstash_global.errors import CommandError, error, not_an_integer
+from upstash_global.reply import OK, Set, Simple, Verbatim
+
+
+@pytest.fixture
+def client() -> Client:
+    return Stage().leader.client()
+
+
+# -- saving
+
+
+def test_save_answers_when_the_snapshot_is_there() -> None:
+    stage = Stage()
+    client, node = stage.leader.client(), stage.leader.node
+    client.run("SET k v")
+    assert client.run("LASTSAVE") == node.started_ms // 1000
+    client.say("SAVE")
+    assert client.take() == []
+    other = stage.leader.client()
+    assert other.run("BGSAVE") == error("Background save already in progress")
+    stage.pass_ms(100)
+    assert client.take() == []
+    node.snapshots.finished(stage.leader.storage.finish_snapshot())
+    stage.pass_ms(20)
+    assert client.take() == [OK]
+    assert client.run("LASTSAVE") == node.snapshots.last_ms // 1000
+    assert other.run("BGSAVE SCHEDULE") == Simple("Background saving started")
+    assert other.run("BGSAVE nosuch") == error("syntax error")
+
+
+# -- stopping, leading
+
+
+def test_shutdown_stops_the_node_and_answers_nothing() -> None:
+    stage = Stage()
+    stops: list[bool] = []
+    stage.leader.node.stop = stops.append
+    client = stage.leader.client()
+    assert client.run("SHUTDOWN nosuch") == error("syntax error")
+    assert client.run("SHUTDOWN SAVE NOSAVE") == error("syntax error")
+    assert client.run("SHUTDOWN ABORT") == error("No shutdown in progress.")
+    assert stops == []
+    client.say("SHUTDOWN NOSAVE NOW")
+    assert client.take() == [] and stops == [True] and client.closing
+
+
+def test_who_leads_is_not_changed_by_commands_of_redis() -> None:
+    stage = Stage(replica=True)
+    leader, replica = stage.leader.client(), stage.replica.client()
+    assert leader.run("REPLICAOF NO ONE") == OK
+    for client, command in ((leader, "REPLICAOF 10.0.0.1 6379"), (replica, "SLAVEOF NO ONE"), (leader, "FAILOVER")):
+        refusal = client.run(command)
+        assert isinstance(refusal, CommandError) and "switchover" in refusal.text
+    assert leader.run("FAILOVER ABORT") == error("No failover in progress.")
+    assert leader.run("FAILOVER nosuch") == error("syntax error")
+    assert stage.leader.node.is_leader
+
+
+@pytest.mark.parametrize(
+    "command", ["CLUSTER INFO", "CLUSTER SLOTS", "CLUSTER KEYSLOT k", "READONLY", "READWRITE", "ASKING"]
+)
+def test_this_is_no_redis_cluster(client: Client, command: str) -> None:
+    assert client.run(command) == error("This instance has cluster support disabled")
+
+
+@pytest.mark.parametrize(
+    "command", ["SYNC", "PSYNC ? -1", "REPLCONF listening-port 1", "MODULE LOAD x", "MODULE UNLOAD x"]
+)
+def test_what_cannot_be_had_is_refused(client: Client, command: str) -> None:
+    assert isinstance(client.run(command), CommandError)
+
+
+def test_there_is_one_database(client: Client) -> None:
+    assert client.run("SWAPDB 0 0") == OK
+    assert client.run("SWAPDB 0 1") == error("DB index is out of range")
+    assert client.run("SWAPDB a 0") == error("invalid first DB index")
+    assert client.run("SWAPDB 0 b") == error("invalid second DB index")
+    assert client.run("MODULE LIST") == []
+    assert client.run("LOLWUT VERSION x") == not_an_integer()
+    assert client.run("LOLWUT").text.startswith(b"Redis ver. ")
+
+
+# -- DEBUG
+
+
+def test_debug_object_tells_how_a_value_is_kept(client: Client) -> None:
+    client.run("RPUSH l a b c")
+    told = client.run("DEBUG OBJECT l").text
+    assert "encoding:listpack" in told and "refcount:1" in told and "lru_seconds_idle:0" in told
+    assert client.run("DEBUG OBJECT nosuch") == error("no such key")
+
+
+def test_digests_of_values_are_those_of_equal_values() -> None:
+    stage = Stage(replica=True)
+    leader, replica = stage.leader.client(), stage.replica.client()
+    leader.run("SADD s 1 2")
+    leader.run("COPY s t")
+    one, other, none = leader.run("DEBUG DIGEST-VALUE s t nosuch")
+    assert one == other != none == b"0" * 40
+    assert replica.run("DEBUG DIGEST-VALUE s") == [one]
+
+
+def test_the_sweep_can_be_stopped() -> None:
+    stage = Stage()
+    client = stage.leader.client()
+    client.run("DEBUG SET-ACTIVE-EXPIRE 0")
+    client.run("SET k v PX 10")
+    stage.pass_ms(200)
+    assert b"k" in stage.leader.node.engine.keyspace.values
+    client.run("DEBUG SET-ACTIVE-EXPIRE 1")
+    stage.pass_ms(200)
+    assert b"k" not in stage.leader.node.engine.keyspace.values
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        ("STRINGMATCH-LEN 100 a*a", 1),
+        ("STRINGMATCH-LEN 100 b*", 0),
+        ("STRINGMATCH-LEN -1 b*", not_an_integer()),
+        ("QUICKLIST-PACKED-THRESHOLD 100b", OK),
+        ("QUICKLIST-PACKED-THRESHOLD 5gb", error("argument must be a memory value bigger than 1 and smaller than 4gb")),
+        ("ERROR 'MYERR is this'", CommandError("MYERR", "is this")),
+        ("PROTOCOL set", Set([0, 1, 2])),
+        ("PROTOCOL double", 3.141),
+        ("RELOAD", OK),
+        ("CHANGE-REPL-ID", OK),
+        ("JMAP", error("unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.")),
+        ("OBJECT", error("unknown subcommand or wrong number of arguments for 'OBJECT'. Try DEBUG HELP.")),
+    ],
+)  # fmt: skip
+def test_debug(client: Client, command: str, reply: object) -> None:
+    client.run("SET k v")
+    client.run("XADD x * f v")
+    assert client.run(f"DEBUG {command}") == reply
+
+
+# -- MEMORY
+
+
+def test_memory_stats_and_doctor(client: Client) -> None:
+    client.run("SET k v")
+    stats = client.run("MEMORY STATS")
+    assert stats[b"keys.count"] == 1 and b"db.0" in stats
+    assert stats[b"dataset.bytes"] + stats[b"overhead.total"] == stats[b"total.allocated"]
+    assert client.run("MEMORY PURGE") == OK
+    assert b"Nothing" in client.run("MEMORY DOCTOR").text
+    client.run("CONFIG SET maxmemory 1")
+    doctor = client.run("MEMORY DOCTOR")
+    assert isinstance(doctor, Verbatim) and b"maxmemory" in doctor.text
