@@ -698,7 +698,67 @@ SUNIONSTORE key key...
 ZADD key score member
 """
 
+# Users, what they may do, and what is said of them. Nobody changes `default`: as that one, every client comes in. Nobody
+# subscribes: 7.0 crashes when a client takes from its own user what it hears.
+ACL: Final = """
+ACL SETUSER acl_user acl_rule...
+ACL SETUSER acl_user acl_rule...
+ACL SETUSER acl_user ON acl_rule...
+ACL SETUSER acl_user ON NOPASS ALLCOMMANDS acl_rule...
+ACL SETUSER acl_user RESET ON acl_secret ALLCOMMANDS acl_keys acl_rule...
+ACL SETUSER acl_user
+ACL GETUSER acl_user
+ACL LIST
+ACL USERS
+ACL DELUSER acl_user...
+ACL WHOAMI
+ACL CAT [category]
+ACL CAT category
+ACL DRYRUN acl_user GET key
+ACL DRYRUN acl_user SET key value [GET|NX]
+ACL DRYRUN acl_user COPY key key
+ACL DRYRUN acl_user command key value
+ACL DRYRUN acl_user CONFIG (GET|SET|NOSUCH) parameter
+ACL DRYRUN acl_user (PUBLISH|SUBSCRIBE|PSUBSCRIBE) channel [channel_pattern]
+ACL LOG [count]
+ACL LOG
+ACL LOG RESET
+ACL GENPASS [bits]
+ACL NOSUCH
+AUTH acl_user acl_password
+AUTH acl_user acl_password
+AUTH acl_user acl_password
+AUTH acl_user acl_password
+AUTH own_user acl_password
+HELLO protocol AUTH acl_user acl_password
+GET key
+SET key value [GET|XX]
+MGET key...
+EXISTS key...
+COPY key key
+DEL key
+APPEND key value
+SORT key BY by_pattern
+SORT key GET by_pattern
+SINTERSTORE key key...
+EVAL acl_script 0
+EVAL acl_script 1 key
+PUBLISH channel value
+SPUBLISH channel value
+CLIENT LIST
+CLIENT KILL USER acl_user
+CONFIG GET parameter
+CONFIG SET ACL-PUBSUB-DEFAULT acl_channels
+CONFIG SET ACLLOG-MAX-LEN size
+SELECT db
+MULTI
+EXEC
+DISCARD
+RESET
+"""
+
 CONVERSATIONS: Final[dict[str, str]] = {
+    "acl": ACL,
     "transactions": TRANSACTIONS,
     "connection": CONNECTION,
     "pub-sub": PUBLISHING,

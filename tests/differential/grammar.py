@@ -156,6 +156,22 @@ def _value(random: Random) -> bytes:
 
 
 # Deadlines lie in the past or far away, and no two are near each other: the two sides read two clocks.
+ACL_RULES: Final = [
+    *b"on on on off nopass nopass >pw >pw >pw2 <pw resetpass +@all +@all +@all -@all +@read +@write -@write".split(),
+    *b"+@string +@keyspace +@pubsub -@dangerous +@transaction +@connection +@scripting -@scripting +@fast +get".split(),
+    *b"+set -get -set +mget +acl -acl +acl|whoami -acl|whoami -acl|cat +config|get -config +select|0 +GET".split(),
+    *b"+client -client|kill -eval -multi -exec -publish -subscribe ~* ~* allkeys resetkeys ~k* ~k* ~k0 ~k1".split(),
+    *b"%R~k* %W~k* %RW~k1 %r~k2 %w~* &* allchannels resetchannels &c* &c0 &news clearselectors reset".split(),
+    *b"nocommands allcommands sanitize-payload skip-sanitize-payload".split(),
+    *(b"#" + b"0a" * 32, b"!" + b"0a" * 32, b"(+get ~k1)", b"(+@all ~k2 &news)", b"(%R~* +@read)", b"(+@write ~k*)"),
+]
+ACL_SCRIPTS: Final = [
+    b"return redis.call('get', 'k0')", b"return redis.pcall('set', 'k1', 'v')", b"return redis.acl_check_cmd('publish', 'c0', 'm')",
+    b"return {redis.acl_check_cmd('get', 'k0'), redis.acl_check_cmd('set', 'k0', 1), redis.acl_check_cmd('config|get', 'x')}",
+    b"return redis.acl_check_cmd('nosuch', 'k0')", b"redis.pcall('get', 'k2') return redis.pcall('set', 'k2', 1)",
+    b"return redis.pcall('sort', 'k3', 'by', 'x*')", b"return redis.pcall('mget', 'k0', 'k1')",
+]  # fmt: skip
+
 KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "value": _value,
     "field": some(WORDS, ODD_VALUES, 0.1),
@@ -219,6 +235,14 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "client_type": some([b"normal", b"pubsub", b"PubSub"], [b"master", b"replica", b"slave", b"abc", b""], 0.3),
     "user": some([b"default"], [b"nobody", b"", b"Default"], 0.2),
     "password": some([b"correct", b"correct", b"wrong"], [b"", b"Correct", b"correct\x00"], 0.2),
+    "acl_user": some([b"u0", b"u1", b"u2"], [b"nobody", b"", b"a b", b"U0"], 0.04),
+    "acl_password": some([b"pw", b"pw", b"pw2"], [b"", b"wrong"], 0.1),
+    "acl_rule": some(ACL_RULES, [b"nosuch", b"", b"+", b"-@nosuch", b"(+get", b"~k3)", b"(nosuch)", b"#abc", b"~a b", b"%X~a"], 0.04),
+    "acl_secret": some([b">pw"], [b">pw"]),
+    "acl_keys": some([b"~k*"], [b"~k*"]),
+    "acl_channels": some([b"allchannels", b"resetchannels"], [b"yes", b""]),
+    "acl_script": lambda random: random.choice(ACL_SCRIPTS),
+    "bits": some([b"1", b"5", b"256", b"4096"], [b"0", b"-1", b"4097", b"abc"], 0.3),
     "own_user": some([b"default"], [b"default"]),
     "own_password": some([b"correct"], [b"correct"]),
     "protocol": some([b"2", b"3"], [b"1", b"4", b"abc", b"", b"2.0"], 0.2),
@@ -272,6 +296,8 @@ class Maker:
             return argv  # spoilt, it may become a LIMIT of ranks, which only ours carries out
         if b"NOACK" in argv:
             return argv  # spoilt, it may leave a consumer behind that only Redis keeps
+        if argv[0] == b"EVAL":
+            return argv  # spoilt, Redis would check the keys that atoi reads out of their number
         if luck < 0.08:
             self.spoil(argv)
         elif luck < 0.2:

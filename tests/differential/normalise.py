@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.differential import streams
+from tests.differential import acl, streams
 from tests.differential.facts import LATER, PATH
 from tests.differential.wire import NULL_ARRAY, Reply, Tagged
 
@@ -55,6 +55,7 @@ LIMIT_OF_RANKS: Final = "ERR syntax error, LIMIT is only supported in combinatio
 
 
 CONTAINERS: Final = (
+    b"ACL",
     b"CLIENT",
     b"COMMAND",
     b"CONFIG",
@@ -84,7 +85,11 @@ def same(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
     rule = RULES.get(name_of(argv))
     if is_error(ours) and is_error(first) and rule is not _range:
         text = ours.content.partition("\0")[0]  # Redis prints arguments as C strings
-        return text == first.content or (text, first.content) in {(new, old) for new, old, _ in ERROR_TEXTS}
+        return (
+            text == first.content
+            or acl.worded_as_7_0(text) == first.content
+            or (text, first.content) in {(new, old) for new, old, _ in ERROR_TEXTS}
+        )
     if rule is not None:
         return rule(argv, ours, theirs)
     return bool(ours == with_float_texts(first))
@@ -427,6 +432,7 @@ def _role(argv: Argv, ours: Reply, theirs: list[Reply]) -> bool:
 
 
 RULES: Final[dict[bytes, Rule]] = {
+    **acl.RULES,
     **dict.fromkeys([b"KEYS", b"SMEMBERS", b"SDIFF", b"SINTER", b"SUNION", b"HKEYS", b"HVALS"], _unordered),
     b"HGETALL": _unordered_pairs,
     **dict.fromkeys([b"SRANDMEMBER", b"HRANDFIELD", b"ZRANDMEMBER", b"RANDOMKEY"], _random_pick),

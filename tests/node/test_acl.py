@@ -69,6 +69,10 @@ def admin(stage: Stage) -> Client:
         ("+@all ~*", "PUBLISH c m", NO_CHANNEL),
         ("+@all &c*", "PUBLISH c m", None),
         ("+@all &c*", "SUBSCRIBE c d", NO_CHANNEL),
+        ("+@all &c*", "SSUBSCRIBE c", None),
+        ("+@all &c*", "SSUBSCRIBE d", NO_CHANNEL),
+        ("+@all &c*", "SPUBLISH c m", None),
+        ("+@all ~d &c*", "SPUBLISH d m", NO_CHANNEL),
         ("+@all &c*", "PSUBSCRIBE c*", None),
         ("+@all &c*", "PSUBSCRIBE c1", NO_CHANNEL),
         ("+@all ~l", "SORT l BY w*", error("BY option of SORT denied due to insufficient ACL permissions.")),
@@ -193,6 +197,11 @@ def test_what_follows_in_a_forwarded_pipeline_is_checked_too(stage: Stage, admin
     ]  # fmt: skip
 
 
+def test_a_user_may_have_no_name(stage: Stage, admin: Client) -> None:
+    admin.run([b"ACL", b"SETUSER", b"", b"on", b">pw", b"~*", b"+set"])
+    assert logged_in(stage.replica, "''").run("SET k v") == OK
+
+
 def test_users_survive_a_snapshot(stage: Stage, admin: Client) -> None:
     admin.run("ACL SETUSER alice on >pw +@all -get ~a* %R~b &c '(+get ~d)'", "ACL SETUSER default -debug")
     other = Stage().leader.node
@@ -294,12 +303,22 @@ def test_a_user_of_the_same_name_is_another_one(admin: Client) -> None:
     assert alice.user is None
 
 
+def test_what_one_subscribed_to_as_somebody_else_goes_on(admin: Client) -> None:
+    admin.run("ACL SETUSER alice on >pw +@all")
+    client = admin.machine.client()
+    client.run("HELLO 3")
+    client.run("SUBSCRIBE a", "AUTH alice pw")
+    admin.run("ACL SETUSER alice ~k*")  # takes no channel away
+    assert not client.is_cut
+
+
 def test_subscriptions_that_are_not_allowed_any_more_end_their_connection(stage: Stage, admin: Client) -> None:
     admin.run("ACL SETUSER alice on >pw &a &b* +@all")
     hears_a = logged_in(stage.replica).say("SUBSCRIBE a")
     hears_b = logged_in(stage.replica).say("PSUBSCRIBE b*")
+    hears_shard = logged_in(stage.replica).say("SSUBSCRIBE b1")
     admin.run("ACL SETUSER alice resetchannels &a &b")
-    assert not hears_a.is_cut and hears_b.is_cut
+    assert (hears_a.is_cut, hears_b.is_cut, hears_shard.is_cut) == (False, True, True)
     admin.run("PUBLISH a m")
     assert hears_a.take()[-1] == Push([b"message", b"a", b"m"])
 

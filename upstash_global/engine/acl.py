@@ -54,6 +54,7 @@ _CHANNELS: Final = {
     "SSUBSCRIBE": (1, 0, False),
     "PSUBSCRIBE": (1, 0, True),
 }
+_OF_NO_KEY: Final = "not_key"
 _READING_FLAG: Final = "access"
 _WRITING_FLAGS: Final = ("insert", "update", "delete")
 
@@ -149,7 +150,10 @@ class Selector:
         return [(b"~", b"%R~", b"%W~")[access % BOTH] + pattern for pattern, access in self.keys.items()]
 
     def channel_rules(self) -> list[bytes]:
-        return [b"&*"] if self.all_channels else [b"&" + pattern for pattern in self.channels]
+        return [b"&" + pattern for pattern in self.channel_patterns()]
+
+    def channel_patterns(self) -> list[bytes]:
+        return [b"*"] if self.all_channels else list(self.channels)
 
     def allowed_commands(self) -> list[bytes]:
         words = [b"+@all" if self.allows_unknown else b"-@all"]
@@ -407,6 +411,10 @@ class User:
                 worst = denial
         return worst
 
+    def channels(self) -> frozenset[bytes]:
+        """The patterns of channels that some selector allows; `*` among them allows all."""
+        return frozenset([pattern for selector in self.selectors for pattern in selector.channel_patterns()])
+
     def may_hear(self, channels: list[bytes], patterns: list[bytes]) -> bool:
         """Whether subscriptions to these may go on."""
         return all([self._may_hear(channel, False) for channel in channels]) and all(
@@ -431,6 +439,8 @@ def accesses_of(row: Row, argv: list[bytes]) -> list[tuple[bytes, int]]:
     """The keys of a command line, each with READ, WRITE, BOTH or 0 (EXISTS, TTL: any permission will do)."""
     found: list[tuple[bytes, int]] = []
     for key, flags in keys_with_flags(row, argv):
+        if _OF_NO_KEY in flags:
+            continue  # a shard channel: in a cluster it has a slot, as a key has
         access = READ if _READING_FLAG in flags else 0
         for flag in _WRITING_FLAGS:
             if flag in flags:

@@ -34,7 +34,7 @@ class Users:
         self.named: dict[bytes, User] = {}
         self.of_log: dict[bytes, None] = {}  # whose rules came by the log, not from the configuration
         self.channels_are_open = False  # acl-pubsub-default is allchannels
-        self.changed: Callable[[User], None] = _unheard  # told of a user that has other rules, or is gone
+        self.narrowed: Callable[[User], None] = _unheard  # told of a user that may hear fewer channels, or is gone
         self._built_in: dict[bytes, list[bytes]] = {}
         self.configure(None)
         self.default = self.named[DEFAULT]
@@ -96,14 +96,17 @@ class Users:
         elif name in self.named:
             user = self.named.pop(name)
             user.is_deleted = True
-            self.changed(user)
+            self.narrowed(user)
 
     def _put(self, name: bytes, rules: list[bytes]) -> None:
         user = self.named.get(name)
         if user is None:
             user = self.named[name] = User(name)
+        before = user.channels()
         user.take_rules(rules)
-        self.changed(user)
+        after = user.channels()
+        if b"*" not in after and not before <= after:
+            self.narrowed(user)
 
     def dump(self) -> Any:
         """[name, rules] of each user whom the log knows; secrets only as hashes."""

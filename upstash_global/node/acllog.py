@@ -49,8 +49,5 @@ class AclLog:
                 return
         self.entries.appendleft(Denied(self.next_id, reason, context, object, user, client, now_ms))
         self.next_id += 1
-        self.trim()
-
-    def trim(self) -> None:
         while len(self.entries) > self.max_entries:
             self.entries.pop()

@@ -31,6 +31,8 @@ NOLEADER: Final = CommandError("NOLEADER", "no leader is reachable; the write wa
 UNKNOWN: Final = CommandError("UNKNOWN", "write may or may not have been applied")
 NOT_LEADER: Final = CommandError("READONLY", "this node is not the leader; the write was not executed")
 
+NOBODY: Final = " "  # the user of one who has not logged in: no name has a space
+
 RUN: Final = "run"
 EXEC: Final = "exec"
 OWN: Final = "own"  # the stream on which a node that was promoted serves what it had forwarded itself
@@ -141,7 +143,7 @@ class Forwarding:
             node.boot_id,
             session.id,
             session.sequence,
-            "" if session.user is None else session.user.name.decode("latin-1"),
+            NOBODY if session.user is None else session.user.name.decode("latin-1"),
             kind,
             commands,
             [(watch.key, watch.position, watch.visible) for watch in watches],
@@ -313,7 +315,7 @@ class Forwarding:
             return
         node.abandon(remote)
         remote.sequence = message.sequence
-        remote.user = node.users.find(message.user.encode("latin-1")) if message.user else None
+        remote.user = node.users.find(message.user.encode("latin-1"))
         remote.position = message.head_needed
         remote.answers = []
         remote.answer_bytes = 0

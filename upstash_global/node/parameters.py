@@ -125,8 +125,7 @@ class Parameters:
 
 
 def _set_acl_log_length(node: "Node", value: str) -> None:
-    node.permissions.log.max_entries = int(value)
-    node.permissions.log.trim()
+    node.permissions.log.max_entries = int(value)  # as in Redis, it is cut when the next entry comes
 
 
 def _set_channels_of_new_users(node: "Node", value: str) -> None:

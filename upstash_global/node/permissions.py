@@ -26,7 +26,7 @@ LUA: Final = "lua"
 REASONS_AT_EXEC: Final = {
     "command": "no permission to execute the command or subcommand",
     "key": "no permission to touch the specified keys",
-    "channel": "no permission to access one of the channels used as arguments to the command",
+    "channel": "no permission to access one of the channels used as arguments",
 }
 
 
@@ -35,7 +35,7 @@ class Permissions:
         self.node = node
         self.users = node.engine.context.users
         self.users.configure(node.settings.password)
-        self.users.changed = self.end_sessions
+        self.users.narrowed = self.end_sessions
         node.engine.context.denied = self.note_denial_in_script
         self.log = AclLog()
 
@@ -46,7 +46,7 @@ class Permissions:
         denial = user.denial(row, argv)
         if denial is None:
             return None
-        self._note_denial(session, denial, _context(session))
+        self._note_denial(session, denial, self._context(session))
         if denial.kind == COMMAND and user.name == READ_ONLY:  # Upstash's words, which users of its token know
             return CommandError(
                 "NOPERM", f"this user has no permissions to run the '{row.display_name}' command or its subcommand"
@@ -71,10 +71,14 @@ class Permissions:
     def note_failed_login(self, session: Session, name: bytes, command: bytes) -> None:
         """Somebody gave a wrong password, or the name of nobody who may log in; `command` is what they called."""
         self.node.metrics.n_failed_logins += 1
-        self._note("auth", session, _context(session), command, name)
+        self._note("auth", session, self._context(session), command, name)
 
     def note_denial_in_script(self, caller: Session, denial: Denial) -> None:
         self._note_denial(caller, denial, LUA)
+
+    def _context(self, session: Session) -> str:
+        is_in_exec = not self.node.engine.context.may_block
+        return MULTI if session.queue is not None or is_in_exec else TOPLEVEL
 
     def _note_denial(self, session: Session, denial: Denial, context: str) -> None:
         self.node.metrics.n_denied[denial.reason] += 1
@@ -85,7 +89,7 @@ class Permissions:
         self.log.note(reason, context, object, user, client_line(self.node, session), self.node.local_ms)
 
     def end_sessions(self, user: User) -> None:
-        """A user was removed, or its rules have changed: close what it may not go on with.
+        """A user was removed, or some channels were taken from it: close what it may not go on with.
 
         A removed user's connections end; so do those whose subscriptions are not allowed any more. Other commands are
         checked when they come. Whoever did this hears the answer first.
@@ -117,9 +121,6 @@ def user_of_token(users: Users, token: str) -> User | None:
     return users.authenticate(name, password) or users.authenticate(name, token.encode())
 
 
-def _context(session: Session) -> str:
-    return TOPLEVEL if session.queue is None else MULTI
-
-
 def _hears_too_much(session: Session, user: User) -> bool:
-    return session.is_subscribed and not user.may_hear(list(session.channels), list(session.patterns))
+    channels = [*session.channels, *session.shard_channels]
+    return session.is_subscribed and not user.may_hear(channels, list(session.patterns))

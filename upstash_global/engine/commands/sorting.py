@@ -53,8 +53,7 @@ _SORT_RO_KEYS: Final = Keys(1, 1, 1)
 @command("SORT", arity=-2, flags=WRITE | DENYOOM | MOVABLEKEYS | DANGEROUS, keys=_SORT_KEYS)
 def sort(ctx: Context, argv: list[bytes]) -> Reply:
     """Sort the elements of a list, set or sorted set, and reply with them or store them as a list."""
-    options = _Options(argv, may_store=True)
-    _check_permission(ctx, argv, options)
+    options = _Options(argv, may_store=True, reads_every_key=_reads_every_key(ctx, argv))
     rows = _sorted_rows(ctx, argv[1], options)
     target = options.store
     if target is None:
@@ -70,24 +69,19 @@ def sort(ctx: Context, argv: list[bytes]) -> Reply:
 @command("SORT_RO", arity=-2, flags=READONLY | MOVABLEKEYS | DANGEROUS | VOLATILE, keys=_SORT_RO_KEYS)
 def sort_ro(ctx: Context, argv: list[bytes]) -> Reply:
     """Sort the elements of a list, set or sorted set."""
-    options = _Options(argv, may_store=False)
-    _check_permission(ctx, argv, options)
+    options = _Options(argv, may_store=False, reads_every_key=_reads_every_key(ctx, argv))
     return _sorted_rows(ctx, argv[1], options)
 
 
-def _check_permission(ctx: Context, argv: list[bytes], options: "_Options") -> None:
-    """BY and GET read keys that the command line does not name: who may not read all keys may not use them."""
+def _reads_every_key(ctx: Context, argv: list[bytes]) -> bool:
+    """Whether the caller may use BY and GET, which read keys that the command line does not name."""
     user = None if ctx.caller is None else ctx.caller.user
-    if user is None or user.reads_every_key(TABLE[argv[0].upper()], argv):
-        return
-    if options.by is not None and b"*" in options.by:
-        raise error("BY option of SORT denied due to insufficient ACL permissions.")
-    if options.gets:
-        raise error("GET option of SORT denied due to insufficient ACL permissions.")
+    return user is None or user.reads_every_key(TABLE[argv[0].upper()], argv)
 
 
 class _Options:
-    def __init__(self, argv: list[bytes], may_store: bool) -> None:
+    def __init__(self, argv: list[bytes], may_store: bool, reads_every_key: bool) -> None:
+        self.reads_every_key = reads_every_key
         self.by: bytes | None = None
         self.gets: list[bytes] = []
         self.start = 0
@@ -114,9 +108,13 @@ class _Options:
             self.store = args.next()
         elif args.left() > 1 and args.flag(b"BY"):
             pattern = args.next()
+            if not self.reads_every_key and b"*" in pattern:
+                raise error("BY option of SORT denied due to insufficient ACL permissions.")
             if self.by is None or b"*" in self.by:  # as Redis: once told not to sort, no later BY changes it
                 self.by = pattern
         elif args.left() > 1 and args.flag(b"GET"):
+            if not self.reads_every_key:
+                raise error("GET option of SORT denied due to insufficient ACL permissions.")
             self.gets.append(args.next())
         else:
             args.unknown()

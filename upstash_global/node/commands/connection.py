@@ -177,7 +177,7 @@ def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Close connections by address (old form: OK or an error) or by filters (how many were closed)."""
     if len(argv) == 3:
         address = argv[2].decode("latin-1")
-        for each in list(node.sessions.values()):
+        for each in _living(node):
             if each.address == address:
                 _kill(node, session, each)
                 return OK
@@ -210,7 +210,7 @@ def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         else:
             raise syntax_error()
     n = 0
-    for each in list(node.sessions.values()):
+    for each in _living(node):
         if each is session and skip_me:
             continue
         if all(_property(each, name) == value for name, value in wanted.items()):
@@ -222,7 +222,7 @@ def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 @command("CLIENT LIST", arity=-2, flags=ADMIN | NOSCRIPT | LOADING | STALE)
 def client_list(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """One line per connection of this node."""
-    chosen = list(node.sessions.values())
+    chosen = _living(node)
     if len(argv) == 4 and argv[2].upper() == b"TYPE":
         kind = _client_type(argv[3])
         chosen = [each for each in chosen if _property(each, "type") == kind]
@@ -346,6 +346,11 @@ def _client_type(word: bytes) -> str:
     if kind not in ("normal", "master", "replica", "pubsub"):
         raise error(f"Unknown client type '{shown(word)}'")
     return kind
+
+
+def _living(node: "Node") -> list[Session]:
+    """The sessions that have not been cut off; those that have may take a moment to go."""
+    return [session for session in node.sessions.values() if not session.killed]
 
 
 def _property(session: Session, name: str) -> Any:
