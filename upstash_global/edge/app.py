@@ -140,30 +140,30 @@ class EdgeListener:
 
     def _may_answer(self, asked: Asked) -> bool:
         """Whether this edge may speak for the log: it is near enough, and has applied what the client has seen."""
-        consistency = asked.call.consistency or self.consistency_of.get(asked.identity, self.consistency)
+        consistency = asked.shape.consistency or self.consistency_of.get(asked.shape.identity, self.consistency)
         if consistency.kind == LEADER or not self.edge.is_fresh(consistency.bound_ms):
             return False
         if consistency.kind == EVENTUAL:
             return True
-        asked.wanted = self._position_in(asked.call.sync_token)
+        asked.wanted = self._position_in(asked.request.headers.get(b"upstash-sync-token", b""))
         if not self.cache.follows_log:
             return asked.wanted is not NEVER  # each reply is asked where it was read
-        owed = self.owed.get(asked.identity)
+        owed = self.owed.get(asked.shape.identity)
         if owed is not None:
             if not self._is_settled(owed):
                 return False
-            del self.owed[asked.identity]
+            del self.owed[asked.shape.identity]
         return self.edge.covers(asked.wanted)
 
     def _is_settled(self, owed: Position) -> bool:
         """Whether a write that was passed on is applied here, or was lost with its epoch."""
         return owed.epoch < self.cache.applied.epoch or self.edge.covers(owed)
 
-    def _position_in(self, sync_token: str | None) -> Position:
+    def _position_in(self, sync_token: bytes) -> Position:
         """What a sync token says that the client has seen: START without one, NEVER if it cannot be read."""
         if not sync_token:
             return START
-        token = decode_token(sync_token, self.cluster, self.token_key)
+        token = decode_token(sync_token.decode("latin-1"), self.cluster, self.token_key)
         if token is None:
             return NEVER
         return Position(token.epoch, max([token.lsn, *[lsn for _, lsn in token.keys]]))
@@ -218,7 +218,7 @@ class EdgeListener:
             for each in self.fills.abandon(fill):  # an error, or a reply that cannot be shared
                 self._spawn(self._pass_on(each.connection, each.request), each.connection)
             return
-        answer.tag.keys = asked.keys
+        answer.tag.keys = asked.shape.keys
         shared = [header for header in answer.headers if header[0] not in _OF_ONE_ANSWER]
         kept = Answer(answer.response, shared)
         kept.staleness_ms = answer.staleness_ms
@@ -266,7 +266,7 @@ class EdgeListener:
 
     def _note_owed(self, request: Request, answer: Answer) -> None:
         """What was written through this edge is not answered from before it, whether the client sends tokens or not."""
-        written = self._position_in(dict(answer.headers).get(b"upstash-sync-token", b"").decode("latin-1"))
+        written = self._position_in(dict(answer.headers).get(b"upstash-sync-token", b""))
         if written is not START and written is not NEVER and self.cache.follows_log:
             self.owed[identity_of(access_token(request))] = written
 

@@ -1,5 +1,9 @@
-"""What a request is to the cache: something it may be asked for, under a name, or none of its business."""
+"""What a request is to the cache: something it may be asked for, under a name, or none of its business.
 
+The same few requests come again and again, so what follows from their text alone is worked out once (`Shape`).
+"""
+
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -13,30 +17,56 @@ from upstash_global.protocol.rest import Call, HttpError, Mode, Request, access_
 from upstash_global.replication.position import START
 
 EXAMINED_BYTES: Final = 64 << 10  # of a body that is looked into
+MAX_SHAPES: Final = 4_096  # remembered,
+MAX_SHAPE_BYTES: Final = 512  # each with a path and query of at most so much
 
 # What asks for more than a plain read, and is left to the node.
 _ASKS_MORE: Final = (b"if-match", b"if-none-match", b"idempotency-key")
+# Headers that decide what is asked for, and of whom.
+_DECIDES: Final = (
+    b"authorization",
+    b"upstash-encoding",
+    b"upstash-response-format",
+    b"upstash-consistency",
+    b"cache-control",
+)
+
+
+class Shape:
+    """What follows from the text of a request for a reply that may be kept; shared, and not to be changed."""
+
+    def __init__(self, request: Request, call: Call, keys: list[bytes]) -> None:
+        self.keys = keys  # on which the reply depends
+        self.identity = identity_of(access_token(request))
+        self.name = _name(request, call, self.identity)  # of the reply in the cache
+        self.consistency = call.consistency  # None: the default of the token
+        self.wish = wish_of(request.headers.get(b"cache-control", b""))
 
 
 class Asked:
     """One request for a reply that may be kept. `connection` is the shell's, to answer on."""
 
-    def __init__(self, connection: Any, request: Request, call: Call, keys: list[bytes]) -> None:
+    def __init__(self, connection: Any, request: Request, shape: Shape) -> None:
         self.connection = connection
         self.request = request
-        self.call = call
-        self.keys = keys  # on which the reply depends
-        self.identity = identity_of(access_token(request))
-        self.name = _name(request, call, self.identity)  # of the reply in the cache
-        self.wish = wish_of(request.headers.get(b"cache-control", b""))
+        self.shape = shape
+        self.name = shape.name
+        self.wish = shape.wish
         self.wanted = START  # what its sync token says that the client has seen
 
 
 def asked_by(connection: Any, request: Request) -> Asked | None:
     """What the cache may be asked for; None if the request is none of its business."""
     headers = request.headers
-    if request.method != b"GET" or request.body or any(name in headers for name in _ASKS_MORE):
+    if request.method != b"GET" or request.body or any([name in headers for name in _ASKS_MORE]):
         return None
+    work_out = _remembered_shape if len(request.target) <= MAX_SHAPE_BYTES else _shape
+    shape = work_out(request.target, *[headers.get(name, b"") for name in _DECIDES])
+    return None if shape is None else Asked(connection, request, shape)
+
+
+def _shape(target: bytes, *deciding: bytes) -> Shape | None:
+    request = Request(b"GET", target, dict(zip(_DECIDES, deciding, strict=True)))
     try:
         call = parse_request(request)
     except HttpError:
@@ -45,7 +75,10 @@ def asked_by(connection: Any, request: Request) -> Asked | None:
     if argv is None or isinstance(argv, CommandError):
         return None
     keys = keys_read(argv)
-    return None if keys is None else Asked(connection, request, call, keys)
+    return None if keys is None else Shape(request, call, keys)
+
+
+_remembered_shape = lru_cache(MAX_SHAPES)(_shape)
 
 
 def may_change(request: Request) -> bool:
