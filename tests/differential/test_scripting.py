@@ -148,6 +148,54 @@ local reply = struct.pack('q', 1) return reply
 return {bit.tobit(4294967295), bit.bnot(5), bit.band(255, 15, 3), bit.bor(1, 2, 4), bit.bxor(255, 15)}
 return {bit.lshift(1, 31), bit.rshift(-1, 28), bit.arshift(-256, 4), bit.rol(305419896, 8), bit.ror(305419896, 8), bit.bswap(305419896)}
 return {bit.tohex(255), bit.tohex(-1, 4), bit.tohex(48879, -4)}
+return cjson.encode({[1] = 1, [100] = 3})
+cjson.encode_sparse_array(true) local r = cjson.encode({[1] = 1, [100] = 3}) cjson.encode_sparse_array(false, 2, 10) return r
+return {cjson.encode_sparse_array(false, 2, 10)}
+cjson.encode_max_depth(2) local _, e = pcall(function() local r = cjson.encode({{{1}}}) return r end) cjson.encode_max_depth(1000) return e
+cjson.decode_max_depth(3) local _, e = pcall(function() local r = cjson.decode('[[[[1]]]]') return r end) cjson.decode_max_depth(1000) return e
+cjson.encode_number_precision(3) local r = cjson.encode(1/3) cjson.encode_number_precision(14) return r
+return cjson.encode_number_precision(17)
+return cjson.encode_max_depth('x')
+return cjson.encode_max_depth(1, 2)
+return cjson.encode_sparse_array(false, -1)
+return cjson.encode_sparse_array(1, 2, 3, 4)
+return tostring(cjson.encode_keep_buffer())
+return cjson.encode_keep_buffer('x')
+cjson.encode_invalid_numbers(true) local r = cjson.encode({1/0, -1/0}) cjson.encode_invalid_numbers(false) return r
+cjson.encode_invalid_numbers('null') local r = cjson.encode({1/0, 0/0}) cjson.encode_invalid_numbers(false) return r
+return cjson.encode_invalid_numbers('x')
+cjson.decode_invalid_numbers(false) local _, e = pcall(function() local r = cjson.decode('[0x10]') return r end) cjson.decode_invalid_numbers(true) return e
+cjson.decode_invalid_numbers(false) local _, e = pcall(function() local r = cjson.decode('[nan]') return r end) cjson.decode_invalid_numbers(true) return e
+local c = cjson.new() c.encode_max_depth(2) return cjson.encode({{{1}}})
+return cmsgpack._COPYRIGHT .. cmsgpack._DESCRIPTION
+return cmsgpack.unpack()
+return cmsgpack.unpack({})
+return cmsgpack.unpack(12)
+return {cmsgpack.unpack_limit('abc')}
+return struct.pack('<q', 1)
+return struct.pack('i33', 1)
+return struct.pack('!3i', 1)
+return struct.pack('b')
+return struct.pack('b', 'x')
+return struct.size('i40')
+return bit.band()
+return bit.bnot()
+return bit.tohex('x')
+return bit.tohex(-1, 0)
+return bit.tohex(1, 100)
+return bit.lshift(1)
+return {bit.bor(1.5, 2.5), bit.tobit(2^40 + 5), bit.rol(1, 33), bit.lshift(1, -1), bit.band('5', 3)}
+return bit.band(1, {})
+return redis.setresp('3')
+return redis.set_repl(9)
+return {ok=5}
+return {err=5}
+return {double='x'}
+return {verbatim_string={string='abc'}}
+redis.call('xadd', 'x', '1-1', 'f', 'v') redis.setresp(3) return redis.call('xread', 'count', 1, 'streams', 'x', '0')
+#!lua \nreturn 1
+#!lua flags=no-writes,allow-oom\nreturn 1
+local t = {} t.x = t return cjson.encode(t)
 """.strip().split("\n")
 
 

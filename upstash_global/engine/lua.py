@@ -22,7 +22,7 @@ from upstash_global.engine.scripts import sha_of
 from upstash_global.engine.table import DENYOOM, NOSCRIPT, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.floats import format_double
-from upstash_global.reply import Double, Items, Pairs, Reply, Set, Simple, Special, Verbatim
+from upstash_global.reply import Double, Items, Named, Pairs, Reply, Set, Simple, Special, Verbatim
 
 VERSION: Final = b"7.2.0"  # what redis.REDIS_VERSION says
 VERSION_NUMBER: Final = 0x070200
@@ -280,6 +280,7 @@ def _result(
     if place is None:
         line = _tail_call(source, first, last)
         place = b"%s:%d" % (chunk, line) if line else chunk
+        text = text.replace(b"\1", b"%s: " % place[1:] if line else b"", 1)  # see `fail` of the libraries
     raise _error_of(text.replace(b"\r", b" ").replace(b"\n", b" ") + b" script: %s, on %s." % (name, place))
 
 
@@ -318,6 +319,8 @@ def _plain(reply: Reply, resp: int) -> Any:
         return [_plain(item, resp) for pair in reply.items for item in pair]
     if isinstance(reply, Set) and resp == 3:
         return {"set": {item: True for item in reply.items}}
+    if isinstance(reply, Named) and resp == 3:
+        return {"map": {name: _plain(value, resp) for name, value in reply.items}}
     if isinstance(reply, Items):
         return [_plain(item, resp) for item in reply.items]
     if isinstance(reply, dict):

@@ -173,7 +173,7 @@ def _parse(source: bytes) -> tuple[bytes, list[bytes]]:
     if engine != b"#!lua":
         raise error(f"Unexpected engine in script shebang: {engine.decode('utf-8', 'surrogateescape')}")
     flags: list[bytes] = []
-    for option in options:
+    for option in filter(None, options):
         name, _, value = option.partition(b"=")
         if name != b"flags":
             raise error(f"Unknown lua shebang option: {option.decode('utf-8', 'surrogateescape')}")

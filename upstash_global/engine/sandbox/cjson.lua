@@ -1,4 +1,5 @@
--- JSON, as Redis's `cjson` (lua-cjson 2.1.0) behaves: its number format, sparse arrays, limits and error texts.
+-- JSON, as Redis's `cjson` (lua-cjson 2.1.0) behaves: its number format, sparse arrays, limits, settings and error texts.
+-- Settings last for one run of a script; in Redis they stay.
 
 local codec = ...
 local fail = codec.fail
@@ -8,10 +9,19 @@ local floor, huge, max = math.floor, math.huge, math.max
 local next, select, tonumber, tostring, type = next, select, tonumber, tostring, type
 
 local null = newproxy()
-local MAX_DEPTH = 1000
-local PRECISION = "%.14g"
+local MAX_INTEGER = 2 ^ 31 - 1
 
-local SPARSE_RATIO, SPARSE_SAFE = 2, 10 -- an array of more than 10 places must be at least half full
+local function defaults(settings)
+  settings.sparse_convert = 0 -- of what is too sparse for an array: an object, or an error
+  settings.sparse_ratio, settings.sparse_safe = 2, 10 -- an array of more than 10 places must be at least half full
+  settings.encode_depth, settings.decode_depth = 1000, 1000
+  settings.precision = 14
+  settings.keep_buffer = 1
+  settings.encode_invalid, settings.decode_invalid = 0, 1 -- numbers that JSON does not have: 0 an error, 1 as they are, 2 null
+  return settings
+end
+
+local config -- the settings of the instance that is at work
 
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["/"] = "\\/", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 for code = 0, 31 do
@@ -26,9 +36,11 @@ end
 
 local function number_text(value)
   if value ~= value or value == huge or value == -huge then
-    fail("Cannot serialise number: must not be NaN or Inf")
+    if config.encode_invalid == 0 then fail("Cannot serialise number: must not be NaN or Inf") end
+    if config.encode_invalid == 2 then return "null" end
+    return value ~= value and "nan" or value > 0 and "inf" or "-inf"
   end
-  return format(PRECISION, value)
+  return format("%." .. config.precision .. "g", value)
 end
 
 -- The length of an array, or -1 for an object.
@@ -39,8 +51,9 @@ local function array_length(value)
     n = n + 1
     last = max(last, key)
   end
-  if last > n * SPARSE_RATIO and last > SPARSE_SAFE then
-    fail("Cannot serialise table: excessively sparse array")
+  if config.sparse_ratio > 0 and last > n * config.sparse_ratio and last > config.sparse_safe then
+    if config.sparse_convert == 0 then fail("Cannot serialise table: excessively sparse array") end
+    return -1
   end
   return last
 end
@@ -57,7 +70,7 @@ local function encode_value(out, value, depth)
     out[#out + 1] = "null"
   elseif kind == "table" then
     depth = depth + 1
-    if depth > MAX_DEPTH then fail("Cannot serialise, excessive nesting (" .. depth .. ")") end
+    if depth > config.encode_depth then fail("Cannot serialise, excessive nesting (" .. depth .. ")") end
     local length = array_length(value)
     local separator = ""
     if length > 0 then
@@ -168,8 +181,13 @@ local function token(text, at)
     local word = WORDS[i]
     if sub(text, at, at + #word[1] - 1) == word[1] then return word[2], word[3], at + #word[1], at end
   end
-  local value, after = number_at(text, at)
-  if value then return "T_NUMBER", value, after, at end
+  if find(c, "[%d-]") or config.decode_invalid == 1 then
+    if config.decode_invalid == 0 and find(text, "^-?0[xX%d]", at) or find(text, "^-[iInN]", at) then
+      return "invalid number", nil, at, at
+    end
+    local value, after = number_at(text, at)
+    if value then return "T_NUMBER", value, after, at end
+  end
   return "invalid token", nil, at, at
 end
 
@@ -179,7 +197,7 @@ local function decode_value(text, kind, value, after, at, depth)
   if IS_SCALAR[kind] then return value, after end
   if kind ~= "T_OBJ_BEGIN" and kind ~= "T_ARR_BEGIN" then unexpected("value", kind, at) end
   depth = depth + 1
-  if depth > MAX_DEPTH then
+  if depth > config.decode_depth then
     fail("Found too many nested data structures (" .. depth .. ") at character " .. after - 1)
   end
   local items = {}
@@ -212,17 +230,55 @@ local function decode_value(text, kind, value, after, at, depth)
   end
 end
 
-return {
-  _NAME = "cjson",
-  _VERSION = "2.1.0",
-  null = null,
-  encode = function(...)
+-- Settings ---------------------------------------------------------------------------------------------------------
+
+local function bad_argument(name, n, text)
+  fail("bad argument #" .. n .. " to '" .. name .. "' (" .. text .. ")")
+end
+
+local function check_count(name, n, most)
+  if n > most then bad_argument(name, most + 1, "found too many arguments") end
+end
+
+local function set_integer(settings, key, name, n, value, low, high)
+  if value == nil then return settings[key] end
+  local number = tonumber(value)
+  if not number then bad_argument(name, n, "number expected, got " .. type(value)) end
+  number = number < 0 and -floor(-number) or floor(number)
+  if number < low or number > high then bad_argument(name, 1, "expected integer between " .. low .. " and " .. high) end
+  settings[key] = number
+  return number
+end
+
+local CHOICES = { off = 0, on = 1, null = 2 }
+
+local function set_choice(settings, key, name, value, highest)
+  if type(value) == "boolean" then
+    settings[key] = value and 1 or 0
+  elseif value ~= nil then
+    if type(value) ~= "string" and type(value) ~= "number" then
+      bad_argument(name, 1, "string expected, got " .. type(value))
+    end
+    local choice = CHOICES[value]
+    if not choice or choice > highest then bad_argument(name, 1, "invalid option '" .. value .. "'") end
+    settings[key] = choice
+  end
+  if settings[key] == 2 then return "null" end
+  return settings[key] == 1
+end
+
+local function instance(settings)
+  local library = { _NAME = "cjson", _VERSION = "2.1.0", null = null }
+
+  function library.encode(...)
     if select("#", ...) ~= 1 then fail("bad argument #1 to 'encode' (expected 1 argument)") end
+    config = settings
     local out = {}
     encode_value(out, (...), 0)
     return concat(out)
-  end,
-  decode = function(...)
+  end
+
+  function library.decode(...)
     local text = ...
     if select("#", ...) ~= 1 then fail("bad argument #1 to 'decode' (expected 1 argument)") end
     if type(text) == "number" then text = tostring(text) end
@@ -230,10 +286,56 @@ return {
       fail("bad argument #1 to 'decode' (string expected, got " .. (text == nil and "nil" or type(text)) .. ")")
     end
     if byte(text, 1) == 0 or byte(text, 2) == 0 then fail("JSON parser does not support UTF-16 or UTF-32") end
+    config = settings
     local kind, value, after, at = token(text, 1)
     value, after = decode_value(text, kind, value, after, at, 0)
     local trailing, _, _, place = token(text, after)
     if trailing ~= "T_END" then unexpected("the end", trailing, place) end
     return value
-  end,
-}
+  end
+
+  function library.encode_sparse_array(...)
+    local name, convert, ratio, safe = "encode_sparse_array", ...
+    check_count(name, select("#", ...), 3)
+    convert = set_choice(settings, "sparse_convert", name, convert, 1)
+    ratio = set_integer(settings, "sparse_ratio", name, 2, ratio, 0, MAX_INTEGER)
+    safe = set_integer(settings, "sparse_safe", name, 3, safe, 0, MAX_INTEGER)
+    return convert, ratio, safe
+  end
+
+  local function integer_setting(name, key, high)
+    library[name] = function(...)
+      check_count(name, select("#", ...), 1)
+      local reply = set_integer(settings, key, name, 1, (...), 1, high)
+      return reply
+    end
+  end
+
+  local function choice_setting(name, key, highest)
+    library[name] = function(...)
+      check_count(name, select("#", ...), 1)
+      local reply = set_choice(settings, key, name, (...), highest)
+      return reply
+    end
+  end
+
+  integer_setting("encode_max_depth", "encode_depth", MAX_INTEGER)
+  integer_setting("decode_max_depth", "decode_depth", MAX_INTEGER)
+  integer_setting("encode_number_precision", "precision", 14)
+  choice_setting("encode_keep_buffer", "keep_buffer", 1)
+  choice_setting("encode_invalid_numbers", "encode_invalid", 2)
+  choice_setting("decode_invalid_numbers", "decode_invalid", 1)
+  return library
+end
+
+local settings = {}
+
+function codec.begin_run()
+  defaults(settings)
+end
+
+local library = instance(defaults(settings))
+function library.new()
+  return instance(defaults({}))
+end
+return library

@@ -4,8 +4,9 @@
 local byte, char, sub = string.byte, string.char, string.sub
 local concat = table.concat
 local floor, frexp, ldexp, huge = math.floor, math.frexp, math.ldexp, math.huge
-local error, next, select, type, unpack = error, next, select, type, unpack
+local error, next, select, tostring, type, unpack = error, next, select, tostring, type, unpack
 local getinfo = debug.getinfo
+local running = coroutine.running
 
 -- Raises an error at the place in the script that called the library.
 local function fail(text)
@@ -15,7 +16,11 @@ local function fail(text)
     level = level + 1
     info = getinfo(level, "Sl")
   end
-  if info and info.currentline > 0 then text = info.short_src .. ":" .. info.currentline .. ": " .. text end
+  if info and info.currentline > 0 then
+    text = info.short_src .. ":" .. info.currentline .. ": " .. text
+  elseif not running() then
+    text = "\1" .. text -- a tail call has taken the script's frame: Python may know the line
+  end
   error(text, 0)
 end
 
@@ -278,9 +283,10 @@ function read(text, at)
 end
 
 -- Up to `limit` values from byte `offset` on (0 of either: no limit, the beginning); `is_whole` leaves the next offset out.
-local function unpack_from(text, limit, offset, is_whole)
+local function unpack_from(text, limit, offset, n_arguments, is_whole)
+  if type(text) == "number" then text = tostring(text) end
   if type(text) ~= "string" then
-    fail("bad argument #1 to 'unpack' (string expected, got " .. type(text) .. ")")
+    fail("bad argument #1 to 'unpack' (string expected, got " .. (n_arguments == 0 and "no value" or type(text)) .. ")")
   end
   if offset < 0 or limit < 0 then
     fail("Invalid request to unpack with offset of " .. offset .. " and limit of " .. #text .. ".")
@@ -299,15 +305,23 @@ end
 local library = {
   _NAME = "cmsgpack",
   _VERSION = "lua-cmsgpack 0.4.0",
+  _COPYRIGHT = "Copyright (C) 2012, Salvatore Sanfilippo",
+  _DESCRIPTION = "MessagePack C implementation for Lua",
   pack = pack,
-  unpack = function(text)
-    return unpack_from(text, 0, 0, true)
+  unpack = function(...)
+    return unpack_from((...), 0, 0, select("#", ...), true)
   end,
-  unpack_one = function(text, offset)
-    return unpack_from(text, 1, offset or 0, false)
+  unpack_one = function(...)
+    local text, offset = ...
+    return unpack_from(text, 1, offset or 0, select("#", ...), false)
   end,
-  unpack_limit = function(text, limit, offset)
-    return unpack_from(text, limit, offset or 0, false)
+  unpack_limit = function(...)
+    local text, limit, offset = ...
+    local n = select("#", ...)
+    if type(limit) ~= "number" then
+      fail("bad argument #2 to 'unpack_limit' (number expected, got " .. (n < 2 and "no value" or type(limit)) .. ")")
+    end
+    return unpack_from(text, limit, offset or 0, n, false)
   end,
 }
 local codec = {

@@ -129,7 +129,7 @@ end
 
 function redis.setresp(...)
   if select("#", ...) ~= 1 then error({ err = "ERR redis.setresp() requires one argument." }, 0) end
-  local version = ...
+  local version = tonumber((...))
   if version ~= 2 and version ~= 3 then error({ err = "ERR RESP version must be 2 or 3." }, 0) end
   resp = version
 end
@@ -156,7 +156,7 @@ function redis.set_repl(...)
   if select("#", ...) ~= 1 then error({ err = "ERR redis.set_repl() requires two arguments." }, 0) end
   local flags = ...
   if type(flags) ~= "number" or flags < 0 or flags > 3 then
-    error({ err = "ERR Invalid replication flags. Please use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE." }, 0)
+    error({ err = "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE." }, 0)
   end
   if flags ~= redis.REPL_ALL then -- a write that stayed on one node would make the regions differ
     error({ err = "ERR redis.set_repl() accepts only REPL_ALL here." }, 0)
@@ -228,49 +228,67 @@ function coroutine.wrap(body)
   end
 end
 
-local function bits(value)
-  if type(value) ~= "number" then
-    value = tonumber(value) or error("bad argument #1 (number expected, got " .. type(value) .. ")", 3)
+-- The lowest 32 bits of argument `n` of bit.`name`, rounded to the nearest integer and half-way ones to the even.
+local function bits(name, n, ...)
+  local value = select(n, ...)
+  local number = tonumber(value)
+  if not number then
+    local got = n > select("#", ...) and "no value" or type(value)
+    codec.fail("bad argument #" .. n .. " to '" .. name .. "' (number expected, got " .. got .. ")")
   end
-  return floor(value + 0.5) % 2 ^ 32
+  local rounded = floor(number + 0.5)
+  if rounded - number == 0.5 and rounded % 2 == 1 then rounded = rounded - 1 end
+  return rounded % 2 ^ 32
 end
 
 local function signed(value)
   return value >= 2 ^ 31 and value - 2 ^ 32 or value
 end
 
-local function folded(operation)
-  return function(first, ...)
-    local result = bits(first)
-    for i = 1, select("#", ...) do
-      result = operation(result, bits((select(i, ...))))
+local bit = {}
+
+local function folded(name, operation)
+  bit[name] = function(...)
+    local result = bits(name, 1, ...)
+    for i = 2, select("#", ...) do
+      result = operation(result, bits(name, i, ...))
     end
     return signed(result)
   end
 end
 
+folded("band", host.band)
+folded("bor", host.bor)
+folded("bxor", host.bxor)
+
+local function shifted(name, operation)
+  bit[name] = function(...)
+    return operation(bits(name, 1, ...), bits(name, 2, ...) % 32)
+  end
+end
+
 local function rotated(value, n)
-  n = n % 32
   return signed(value * 2 ^ n % 2 ^ 32 + floor(value / 2 ^ (32 - n)))
 end
 
-local bit = { band = folded(host.band), bor = folded(host.bor), bxor = folded(host.bxor) }
-function bit.tobit(value) return signed(bits(value)) end
-function bit.bnot(value) return signed(2 ^ 32 - 1 - bits(value)) end
-function bit.lshift(value, n) return signed(bits(value) * 2 ^ (bits(n) % 32) % 2 ^ 32) end
-function bit.rshift(value, n) return signed(floor(bits(value) / 2 ^ (bits(n) % 32))) end
-function bit.arshift(value, n) return floor(signed(bits(value)) / 2 ^ (bits(n) % 32)) end
-function bit.rol(value, n) return rotated(bits(value), bits(n)) end
-function bit.ror(value, n) return rotated(bits(value), 32 - bits(n) % 32) end
-function bit.bswap(value)
-  value = bits(value)
+shifted("lshift", function(value, n) return signed(value * 2 ^ n % 2 ^ 32) end)
+shifted("rshift", function(value, n) return signed(floor(value / 2 ^ n)) end)
+shifted("arshift", function(value, n) return floor(signed(value) / 2 ^ n) end)
+shifted("rol", rotated)
+shifted("ror", function(value, n) return rotated(value, (32 - n) % 32) end)
+
+function bit.tobit(...) return signed(bits("tobit", 1, ...)) end
+function bit.bnot(...) return signed(2 ^ 32 - 1 - bits("bnot", 1, ...)) end
+function bit.bswap(...)
+  local value = bits("bswap", 1, ...)
   return signed(value % 256 * 2 ^ 24 + floor(value / 256) % 256 * 2 ^ 16 + floor(value / 65536) % 256 * 256 + floor(value / 2 ^ 24))
 end
-function bit.tohex(value, n)
-  n = n or 8
-  local text = format(n < 0 and "%08X" or "%08x", bits(value))
+function bit.tohex(...)
+  local value = bits("tohex", 1, ...)
+  local n = select("#", ...) > 1 and signed(bits("tohex", 2, ...)) or 8
+  local text = format(n < 0 and "%08X" or "%08x", value)
   n = n < 0 and -n or n
-  return text:sub(-(n < 8 and n or 8))
+  return n == 0 and "" or text:sub(-(n < 8 and n or 8))
 end
 
 -- The environment --------------------------------------------------------------------------------------------------
@@ -404,15 +422,17 @@ local function write_table(out, value, depth)
     local mark = MARKED[i]
     local marked = value[mark]
     local kind = type(marked)
-    local is_text = kind == "string" or (kind == "number" and mark ~= "double" and i < 4)
-    if is_text or (mark == "double" and kind == "number") or (kind == "table" and (i == 4 or i == 5 or i == 7)) then
+    local is_text = kind == "string" and mark ~= "double" and mark ~= "verbatim_string"
+    local is_table = kind == "table" and (mark == "map" or mark == "set"
+      or mark == "verbatim_string" and type(marked.format) == "string" and type(marked.string) == "string")
+    if is_text or is_table or (mark == "double" and kind == "number") then
       out[#out + 1] = "\129" .. codec.pack_string(mark)
       if mark == "map" or mark == "set" then
         write_pairs(out, marked, depth + 1, mark == "map")
       elseif mark == "verbatim_string" then
-        write(out, { marked.format or "txt", marked.string or "" }, depth + 1)
+        write(out, { marked.format, marked.string }, depth + 1)
       elseif is_text then
-        out[#out + 1] = codec.pack_string(tostring(marked))
+        out[#out + 1] = codec.pack_string(marked)
       else
         write(out, marked, depth + 1)
       end
@@ -480,6 +500,7 @@ end
 -- its place or nil.
 local function execute(body, limit)
   spent, budget, resp, killed = 0, limit, 2, nil
+  codec.begin_run()
   seed(0)
   local packed = function()
     local out = {}

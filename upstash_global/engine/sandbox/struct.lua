@@ -28,7 +28,7 @@ local function option_at(name, fmt, at)
   elseif letter == "!" then
     n = n or NATIVE_ALIGNMENT
     if n == 0 or n > 2 ^ 31 or math.frexp(n) ~= 0.5 then
-      fail("alignment is not a power of 2")
+      fail("alignment " .. n .. " is not a power of 2")
     end
     return letter, n, at
   elseif letter == "s" or letter == " " or letter == "<" or letter == ">" then
@@ -84,7 +84,7 @@ local function pack(fmt, ...)
     local value = values[used]
     if kind == "number" then value = tonumber(value) elseif type(value) == "number" then value = tostring(value) end
     if type(value) ~= kind then
-      local got = used > n_values and "no value" or type(values[used])
+      local got = used > n_values + 1 and "no value" or type(values[used]) -- a nil stands behind the last one
       fail("bad argument #" .. used + 1 .. " to 'pack' (" .. kind .. " expected, got " .. got .. ")")
     end
     return value
