@@ -1,7 +1,6 @@
 """Snapshots of a keyspace that goes on changing."""
 
 import random
-from collections import deque
 
 import pytest
 
@@ -9,6 +8,7 @@ from tests.engine.bench import Bench
 from upstash_global.engine.dump import digest
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
+from upstash_global.engine.types.list import List
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Consumer, Group, Stream
 from upstash_global.errors import SnapshotError
@@ -63,13 +63,13 @@ def change(bench: Bench, word: str, key: bytes, argument: bytes = b"", ms: int =
         ctx.flush()
     elif word == "append" and kind in (bytes, bytearray, type(None)):
         ctx.save(key, ctx.edit_string(key) + argument)
-    elif word == "push" and kind in (deque, type(None)):
+    elif word == "push" and kind in (List, type(None)):
         items = ctx.edit_list(key)
         items.append(argument)
         ctx.save(key, items)
-    elif word == "pop" and kind is deque:
+    elif word == "pop" and kind is List:
         items = ctx.edit_list(key)
-        items.popleft()
+        items.pop_left()
         ctx.save(key, items)
     elif word == "add" and kind in (IndexedSet, type(None)):
         members = ctx.edit_set(key)

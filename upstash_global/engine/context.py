@@ -11,7 +11,6 @@ A key whose deadline is at or before `now_ms` is hidden: `find…` answers None,
 the keyspace physically only by an entry (the leader's sweep logs `_EXPIRED`), so that equal positions mean equal digests.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +22,7 @@ from upstash_global.engine.scripts import Scripts
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.json import Json
+from upstash_global.engine.types.list import List
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Stream
 from upstash_global.errors import CommandError, wrong_type
@@ -50,8 +50,6 @@ MESSAGE: Final = 0  # no class of events: what PUBLISH says
 SHARD_MESSAGE: Final = -1  # and SPUBLISH
 
 Said = tuple[int, bytes, bytes]  # (class, event name, key), or (MESSAGE or SHARD_MESSAGE, message, channel)
-
-_LIST: Final = deque  # compiled code finds it here without a dictionary
 
 
 class Blocked:
@@ -183,9 +181,9 @@ class Context:
             return value
         raise wrong_type()
 
-    def find_list(self, key: bytes) -> deque[bytes] | None:
+    def find_list(self, key: bytes) -> List | None:
         value = self.find(key)
-        if value is not None and type(value) is not _LIST:
+        if value is not None and type(value) is not List:
             raise wrong_type()
         return value
 
@@ -243,10 +241,10 @@ class Context:
             return bytearray(value)
         raise wrong_type()
 
-    def edit_list(self, key: bytes) -> deque[bytes]:
+    def edit_list(self, key: bytes) -> List:
         value = self.find_list(key)
         if value is None:
-            return deque()
+            return List()
         self._before_change(key)
         return value
 

@@ -4,7 +4,6 @@ A dump is a list that msgpack can carry: a one-letter type, then what the type n
 commands can see it (sets, hashes), so that a node which loaded a snapshot goes on exactly like one which replayed the log.
 """
 
-from collections import deque
 from hashlib import sha1
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from upstash_global.engine.types.deadlines import Deadlines
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.json import Json, encode, parse
+from upstash_global.engine.types.list import List
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Stream, load_stream
 
@@ -38,7 +38,7 @@ def type_name(value: Any) -> str:
 
 
 _TYPE_NAMES: Final[dict[type, str]] = {
-    deque: "list",
+    List: "list",
     Hash: "hash",
     IndexedSet: "set",
     SortedSet: "zset",
@@ -55,8 +55,8 @@ def dump(value: Any) -> list[Any]:
         return [EDITED_STRING, bytes(value)]
     if isinstance(value, bytes):
         return [FLOAT_STRING, bytes(value)]
-    if type(value) is deque:
-        return [LIST, list(value)]
+    if type(value) is List:
+        return [LIST, value.elements()]
     if type(value) is Hash:
         flat: list[bytes] = []
         for field, content in value.fields.items():
@@ -89,7 +89,7 @@ def load(structure: list[Any]) -> Any:
     if kind == FLOAT_STRING:
         return FloatText(structure[1])
     if kind == LIST:
-        return deque(structure[1])
+        return List(structure[1])
     if kind == HASH:
         found = Hash()
         found.encoding = structure[1]

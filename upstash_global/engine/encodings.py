@@ -8,11 +8,11 @@ The thresholds are CONFIG parameters. They decide a visible state, so CONFIG SET
 the same position (see parameters.py).
 """
 
-from collections import deque
 from typing import Any, Final
 
 from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.types.json import Json
+from upstash_global.engine.types.list import List
 
 LISTPACK: Final = 0  # small collections
 HASHTABLE: Final = 1  # hashes and sets
@@ -70,7 +70,7 @@ def encoding_name(value: Any, limits: Limits) -> str:
     """The encoding of any value of the keyspace, as OBJECT ENCODING shows it."""
     if isinstance(value, (bytes, bytearray)):
         return string_encoding(value)
-    if type(value) is deque:
+    if type(value) is List:
         return list_encoding(value, limits)
     if type(value) is Json:
         return "raw"  # as of any value of a module
@@ -78,7 +78,7 @@ def encoding_name(value: Any, limits: Limits) -> str:
     return name
 
 
-def list_encoding(value: deque[bytes], limits: Limits) -> str:
+def list_encoding(value: List, limits: Limits) -> str:
     """`listpack` for a list that fits into one of `list-max-listpack-size`, else `quicklist`.
 
     Follows from what the list holds now. Redis 7.2 differs while a list shrinks: it waits until half the size is free.

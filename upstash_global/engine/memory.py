@@ -8,7 +8,6 @@ some keys.
 Keys that were there when counting began are counted in steps; until that is done those that are counted stand for the rest.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 from sys import getsizeof
@@ -19,6 +18,7 @@ from upstash_global.engine.types.deadlines import Deadlines
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.json import Json, memory_bytes
+from upstash_global.engine.types.list import List
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Stream
 
@@ -60,8 +60,13 @@ def value_bytes(value: Any, n_samples: int) -> int:
         return string_bytes(len(value))
     if type(value) is Hash:
         return _OBJECT_BYTES + _hash_bytes(value, n_samples)
-    if type(value) is deque:
-        return getsizeof(value) + _elements_bytes(value, len(value), n_samples)
+    if type(value) is List:
+        return (
+            _OBJECT_BYTES
+            + getsizeof(value.front)
+            + getsizeof(value.back)
+            + _elements_bytes(value, len(value), n_samples)
+        )
     if type(value) is IndexedSet:
         return _OBJECT_BYTES + _indexed_bytes(value) + _elements_bytes(value.members, len(value), n_samples)
     if type(value) is SortedSet:

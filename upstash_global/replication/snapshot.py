@@ -14,7 +14,6 @@ runs on across blocks: [name, table] for each system table, then [key, deadline,
 a later item continues the same collection. One TRAILER: the number of items and a CRC over all bytes before it.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
@@ -27,6 +26,7 @@ from upstash_global.engine.dump import dump, load
 from upstash_global.engine.keyspace import Keyspace, Observer
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
+from upstash_global.engine.types.list import List
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Stream
 from upstash_global.errors import SnapshotError
@@ -173,7 +173,7 @@ class SnapshotWriter(Observer):
         return block
 
 
-_SLICED_TYPES: Final = (deque, Hash, IndexedSet, SortedSet, Stream)
+_SLICED_TYPES: Final = (List, Hash, IndexedSet, SortedSet, Stream)
 
 
 class _Slices:
@@ -228,7 +228,7 @@ def _emptied(value: Any) -> Any:
         return ranked
     if type(value) is Stream:
         return value.without_entries()
-    return deque()
+    return List()
 
 
 class SnapshotLoader:

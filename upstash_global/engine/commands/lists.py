@@ -1,16 +1,15 @@
 """Lists: elements in order, cheap to reach and to change at both ends.
 
-A list is a deque. What lies far from both ends is reached by a walk from the nearer one.
+What a list is made of, and which of this is cheap, says types/list.py.
 """
 
-from collections import deque
 from itertools import islice
-from typing import Final
 
 from upstash_global.engine.arguments import Arguments, integer_argument
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_LIST, Context
 from upstash_global.engine.numbers import INT64_MAX, parse_integer
 from upstash_global.engine.table import COUNTED, DENYOOM, FAST, FIRST, FIRST_TWO, MOVABLEKEYS, READONLY, WRITE, Family
+from upstash_global.engine.types.list import List
 from upstash_global.errors import error, syntax_error, wrong_arity
 from upstash_global.reply import NULL_ARRAY, OK, Reply
 
@@ -27,7 +26,8 @@ def lindex(ctx: Context, argv: list[bytes]) -> Reply:
     if values is None:
         return None
     index = integer_argument(argv[2])
-    return values[index] if -len(values) <= index < len(values) else None
+    n = len(values)
+    return values.get(index % n) if -n <= index < n else None
 
 
 @command("LLEN", arity=2, flags=READONLY | FAST, keys=FIRST)
@@ -83,11 +83,11 @@ def _positive(args: Arguments, refusal: str) -> int:
     return number
 
 
-def _positions(values: deque[bytes], sought: bytes, rank: int, count: int, most_compared: int) -> list[int]:
+def _positions(values: List, sought: bytes, rank: int, count: int, most_compared: int) -> list[int]:
     """The indices of up to `count` matches (0: all) from the rank-th on, of the first `most_compared` elements (0: all)."""
     n = len(values)
     from_end = rank < 0
-    walk = reversed(values) if from_end else iter(values)
+    walk = values.from_end() if from_end else iter(values)
     if most_compared:
         walk = islice(walk, most_compared)
     to_skip = abs(rank) - 1
@@ -113,7 +113,7 @@ def lrange(ctx: Context, argv: list[bytes]) -> Reply:
     if values is None:
         return []
     start, stop = _bounds(start, end, len(values))
-    return _slice(values, start, stop)
+    return values.slice(start, stop)
 
 
 def _bounds(start: int, end: int, n: int) -> tuple[int, int]:
@@ -121,26 +121,6 @@ def _bounds(start: int, end: int, n: int) -> tuple[int, int]:
     start = max(start + n, 0) if start < 0 else start
     stop = (end + n if end < 0 else min(end, n - 1)) + 1
     return (start, stop) if start < stop else (0, 0)
-
-
-def _slice(values: deque[bytes], start: int, stop: int) -> list[bytes]:
-    """The elements of start to stop - 1, reached from the nearer end.
-
-    A deque finds one element in strides of 64, but is walked one by one: a few elements are fetched by their indices.
-    """
-    n = len(values)
-    if stop - start <= _FEW:
-        return [values[at] for at in range(start, stop)]
-    if stop - start == n:
-        return list(values)
-    if stop <= n - start:
-        return list(islice(values, start, stop))
-    found = list(islice(reversed(values), n - stop, n - start))
-    found.reverse()
-    return found
-
-
-_FEW: Final = 16
 
 
 # -- writes ---------------------------------------------------------------------------------------------------------
@@ -155,9 +135,8 @@ def linsert(ctx: Context, argv: list[bytes]) -> Reply:
     values = ctx.edit_list(argv[1])
     if not values:
         return 0
-    try:
-        at = values.index(argv[3])
-    except ValueError:
+    at = values.find(argv[3])
+    if at < 0:
         return -1
     values.insert(at if where == b"BEFORE" else at + 1, argv[4])
     ctx.save(argv[1], values)
@@ -225,17 +204,17 @@ def lrem(ctx: Context, argv: list[bytes]) -> Reply:
         return 0
     removed = n_equal if count == 0 else min(abs(count), n_equal)
     if removed == n_equal:
-        left = deque([value for value in values if value != argv[3]])
+        left = List([value for value in values if value != argv[3]])
     else:
         left = _without(values, argv[3], removed, count < 0)
     _save_shorter(ctx, key, left, b"lrem")
     return removed
 
 
-def _without(values: deque[bytes], unwanted: bytes, count: int, from_end: bool) -> deque[bytes]:
+def _without(values: List, unwanted: bytes, count: int, from_end: bool) -> List:
     """The list without `count` of the unwanted elements, of which it has more."""
-    left: deque[bytes] = deque()
-    walk = reversed(values) if from_end else iter(values)
+    left: list[bytes] = []
+    walk = values.from_end() if from_end else iter(values)
     for value in walk:
         if value != unwanted:
             left.append(value)
@@ -246,7 +225,7 @@ def _without(values: deque[bytes], unwanted: bytes, count: int, from_end: bool) 
     left.extend(walk)
     if from_end:
         left.reverse()
-    return left
+    return List(left)
 
 
 @command("LSET", arity=4, flags=WRITE | DENYOOM, keys=FIRST)
@@ -258,7 +237,7 @@ def lset(ctx: Context, argv: list[bytes]) -> Reply:
     index = integer_argument(argv[2])
     if not -len(values) <= index < len(values):
         raise error("index out of range")
-    values[index] = argv[3]
+    values.set(index % len(values), argv[3])
     ctx.save(argv[1], values)
     ctx.notify(EVENT_LIST, b"lset", argv[1])
     return OK
@@ -277,10 +256,10 @@ def ltrim(ctx: Context, argv: list[bytes]) -> Reply:
     if kept == n:
         return OK
     if kept < n // 2:
-        values = deque(_slice(values, start, stop))
+        values = List(values.slice(start, stop))
     else:
         for _ in range(start):
-            values.popleft()
+            values.pop_left()
         for _ in range(n - stop):
             values.pop()
     _save_shorter(ctx, key, values, b"ltrim")
@@ -321,9 +300,9 @@ def move(ctx: Context, source: bytes, target: bytes, from_left: bool, to_left: b
     if not values:
         return None
     receiver = values if source == target else ctx.edit_list(target)
-    value = values.popleft() if from_left else values.pop()
+    value = values.pop_left() if from_left else values.pop()
     if to_left:
-        receiver.appendleft(value)
+        receiver.append_left(value)
     else:
         receiver.append(value)
     ctx.save(target, receiver)
@@ -336,7 +315,7 @@ def pop(ctx: Context, key: bytes, count: int, from_left: bool) -> list[bytes]:
     """Remove and return up to `count` (1 or more) elements from an end of a list that is there, the outermost first."""
     values = ctx.edit_list(key)
     n = min(count, len(values))
-    popped = [values.popleft() for _ in range(n)] if from_left else [values.pop() for _ in range(n)]
+    popped = [values.pop_left() for _ in range(n)] if from_left else [values.pop() for _ in range(n)]
     _save_shorter(ctx, key, values, b"lpop" if from_left else b"rpop")
     return popped
 
@@ -345,7 +324,7 @@ def _pop_one(ctx: Context, key: bytes, from_left: bool) -> bytes | None:
     values = ctx.edit_list(key)
     if not values:
         return None
-    value = values.popleft() if from_left else values.pop()
+    value = values.pop_left() if from_left else values.pop()
     _save_shorter(ctx, key, values, b"lpop" if from_left else b"rpop")
     return value
 
@@ -362,7 +341,7 @@ def _pop_some(ctx: Context, argv: list[bytes], from_left: bool) -> Reply:
     return pop(ctx, argv[1], count, from_left) if count else []
 
 
-def _save_shorter(ctx: Context, key: bytes, values: deque[bytes], event: bytes) -> None:
+def _save_shorter(ctx: Context, key: bytes, values: List, event: bytes) -> None:
     """Note that elements were removed; a list without elements is no key any more."""
     ctx.save(key, values)
     ctx.notify(EVENT_LIST, event, key)
@@ -370,15 +349,15 @@ def _save_shorter(ctx: Context, key: bytes, values: deque[bytes], event: bytes) 
         ctx.notify(EVENT_GENERIC, b"del", key)
 
 
-def _push(ctx: Context, argv: list[bytes], values: deque[bytes], to_left: bool) -> int:
+def _push(ctx: Context, argv: list[bytes], values: List, to_left: bool) -> int:
     """Push `argv[2:]` to a list that is being edited; its new length."""
     if len(argv) == 3:
         if to_left:
-            values.appendleft(argv[2])
+            values.append_left(argv[2])
         else:
             values.append(argv[2])
     elif to_left:
-        values.extendleft(argv[2:])
+        values.extend_left(argv[2:])
     else:
         values.extend(argv[2:])
     ctx.save(argv[1], values)

@@ -4,7 +4,6 @@ Patterns name other values: `weight_*` is a string key with the element in place
 a hash, and `#` the element itself.
 """
 
-from collections import deque
 from typing import Any, Final
 
 from upstash_global.engine.arguments import Arguments
@@ -24,6 +23,7 @@ from upstash_global.engine.table import (
 )
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
+from upstash_global.engine.types.list import List
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.errors import error, wrong_type
 from upstash_global.reply import Reply
@@ -59,7 +59,7 @@ def sort(ctx: Context, argv: list[bytes]) -> Reply:
     if target is None:
         return rows
     if rows:
-        ctx.put(target, deque([row or b"" for row in rows]))
+        ctx.put(target, List([row or b"" for row in rows]))
         ctx.notify(EVENT_LIST, b"sortstore", target)
     elif ctx.remove(target):
         ctx.notify(EVENT_GENERIC, b"del", target)

@@ -4,7 +4,6 @@ A form that is kept compact there stays so here while it has no more elements th
 the encoding that its elements call for, as in Redis's own loading.
 """
 
-from collections import deque
 from typing import Any, Final
 
 from upstash_global.engine.encodings import HASHTABLE, INTSET, LISTPACK, SKIPLIST, Limits
@@ -17,6 +16,7 @@ from upstash_global.engine.rdb.streams import read_stream
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.json import Json, parse
+from upstash_global.engine.types.list import List
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.errors import CommandError, DumpError
 
@@ -58,11 +58,11 @@ def read_value(reader: Reader, now_ms: int, limits: Limits) -> Any:
 # -- lists and sets -------------------------------------------------------------------------------------------------
 
 
-def _list(reader: Reader, kind: int) -> deque[bytes]:
+def _list(reader: Reader, kind: int) -> List:
     if kind == form.LIST_ZIPLIST:
-        elements = deque(read_ziplist(reader, reader.string()))
+        elements = List(read_ziplist(reader, reader.string()))
     else:
-        elements = deque()
+        elements = List()
         for _ in range(reader.count(1)):
             if kind == form.LIST:
                 elements.append(reader.string())
@@ -75,7 +75,7 @@ def _list(reader: Reader, kind: int) -> deque[bytes]:
     return elements
 
 
-def _read_node(reader: Reader, elements: deque[bytes]) -> None:
+def _read_node(reader: Reader, elements: List) -> None:
     container = reader.length()
     if container == form.PLAIN_NODE:
         elements.append(reader.string())

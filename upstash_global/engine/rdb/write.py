@@ -4,7 +4,6 @@ Two values have no form there. A hash with deadlines of fields is written as Red
 servers that know neither refuse them.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from struct import Struct
 from typing import Any, Final
@@ -17,6 +16,7 @@ from upstash_global.engine.rdb.writer import write_length, write_string
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.json import Json, encode
+from upstash_global.engine.types.list import List
 from upstash_global.engine.types.sortedset import SortedSet
 from upstash_global.engine.types.stream import Stream
 from upstash_global.floats import format_double
@@ -34,7 +34,7 @@ def payload_of(value: Any, now_ms: int, limits: Limits) -> bytes:
     if isinstance(value, (bytes, bytearray)):
         out.append(form.STRING)
         write_string(out, bytes(value))
-    elif type(value) is deque:
+    elif type(value) is List:
         _write_list(out, value, limits)
     elif type(value) is Hash:
         fields = value.visible(now_ms)
@@ -60,8 +60,8 @@ def payload_of(value: Any, now_ms: int, limits: Limits) -> bytes:
     return form.seal(out, version)
 
 
-def _write_list(out: bytearray, value: deque[bytes], limits: Limits) -> None:
-    nodes = [listpack_of(list(value))] if list_encoding(value, limits) == "listpack" else _nodes(value, limits)
+def _write_list(out: bytearray, value: List, limits: Limits) -> None:
+    nodes = [listpack_of(value.elements())] if list_encoding(value, limits) == "listpack" else _nodes(value, limits)
     out.append(form.LIST_LISTPACKS)
     write_length(out, len(nodes))
     for node in nodes:
