@@ -636,6 +636,34 @@ RESET
 QUIT
 """
 
+# Not in it: CLIENT UNBLOCK, of which 7.0 dies when the client waits for the end of a pause.
+PAUSE: Final = """
+CLIENT PAUSE long WRITE
+CLIENT PAUSE long WRITE
+CLIENT UNPAUSE
+CLIENT UNPAUSE
+CLIENT UNPAUSE
+CLIENT PAUSE bad_pause [WRITE|ALL|SOME]
+CLIENT PAUSE long WRITE ALL
+CLIENT PAUSE
+CLIENT NO-EVICT (ON|OFF)
+CLIENT REPLY ON
+SET key value
+SET key value
+INCR key
+GET key
+GET key
+SET key
+NOSUCH key
+PUBLISH channel value
+PFCOUNT key
+EVAL lua 0
+MULTI
+EXEC
+DISCARD
+PING
+"""
+
 # Not in it: what touches keys in Redis in other cases than in ours (SORT, GEO…STORE) or in the order of a hash table.
 TRACKING: Final = """
 CLIENT TRACKING ON
@@ -766,6 +794,7 @@ CONVERSATIONS: Final[dict[str, str]] = {
     "notifications": NOTIFYING,
     "tracking": TRACKING,
     "sharded": SHARDED,
+    "pause": PAUSE,
 }
 
 # What is said at the beginning of a story: (client, line).

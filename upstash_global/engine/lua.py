@@ -264,6 +264,8 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
     row.calls += 1
     if row.needs_leader:
         run.has_written = True
+    if run.ctx.overhear is not None:
+        run.ctx.overhear(argv)
     if row.handler is not None:
         return execute(run.ctx, row, argv)
     assert run.ctx.serve is not None

@@ -1,4 +1,4 @@
-"""Attention: what the node does around a command when somebody follows what sessions do.
+"""Attention: what the node does around a command when somebody follows what sessions do, or holds them back.
 
 While nobody does, commands run through `dispatch` alone and this costs nothing: see `Node.is_attended`.
 """
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from upstash_global.engine.table import BLOCKING, Row, find_row
 from upstash_global.node.dispatch import dispatch
 from upstash_global.node.freshness import FORWARD
-from upstash_global.node.session import Session
-from upstash_global.reply import PENDING, Reply
+from upstash_global.node.session import Session, TrackingState
+from upstash_global.reply import PENDING, QUEUED, Reply
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -18,19 +18,32 @@ if TYPE_CHECKING:
 def attend(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """As `dispatch`; what the session hears of its own command waits for the reply, and what it read is noted."""
     row = find_row(argv)
+    if node.pause.holds(session, row, argv):
+        session.row = row
+        return node.pause.park(session, argv)
     n_rejected = 0 if row is None else row.rejected_calls
-    node.audience.begin(session)
+    audience = node.audience
+    monitors = audience.monitors if audience.monitors.sessions else None
+    if monitors is not None:
+        monitors.begin()
+    audience.begin(session)
     reply = dispatch(node, session, argv)
-    state = session.tracking
-    if state is not None and session.queue is None and not _runs_later(row, reply):
-        node.audience.begin(session)
-        if row is not None and row.handler is not None and row.rejected_calls == n_rejected:
-            if row.arity_fits(len(argv)):
-                node.tracking.note_read(session, row, argv)
-        if row is None or not row.name.startswith("CLIENT "):
-            state.is_caching = False
-    node.audience.end()
+    was_run = row is not None and row.rejected_calls == n_rejected and row.arity_fits(len(argv))
+    runs_later = _runs_later(row, reply)
+    if session.tracking is not None and session.queue is None and not runs_later:
+        audience.begin(session)
+        _note_read(node, session, session.tracking, row, argv if was_run else [])
+    audience.end()
+    if monitors is not None:
+        monitors.end(session, row if was_run and not runs_later and reply is not QUEUED else None, argv)
     return reply
+
+
+def _note_read(node: "Node", session: Session, state: TrackingState, row: Row | None, argv: list[bytes]) -> None:
+    if row is not None and row.handler is not None and argv:
+        node.tracking.note_read(session, row, argv)
+    if row is None or not row.name.startswith("CLIENT "):
+        state.is_caching = False
 
 
 def _runs_later(row: Row | None, reply: Reply) -> bool:

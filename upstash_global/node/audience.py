@@ -1,7 +1,7 @@
 """Audience: the sessions of this node that hear of what happens, and in which order they do.
 
 Three kinds of news reach them: messages and keyspace events, which an entry carries or leads to; invalidations, see
-tracking.py; and what MONITOR shows. Who spoke hears what came of it behind the reply to that very command: at the leader the
+tracking.py; and what MONITOR shows, see monitoring.py. Who spoke hears what came of it behind the reply to that very command: at the leader the
 session keeps it (`Session.held`), at a replica the Forward whose entry comes back (`Outstanding.behind`).
 """
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from upstash_global.engine.context import EVENT_MISS, MESSAGE, Said
 from upstash_global.engine.engine import Effects
+from upstash_global.node.monitoring import Monitors
 from upstash_global.node.notifications import Notifications
 from upstash_global.node.pubsub import PubSub
 from upstash_global.node.session import Session
@@ -27,6 +28,7 @@ class Audience:
         self.pubsub = PubSub()
         self.notifications = Notifications()
         self.tracking = Tracking(self.push, self._session)
+        self.monitors = Monitors(node)
         self.heard = START  # the newest entry whose messages were delivered here
         self.author = 0  # id of the session of this node whose command led to the entry at hand; 0: of another
         self.speaker: Session | None = None  # the same, while its reply is not out
@@ -98,8 +100,14 @@ class Audience:
         """A session has gone, or was reset."""
         self.pubsub.leave(session)
         self.tracking.disable(session)
+        self.monitors.leave(session)
         self.note_attention()
 
     def note_attention(self) -> None:
-        """Somebody has begun or ceased to follow what sessions do: see attention.py."""
-        self.node.is_attended = bool(self.tracking.sessions or self.notifications.mask & EVENT_MISS)
+        """Somebody has begun or ceased to follow what sessions do, or to hold them back: see attention.py."""
+        self.node.is_attended = bool(
+            self.tracking.sessions
+            or self.monitors.sessions
+            or self.node.pause.until_ms
+            or self.notifications.mask & EVENT_MISS
+        )

@@ -154,8 +154,16 @@ class Forwarding:
         outstanding = self.outstanding[session.id] = Outstanding(session, message, blocks, deadline_ms, n)
         if session.tracking is not None:
             outstanding.reads = self._reads(session, commands) if kind == RUN else self._reads(session, [])
+        if node.audience.monitors.sessions:
+            self._show(session, commands)
         self.n_forwarded += n
         node.send(node.leader_name, message)
+
+    def _show(self, session: Session, commands: list[list[bytes]]) -> None:
+        for argv in commands:
+            row = find_row(argv)
+            if row is not None and row.arity_fits(len(argv)):
+                self.node.audience.monitors.show(session, row, argv)
 
     def _reads(self, session: Session, commands: list[list[bytes]]) -> Reads:
         """What these commands read for a session that tracks, each a unit of its own."""

@@ -39,6 +39,7 @@ from upstash_global.node.metrics import Metrics
 from upstash_global.node.outbox import Outbox
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
+from upstash_global.node.pausing import Pause
 from upstash_global.node.permissions import Permissions
 from upstash_global.node.retries import Retries
 from upstash_global.node.roles import Roles
@@ -95,6 +96,7 @@ class Node:
         self.metrics = Metrics()
         self.events = Events()
         self.audience = Audience(self)
+        self.pause = Pause(self)
         self.pubsub = self.audience.pubsub
         self.tracking = self.audience.tracking
         self.parking = Parking()
@@ -124,7 +126,6 @@ class Node:
         self.write_refusal: CommandError | None = None
         self.sessions: dict[int, Session] = {}
         self.last_session_id = 0
-        self.monitors: dict[int, Session] = {}
         self.is_attended = False  # somebody follows what sessions do: commands run through `attend`
 
         self.records: list[bytes] = []
@@ -166,7 +167,6 @@ class Node:
         session.killed = True
         session.input.clear()
         self.sessions.pop(session.id, None)
-        self.monitors.pop(session.id, None)
         self.parking.release(session)
         self.audience.leave(session)
         if not session.is_remote:
@@ -517,11 +517,11 @@ class Node:
                 return
             if not self.is_leader:
                 self.forwarding.applied()
-                self._wake_cause("position")
+                self.wake_cause("position")
                 if self.woken:
                     self.wake()
             else:
-                self._wake_cause("acks")
+                self.wake_cause("acks")
 
     def follow_connected(self, peer: str, now_ms: int) -> None:
         """The stream on which this node follows `peer` is open."""
@@ -546,7 +546,7 @@ class Node:
         self.roles.disconnected(peer)
         self.forwarding.silent_peer(peer)
 
-    def _wake_cause(self, cause: str) -> None:
+    def wake_cause(self, cause: str) -> None:
         if self.parking.by_cause.get(cause) and not self.is_busy:
             for session, reply in self.parking.wake_all(cause):
                 self.answer(session, [reply])
@@ -576,14 +576,23 @@ class Node:
         if self.is_busy:
             return
         self.snapshots.tick()
-        self.eviction.tick()
-        if self.is_leader and self.sweeps and not self.is_sealed and self.write_refusal is None:
+        self.pause.tick()
+        if not self.pause.until_ms:
+            self.eviction.tick()
+        if (
+            self.is_leader
+            and self.sweeps
+            and not self.pause.until_ms
+            and not self.is_sealed
+            and self.write_refusal is None
+        ):
             self.sweep()
         for session, reply in self.parking.expire(self.local_ms):
             if reply is not PENDING:
                 self.answer(session, [reply])
-        self._wake_cause("seal")
-        self._wake_cause("snapshot")
+        self.wake_cause("seal")
+        self.wake_cause("snapshot")
+        self.wake_cause("pause")
         self.read_refusal = self._read_refusal()
 
     def go_on(self, now_ms: int) -> None:
@@ -631,6 +640,8 @@ class Node:
         """What this turn produced; empty fields when nothing did."""
         if self.forwarding.own_answers:
             self.forwarding.deliver_own()
+        if self.pause.is_over:
+            self.pause.wake()
         if self.tracking.pending:
             self.tracking.tell_followers()
         outbox = Outbox()

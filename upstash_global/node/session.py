@@ -222,7 +222,6 @@ class Session(Caller):
         self.no_touch = False
         if self.reply_mode != REPLY_SKIP:  # that one is about RESET itself
             self.reply_mode = REPLY_ON
-        self.is_monitor = False
 
 
 class RemoteSession(Session):

@@ -183,6 +183,8 @@ def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
         row.rejected_calls += 1
         return refused
     row.calls += 1
+    if node.audience.monitors.sessions:
+        node.audience.monitors.show(session, row, argv)
     started_us = node.clock_us()
     if row.handler is not None or row.session_handler is None:
         reply = node.engine.execute(row, argv)

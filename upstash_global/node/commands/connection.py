@@ -119,7 +119,6 @@ def quit_(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 def reset(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Bring the connection back to where it began."""
     node.audience.leave(session)
-    node.monitors.pop(session.id, None)
     session.reset()
     session.ask(node.settings.consistency)
     session.user = node.users.default if node.users.default_is_open else None
