@@ -255,6 +255,19 @@ def test_a_script_may_do_what_its_caller_may(stage: Stage, admin: Client, where:
     assert stage.machines[where].client().run([b"EVAL", b"return redis.call('get', 'a')", b"0"]) == b"1"
 
 
+@pytest.mark.parametrize("where", ["leader", "replica"])
+def test_a_function_may_do_what_its_caller_may(stage: Stage, admin: Client, where: str) -> None:
+    library = (
+        b"#!lua name=l\nredis.register_function('put', function(keys) return redis.pcall('set', keys[1] or 'b', 1) end)"
+    )
+    admin.run([b"FUNCTION", b"LOAD", library])
+    admin.run("ACL SETUSER alice on >pw ~a +@all")
+    alice = logged_in(stage.machines[where])
+    assert alice.run("FCALL put 1 a") == OK
+    assert alice.run("FCALL put 1 b") == NO_KEY
+    assert alice.run("FCALL put 0") == error("ACL failure in script: No permissions to access a key")
+
+
 def test_a_script_in_a_transaction_runs_as_its_caller(admin: Client) -> None:
     admin.run("ACL SETUSER alice on >pw ~a +@all")
     alice = logged_in(admin.machine)

@@ -494,3 +494,30 @@ def test_what_a_replica_had_forwarded_ends_when_it_is_promoted() -> None:
     assert waiting.replies[0] == 0 and len(waiting.replies) == 2
     assert counting.replies[0] == 1 and counting.replies[2] == 2
     assert not paulo.up().forwarding.remotes
+
+
+def test_users_hold_in_every_region_and_after_every_loss() -> None:
+    """Made at a replica; one region hears of it by a snapshot; the leader is lost, and a write of its own with it."""
+    cluster = SimCluster(seed=41, backlog_entries=10, snapshot_bytes=2_000)
+    cluster.settle()
+    tokyo, old = cluster["ap-southeast-1"], cluster["leader"]
+    cluster.cut("ap-southeast-1")
+    assert cluster["us-west-2"].run("ACL SETUSER alice on >pw ~a* +set +get") == OK
+    for _ in range(5):
+        for _ in range(40):
+            cluster.leader.run("INCR counter")
+        cluster.run_for(500)
+    cluster.heal("ap-southeast-1")
+    cluster.settle()
+    assert tokyo.snapshots_loaded == 1
+    assert tokyo.run("AUTH alice pw", "SET a 1") == OK
+
+    cluster.cut("leader")
+    assert old.run("ACL DELUSER alice") == 1
+    cluster["us-west-2"].up().roles.promote(True)
+    cluster.run_for(5_000)
+    cluster.heal("leader")
+    cluster.settle()
+    for each in cluster.nodes.values():
+        refusal = each.run("AUTH alice pw", "SET b 1")
+        assert isinstance(refusal, CommandError) and refusal.text == "NOPERM No permissions to access a key"

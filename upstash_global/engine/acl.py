@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Final
 
 from upstash_global.engine.facts import keys_with_flags
-from upstash_global.engine.table import CATEGORIES, INTERNAL, NO_AUTH, TABLE, Row, all_rows, find_row
+from upstash_global.engine.table import CATEGORIES, INTERNAL, NO_AUTH, PUBSUB, TABLE, Row, all_rows, find_row
 from upstash_global.engine.types.glob import Glob
 from upstash_global.errors import error
 
@@ -436,7 +436,11 @@ class User:
 
 
 def accesses_of(row: Row, argv: list[bytes]) -> list[tuple[bytes, int]]:
-    """The keys of a command line, each with READ, WRITE, BOTH or 0 (EXISTS, TTL: any permission will do)."""
+    """The keys of a command line, each with READ, WRITE, BOTH or 0 (EXISTS, TTL: any permission will do).
+
+    What Redis's specifications do not find in a line, and the command does (the second STORE of a GEORADIUS), must be
+    allowed for BOTH.
+    """
     found: list[tuple[bytes, int]] = []
     for key, flags in keys_with_flags(row, argv):
         if _OF_NO_KEY in flags:
@@ -446,6 +450,9 @@ def accesses_of(row: Row, argv: list[bytes]) -> list[tuple[bytes, int]]:
             if flag in flags:
                 access |= WRITE
         found.append((key, access))
+    if not row.flags & PUBSUB:
+        told = [key for key, _ in found]
+        found.extend([(key, BOTH) for key in row.keys.find(argv) if key not in told])
     return found
 
 

@@ -102,6 +102,7 @@ class Permissions:
                 session.user = None
             if node.engine.context.caller is session or node.forwarding.will_answer(session):
                 session.end_after_replies()
+                node.mark_dirty(session)
             else:
                 node.abandon(session)
                 session.killed = True
