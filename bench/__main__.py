@@ -13,7 +13,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from bench import against_redis, lag, memory, scale, wide
+from bench import against_redis, lag, memory, rest, scale, wide
 from bench.report import Table
 from bench.servers import REPOSITORY, Unavailable, is_compiled
 
@@ -21,6 +21,7 @@ RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 PARTS: Final[dict[str, Callable[[Path], list[Table]]]] = {
     "redis": against_redis.measure,
     "scale": scale.measure,
+    "rest": rest.measure,
     "lag": lag.measure,
     "memory": memory.measure,
     "wan": wide.measure_wan,

@@ -23,11 +23,12 @@ class Unavailable(Exception):
 
 
 class Server:
-    """One process that speaks RESP on a port."""
+    """One process that listens on a port: for RESP, if it is not webdis."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         self.process = process
         self.port = port
+        self.rest_port = 0  # of our nodes
         self.log = log
 
     def cpu_s(self) -> float:
@@ -150,7 +151,7 @@ def redis_servers(directory: Path, n_replicas: int = 0) -> Iterator[list[Server]
                 command += [f"--{name}", str(value)]
             if port != ports[0]:
                 command += ["--replicaof", f"127.0.0.1 {ports[0]}"]
-            servers.append(_started(command, port, own / "redis.log", directory))
+            servers.append(started(command, port, own / "redis.log", directory))
         servers[0].wait_until("PONG", "PING")
         for replica in servers[1:]:
             replica.wait_until("master_link_status:up", "INFO", "replication")
@@ -160,12 +161,24 @@ def redis_servers(directory: Path, n_replicas: int = 0) -> Iterator[list[Server]
 
 
 @contextmanager
-def our_servers(directory: Path, n_replicas: int = 0, compiled: bool = True) -> Iterator[list[Server]]:
-    """A leader with the default settings and its replicas, without simulated distances."""
+def our_servers(
+    directory: Path, n_replicas: int = 0, compiled: bool = True, token: str | None = None
+) -> Iterator[list[Server]]:
+    """A leader with the default settings and its replicas, without simulated distances.
+
+    With a token REST demands it, and RESP a password that nobody here knows.
+    """
     names = ["leader", *(f"replica-{i + 1}" for i in range(n_replicas))]
     directory.mkdir(parents=True)
     ports = free_ports(4 * len(names))
-    lines = ["cluster: {id: bench, leader: leader}", "credentials: {insecure: true}", "regions: {here: {}}", "nodes:"]
+    secrets = f"{{password: bench, cluster: bench, admin: bench, tokens: {{standard: {token}}}}}"
+    credentials = "{insecure: true}" if token is None else secrets
+    lines = [
+        "cluster: {id: bench, leader: leader}",
+        f"credentials: {credentials}",
+        "regions: {here: {}}",
+        "nodes:",
+    ]
     for i, name in enumerate(names):
         listeners = zip(("resp", "rest", "grpc", "admin"), ports[4 * i : 4 * i + 4], strict=True)
         places = ", ".join(f'{listener}: "127.0.0.1:{port}"' for listener, port in listeners)
@@ -178,8 +191,10 @@ def our_servers(directory: Path, n_replicas: int = 0, compiled: bool = True) -> 
             command = [*node_command(compiled), "node", "--config", str(cluster), "--name", name]
             command += ["--data-dir", str(directory / name), "--end-with-parent"]
             cwd = directory if compiled else REPOSITORY
-            servers.append(_started(command, ports[4 * i], directory / f"{name}.log", cwd))
-        servers[0].wait_until("PONG", "PING")
+            servers.append(started(command, ports[4 * i], directory / f"{name}.log", cwd))
+        for i, server in enumerate(servers):
+            server.rest_port = ports[4 * i + 1]
+        servers[0].wait_until("PONG" if token is None else "NOAUTH", "PING")
         for replica in servers[1:]:
             replica.wait_until("master_link_status:up", "INFO", "replication")
         yield servers
@@ -187,7 +202,7 @@ def our_servers(directory: Path, n_replicas: int = 0, compiled: bool = True) -> 
         _stop(servers)
 
 
-def _started(command: list[str], port: int, log: Path, cwd: Path) -> Server:
+def started(command: list[str], port: int, log: Path, cwd: Path) -> Server:
     with log.open("wb") as file:
         try:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=cwd)
