@@ -42,7 +42,7 @@ from upstash_global.protocol.tokens import (
     encode_token,
     sync_token_key,
 )
-from upstash_global.replication.position import START, Position
+from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
 from upstash_global.server.rates import Allowances, Strangers
@@ -80,6 +80,7 @@ class RestListener:
         self.token_key = sync_token_key(shared_secret)
         self.edge_proof = edge_proof(shared_secret)
         self.is_surrogate = config.surrogate
+        self.newest_token: tuple[Position, bytes] = NEVER, b""  # the last one that was made, and its position
         self.connections: set[HttpConnection] = set()
         self.unapplied: dict[bytes, Position] = {}  # user → a write answered before this node had applied it
         self.server: asyncio.Server | None = None
@@ -234,8 +235,7 @@ class RestListener:
         served, seen = session.served, session.own
         if seen.epoch == served.epoch and seen.lsn > served.lsn:
             served = seen
-        token = encode_token(SyncToken(served.epoch, served.lsn), self.cluster, self.token_key)
-        headers = [(b"upstash-sync-token", token.encode()), *self._receipt(session)]
+        headers = [(b"upstash-sync-token", self._token(served)), *self._receipt(session)]
         headers += session.told_caches
         if call.is_unit:
             outcome = _outcome(call, replies)
@@ -261,6 +261,13 @@ class RestListener:
                 session.told_caches = [(b"upstash-edge", tag)]
         elif self.is_surrogate and request.method == b"GET":
             session.told_caches = surrogate_headers(self.shell.node, session)
+
+    def _token(self, position: Position) -> bytes:
+        """The sync token of a position; between two writes all answers carry the same."""
+        if position != self.newest_token[0]:
+            token = encode_token(SyncToken(position.epoch, position.lsn), self.cluster, self.token_key)
+            self.newest_token = position, token.encode()
+        return self.newest_token[1]
 
     def _receipt(self, session: RestSession) -> list[Header]:
         """From what state the request was answered: every reply is at least as new as that."""
