@@ -236,6 +236,7 @@ class Roles:
         if node.is_leader:
             node.is_leader = False
             node.is_sealed = False
+            self.handover = None
             node.must_be_durable = 0
             node.events.note(node.now_ms, "stepped-down", f"{leader} leads epoch {epoch}", "warning")
             node.drop_gate()

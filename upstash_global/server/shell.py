@@ -186,10 +186,12 @@ class Shell:
         links = self.links
         if links is None:
             return
-        links.unfollow()
         if leader and leader != self.node.settings.name:
             links.follow(leader, self.addresses[leader])
             links.forward_to(leader, self.addresses[leader])
+        else:  # so that either is opened again, and heard of, if the same node leads once more
+            links.unfollow()
+            links.unforward()
 
     async def _ask(self, name: str, message: Message) -> None:
         """Tell another node something; its answer is a message like any other."""
