@@ -259,6 +259,8 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "parameter_value": some([b"0", b"5", b"100", b"yes", b"no", b"noeviction", b"allkeys-lru"], [b"", b"abc", b"-1", b"1gb"], 0.2),
     "threshold": some([b"hash-max-listpack-entries", b"hash-max-ziplist-value", b"zset-max-listpack-entries"],
                       [b"nosuch", b"hash-max-listpack-entries"], 0.1),
+    "reply_type": some([b"string", b"integer", b"double", b"null", b"array", b"set", b"map", b"true", b"false", b"verbatim"],
+                       [b"nosuch", b""], 0.1),
     "size_value": some([b"0", b"1gb", b"1000mb", b"2GB"], [b"abc", b"", b"1xb", b"-1", b"1.5gb"], 0.2),
     "payload": some(PAYLOADS, [*(payload[:-1] for payload in PAYLOADS), b"", b"abc", b"\x63\x0c\x00" + bytes(8)], 0.2),
     "policy": some([b"noeviction", b"allkeys-lfu", b"volatile-ttl"], [b"", b"abc"], 0.2),

@@ -31,6 +31,11 @@ ERROR_TEXTS: Final[list[tuple[str, str, str]]] = [
     ("ERR syntax error", "ERR wrong number of arguments for 'zrank' command", _WITHSCORE),
     ("ERR syntax error", "ERR wrong number of arguments for 'zrevrank' command", _WITHSCORE),
     *streams.ERROR_TEXTS,
+    (
+        "ERR who leads is changed by `upstash-global switchover` or `promote`, not by this command",
+        "ERR FAILOVER requires connected replicas.",
+        "roles are ours",
+    ),
 ]
 
 # OBJECT ENCODING: (7.2's, 7.0's, why).
@@ -60,6 +65,7 @@ CONTAINERS: Final = (
     b"COMMAND",
     b"CONFIG",
     b"DEBUG",
+    b"LATENCY",
     b"MEMORY",
     b"OBJECT",
     b"PUBSUB",
@@ -463,6 +469,9 @@ RULES: Final[dict[bytes, Rule]] = {
     b"WAIT": _same_type,  # the oracle has no replica
     b"SLOWLOG GET": lambda argv, ours, theirs: isinstance(ours, list) and isinstance(theirs[0], list),
     b"DEBUG DIGEST": _digits,
+    **dict.fromkeys([b"DEBUG OBJECT", b"DEBUG DIGEST-VALUE", b"LASTSAVE", b"LOLWUT"], _same_type),
+    **dict.fromkeys([b"LATENCY DOCTOR", b"LATENCY HISTOGRAM", b"LATENCY HISTORY", b"LATENCY LATEST"], _same_type),
+    **dict.fromkeys([b"LATENCY RESET", b"MEMORY DOCTOR", b"MEMORY MALLOC-STATS", b"MEMORY STATS"], _same_type),
     b"ROLE": _role,
     **streams.RULES,
     b"ZRANGE": _range,

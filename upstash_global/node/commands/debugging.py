@@ -132,7 +132,7 @@ def _protocol(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     if kind not in _REPLIES:
         raise error(
             "Wrong protocol type name. Please use one of the following: "
-            "string|integer|double|null|array|set|map|attrib|push|verbatim|true|false"
+            "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
         )
     return _REPLIES[kind]
 
@@ -152,6 +152,8 @@ _REPLIES: Final[dict[bytes, Reply]] = {
 
 
 def _reload(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    if any([word.upper() not in (b"MERGE", b"NOFLUSH", b"NOSAVE") for word in argv[2:]]):
+        raise error("DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
     for key, value in node.engine.keyspace.values.items():
         plain = dump(value)
         if dump(load(plain)) != plain:
@@ -197,14 +199,14 @@ _SUBCOMMANDS: Final[dict[bytes, tuple[int, int, Callable[["Node", Session, list[
     # name: fewest and most words, and what it does
     b"CHANGE-REPL-ID": (2, 2, _nothing),
     b"DIGEST": (2, 2, _digest),
-    b"DIGEST-VALUE": (3, _ANY, _digest_value),
+    b"DIGEST-VALUE": (2, _ANY, _digest_value),
     b"ERROR": (3, 3, _error),
     b"HELP": (2, 2, _help),
     b"LOG": (3, 3, _log),
     b"OBJECT": (3, 3, _object),
     b"PROTOCOL": (3, 3, _protocol),
     b"QUICKLIST-PACKED-THRESHOLD": (3, 3, _packed_threshold),
-    b"RELOAD": (2, 5, _reload),
+    b"RELOAD": (2, _ANY, _reload),
     b"SET-ACTIVE-EXPIRE": (3, 3, _set_active_expire),
     b"SLEEP": (3, 3, _sleep),
     b"STRINGMATCH-LEN": (4, 4, _string_match),
@@ -234,7 +236,7 @@ def memory_doctor(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 @command("MEMORY MALLOC-STATS", arity=2)
 def memory_malloc_stats(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Figures of the allocator: Python's tells none."""
-    return b"Stats not supported for the current allocator"
+    return Verbatim(b"Stats not supported for the current allocator")
 
 
 @command("MEMORY PURGE", arity=2)
