@@ -6,6 +6,7 @@ from tests.node.stage import Client, Machine, Stage
 from upstash_global.engine.acl import accesses_of
 from upstash_global.engine.table import lookup
 from upstash_global.errors import CommandError, error
+from upstash_global.node.redaction import redacted
 from upstash_global.node.tables import load_system_tables, system_tables
 from upstash_global.reply import OK, Push, Simple
 
@@ -160,6 +161,24 @@ def test_a_secret_in_config_set_is_not_in_the_slow_log(admin: Client) -> None:
     admin.run("CONFIG SET timeout 1 RequirePass secret-word hz 20")
     (argv,) = [entry.argv for entry in admin.machine.node.slowlog.entries if b"RequirePass" in entry.argv]
     assert argv == [b"CONFIG", b"SET", b"timeout", b"1", b"RequirePass", b"(redacted)", b"hz", b"20"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("AUTH secret", "AUTH (redacted)"),
+        ("auth alice secret", "auth (redacted) (redacted)"),
+        ("HELLO 3 AUTH alice secret SETNAME a", "HELLO 3 AUTH (redacted) (redacted) SETNAME a"),
+        ("ACL SETUSER alice >secret on", "ACL SETUSER alice (redacted) (redacted)"),
+        ("acl resttoken alice secret", "acl resttoken alice (redacted)"),
+        ("ACL GENTOKEN alice secret", "ACL GENTOKEN alice (redacted)"),
+        ("ACL GETUSER alice", "ACL GETUSER alice"),
+        ("ACL", "ACL"),
+        ("SET k v", "SET k v"),
+    ],
+)
+def test_secrets_are_not_shown(line: str, shown: str) -> None:
+    assert redacted(line.encode().split()) == shown.encode().split()
 
 
 # -- regions

@@ -8,13 +8,13 @@ before its EXEC. What a replica forwards is shown at the replica. Administration
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import ADMIN, Row
+from upstash_global.node.redaction import redacted
 from upstash_global.node.session import Session
 from upstash_global.reply import Simple
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
-_REDACTED: Final = b"(redacted)"
 _ESCAPES: Final = {10: "\\n", 13: "\\r", 9: "\\t", 7: "\\a", 8: "\\b", 34: '\\"', 92: "\\\\"}
 _SHOWN: Final = [_ESCAPES.get(byte, chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}") for byte in range(256)]
 
@@ -39,7 +39,7 @@ class Monitors:
     def show(self, session: Session, row: Row, argv: list[bytes]) -> None:
         """Show a command of this session that runs now, or has just run."""
         if not row.flags & ADMIN and not session.is_remote:
-            self._tell(self._line(session.address, redacted(row, argv)))
+            self._tell(self._line(session.address, redacted(argv)))
 
     def note_call(self, argv: list[bytes]) -> None:
         """A script calls a command."""
@@ -75,16 +75,3 @@ class Monitors:
         for session in self.sessions.values():
             session.write(Simple(line))
             self.node.mark_dirty(session)
-
-
-def redacted(row: Row, argv: list[bytes]) -> list[bytes]:
-    """A command line without the passwords in it."""
-    if row.name == "AUTH":
-        return [argv[0], *[_REDACTED] * (len(argv) - 1)]
-    if row.name == "HELLO":
-        shown = list(argv)
-        for at, word in enumerate(argv):
-            if word.upper() == b"AUTH":
-                shown[at + 1 : at + 3] = [_REDACTED] * len(argv[at + 1 : at + 3])
-        return shown
-    return argv

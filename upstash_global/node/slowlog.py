@@ -8,11 +8,12 @@ every call is measured for itself.
 from collections import deque
 from typing import Final
 
+from upstash_global.node.redaction import redacted
+
 STRETCH: Final = 16
 LOW_US: Final = 1_000
 MAX_ARGUMENTS: Final = 32
 MAX_ARGUMENT_BYTES: Final = 128
-REDACTED: Final = b"(redacted)"
 
 
 class SlowEntry:
@@ -58,19 +59,6 @@ def heaviest(calls: list[list[bytes]]) -> list[bytes]:
     if len(calls) == 1:
         return calls[0]
     return max(calls, key=_argument_bytes)
-
-
-def redacted(argv: list[bytes]) -> list[bytes]:
-    """A command line as others may read it: without passwords and the rules that hold them."""
-    words = [word.upper() for word in argv[:2]]
-    if words in ([b"ACL", b"SETUSER"], [b"ACL", b"RESTTOKEN"], [b"ACL", b"GENTOKEN"]):
-        return argv[:3] + [REDACTED] * (len(argv) - 3)
-    if words == [b"CONFIG", b"SET"]:
-        return [
-            REDACTED if before.upper() == b"REQUIREPASS" else word
-            for before, word in zip([b"", *argv[:-1]], argv, strict=True)
-        ]
-    return argv
 
 
 def _argument_bytes(argv: list[bytes]) -> int:
