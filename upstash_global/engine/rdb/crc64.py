@@ -25,11 +25,12 @@ _HIGH: Final = [entry >> 32 for entry in _table()]
 
 
 def crc64(data: bytes) -> int:
-    """The checksum of all bytes, an unsigned 64-bit number; about 7 ns a byte compiled."""
+    """The checksum of all bytes, an unsigned 64-bit number; about 20 ns a byte compiled."""
     low: i64 = 0
     high: i64 = 0
-    for byte in data:
-        at: i64 = (low ^ byte) & 0xFF
-        low = (low >> 8 | (high & 0xFF) << 24) ^ _LOW[at]
-        high = high >> 8 ^ _HIGH[at]
+    lows, highs = _LOW, _HIGH
+    for i in range(len(data)):
+        at: i64 = (low ^ data[i]) & 0xFF
+        low = (low >> 8 | (high & 0xFF) << 24) ^ lows[at]
+        high = high >> 8 ^ highs[at]
     return int(high) << 32 | int(low)
