@@ -49,6 +49,7 @@ ENCODINGS: Final[set[tuple[bytes, bytes]]] = {
 ROWS_OF_7_2: Final[dict[str, str]] = {
     "CLIENT NO-TOUCH": "",
     "CLIENT SETINFO": "",
+    "WAITAOF": "",
     "WAIT": "flags categories",  # allowed in scripts, where it does not block
     "XACKDEL": "arity",  # of 8.2
     "XDELEX": "arity",

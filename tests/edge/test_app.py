@@ -447,4 +447,4 @@ def test_replies_can_be_purged(served: ServedEdge) -> None:
 def test_the_node_counts_the_edge_as_a_follower_but_not_as_a_replica(served: ServedEdge) -> None:
     followers = served.node.ask(lambda node: node.status()["followers"])
     assert [(each["name"], each["purpose"], each["state"]) for each in followers] == [("edge", "edge", "streaming")]
-    assert served.node.ask(lambda node: node.n_replicas_at(0)) == 0
+    assert served.node.ask(lambda node: node.roles.n_replicas_at(0)) == 0

@@ -183,7 +183,7 @@ def test_followers_hear_from_a_busy_leader() -> None:
     replica = stage.replica.node
     assert replica.state_name == "streaming"
     assert replica.staleness_ms < 2_000
-    assert stage.leader.node.n_replicas_at(stage.leader.node.log.head.lsn) == 1
+    assert stage.leader.node.roles.n_replicas_at(stage.leader.node.log.head.lsn) == 1
     assert stage.replica.client().run("GET a") is None
 
 

@@ -143,7 +143,7 @@ class Context:
                     return self._miss(key)
             if keyspace.hashes.times and keyspace.is_gone(key, self.now_ms):
                 return self._miss(key)
-            if keyspace.accesses is not None:
+            if keyspace.accesses is not None and (self.caller is None or not self.caller.no_touch):
                 keyspace.accesses.note(key, self.now_ms, self.random)
             return value
         return self._miss(key)
@@ -162,6 +162,14 @@ class Context:
         if value is None or (self.keyspace.hashes.times and self.keyspace.is_gone(key, self.now_ms)):
             return None
         return value
+
+    def touch(self, key: bytes) -> bool:
+        """An access of a key for its own sake, also by a caller whose reads are none; False if there is no such key."""
+        if self.peek(key) is None:
+            return False
+        if self.keyspace.accesses is not None:
+            self.keyspace.accesses.note(key, self.now_ms, self.random)
+        return True
 
     def _miss(self, key: bytes) -> None:
         self.missed.append(key)

@@ -237,6 +237,7 @@ _CATEGORIES_OF_COMMAND: Final[dict[str, list[str]]] = {  # where Redis does not 
     "SORT_RO": ["set", "sortedset", "list"],
     "SWAPDB": ["keyspace"],
     "WAIT": ["connection"],
+    "WAITAOF": ["connection"],
 }
 
 

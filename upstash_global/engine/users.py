@@ -27,6 +27,7 @@ class Caller:
 
     def __init__(self, user: User | None) -> None:
         self.user = user  # None until authenticated
+        self.no_touch = False  # its reads are no accesses of the keys
 
 
 class Users:

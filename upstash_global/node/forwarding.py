@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 NOLEADER: Final = CommandError("NOLEADER", "no leader is reachable; the write was not executed")
 UNKNOWN: Final = CommandError("UNKNOWN", "write may or may not have been applied")
+UNBLOCKED: Final = CommandError("UNBLOCKED", "client unblocked via CLIENT UNBLOCK")
 NOT_LEADER: Final = CommandError("READONLY", "this node is not the leader; the write was not executed")
 
 NOBODY: Final = " "  # the user of one who has not logged in: no name has a space
@@ -234,6 +235,24 @@ class Forwarding:
                     outstanding.deadline_ms = 0
                 self.node.send(self.node.leader_name, outstanding.message)
 
+    def blocks(self, session_id: int) -> bool:
+        """Whether the leader runs a blocking command for this session, which has not been answered yet."""
+        outstanding = self.outstanding.get(session_id)
+        return outstanding is not None and outstanding.blocks and outstanding.answer is None
+
+    def unblock(self, session_id: int, how: str) -> bool:
+        """End the wait of a session, here or at the leader: as its `timeout` would, or with an `error`. False if it has none."""
+        node = self.node
+        parked = node.parking.by_session.get(session_id)
+        if parked is not None and parked.cause in ("blocked", "acks"):
+            node.parking.release(parked.session)
+            node.answer(parked.session, [UNBLOCKED if how == "error" else parked.timeout_reply()])
+            return True
+        if not self.blocks(session_id) or not node.can_forward:
+            return False
+        node.send(node.leader_name, Cancel(session_id, self.outstanding[session_id].message.sequence, how))
+        return True
+
     def will_answer(self, session: Session) -> bool:
         """Whether the answer to a command that does not block is on its way from the leader."""
         outstanding = self.outstanding.get(session.id)
@@ -380,10 +399,13 @@ class Forwarding:
             remote.remote_id, remote.sequence, [pack(reply) for reply in remote.answers], remote.served, "done"
         )
 
-    def cancel(self, peer: str, session_id: int) -> None:
+    def cancel(self, peer: str, message: Cancel) -> None:
         for remote in list(self.remotes.values()):
-            if remote.peer == peer and remote.remote_id == session_id:
-                self.drop(remote)
+            if remote.peer == peer and remote.remote_id == message.session:
+                if not message.unblock:
+                    self.drop(remote)
+                elif remote.sequence == message.sequence:
+                    self.unblock(remote.id, message.unblock)
 
     def silent_peer(self, peer: str) -> None:
         """A node's stream ended: what its sessions still wait for goes on until it returns or has been silent too long."""

@@ -510,7 +510,7 @@ class Node:
         elif isinstance(message, Forwarded):
             self.forwarding.answered(message)
         elif isinstance(message, Cancel):
-            self.forwarding.cancel(peer, message.session)
+            self.forwarding.cancel(peer, message)
         else:
             self.roles.receive(peer, message)
             if self.is_busy:
@@ -703,6 +703,7 @@ class Node:
         if lsn > self.durable_lsn:
             self.durable_lsn = lsn
             self.roles.durable(lsn)
+            self.wake_cause("acks")
 
     def storage_failed(self, reason: str) -> None:
         """The log could not be written: writes are refused. What is not on disk has not been answered."""
@@ -772,12 +773,6 @@ class Node:
     def digest(self) -> str:
         """Equal positions mean equal digests: keyspace (hidden keys included) and system tables."""
         return digest(self.engine.keyspace, system_tables(self))
-
-    def n_replicas_at(self, lsn: int) -> int:
-        """How many replicas have applied everything up to `lsn`: what WAIT answers."""
-        roles = self.roles  # a replica that has just reconnected has two feeds
-        at = [stream for stream, feed in roles.feeds.items() if feed.is_replica and feed.acked.lsn >= lsn]
-        return len({roles.names[stream] for stream in at})
 
     def status(self) -> dict[str, Any]:
         """What the admin port, the CLI and other nodes are told."""

@@ -515,6 +515,14 @@ class Roles:
 
     # -- telling ------------------------------------------------------------------------------------------------
 
+    def n_replicas_at(self, lsn: int, durably: bool = False) -> int:
+        """How many replicas have applied everything up to `lsn`, or have it on their disks: what WAIT and WAITAOF answer."""
+        at: set[str] = set()  # a replica that has just reconnected has two feeds
+        for stream, feed in self.feeds.items():
+            if feed.is_replica and (feed.durable_lsn if durably else feed.acked.lsn) >= lsn:
+                at.add(self.names[stream])
+        return len(at)
+
     def status(self) -> dict[str, Any]:
         """Plain values for the admin port, the CLI and other nodes; ages and lags in milliseconds."""
         node = self.node

@@ -99,7 +99,6 @@ class Session(Caller):
         self.library_version = b""
         self.row: Row | None = None  # of the last command
         self.no_evict = False
-        self.no_touch = False
         self.reply_mode = REPLY_ON
         self.input: deque[list[bytes]] = deque()  # read, not yet run
         self.waiting = 0  # answers outstanding; nothing runs meanwhile

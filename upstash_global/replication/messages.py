@@ -173,10 +173,11 @@ class Forwarded(Message):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(Message):
-    """The client of a parked forward has gone."""
+    """The client of a parked forward has gone, or CLIENT UNBLOCK ends its wait: `unblock` is `timeout` or `error` then."""
 
     session: int
     sequence: int = 0
+    unblock: str = ""
 
 
 @dataclass(frozen=True, slots=True)

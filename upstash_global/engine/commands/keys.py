@@ -73,7 +73,7 @@ _RANDOM_TRIES: Final = 100  # then nearly all keys are hidden, and the few other
 @command("TOUCH", arity=-2, flags=READONLY | FAST | VOLATILE, keys=ALL)
 def touch(ctx: Context, argv: list[bytes]) -> Reply:
     """Note that keys were used; reply with how many exist."""
-    return sum([ctx.find(key) is not None for key in argv[1:]])
+    return sum([ctx.touch(key) for key in argv[1:]])
 
 
 @command("TYPE", arity=2, flags=READONLY | FAST, keys=FIRST)

@@ -295,25 +295,16 @@ def client_setname(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 @command("CLIENT UNBLOCK", arity=-3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
 def client_unblock(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """End the wait of a session that is blocked on this node: as by time-out, or with an error. 1 if it was."""
+    """End the wait of a session of this node: as by time-out, or with an error. 1 if it waited."""
     if len(argv) > 4:
         raise wrong_arity("client|unblock")
-    with_error = False
-    if len(argv) == 4:
-        word = argv[3].upper()
-        if word not in (b"TIMEOUT", b"ERROR"):
-            raise error("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-        with_error = word == b"ERROR"
+    how = argv[3].lower() if len(argv) == 4 else b"timeout"
+    if how not in (b"timeout", b"error"):
+        raise error("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
     number = parse_integer(argv[2])
     if number is None:
         raise not_an_integer()
-    parked = node.parking.by_session.get(number)
-    if parked is None or parked.cause not in ("blocked", "acks"):
-        return 0
-    node.parking.release(parked.session)
-    unblocked = CommandError("UNBLOCKED", "client unblocked via CLIENT UNBLOCK")
-    node.answer(parked.session, [unblocked if with_error else parked.timeout_reply()])
-    return 1
+    return int(node.forwarding.unblock(number, how.decode()))
 
 
 # -- what they share ----------------------------------------------------------------------------------------------
@@ -380,7 +371,7 @@ def _flags(node: "Node", session: Session) -> str:
         "O": session.is_monitor,
         "P": session.is_subscribed,
         "x": session.queue is not None,
-        "b": session.id in node.parking.by_session,
+        "b": session.id in node.parking.by_session or node.forwarding.blocks(session.id),
         "t": tracking is not None,
         "R": tracking is not None and tracking.is_broken,
         "B": tracking is not None and tracking.broadcasts,

@@ -187,18 +187,61 @@ def wait(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     if timeout_ms < 0:
         raise error("timeout is negative")
     lsn = node.log.head.lsn
-    if node.n_replicas_at(lsn) >= n_wanted or not node.engine.context.may_block:
-        return node.n_replicas_at(lsn)
+    if node.roles.n_replicas_at(lsn) >= n_wanted or not node.engine.context.may_block:
+        return node.roles.n_replicas_at(lsn)
     parked = Parked(
         session,
-        lambda _: node.n_replicas_at(lsn) if node.n_replicas_at(lsn) >= n_wanted else PENDING,
+        lambda _: node.roles.n_replicas_at(lsn) if node.roles.n_replicas_at(lsn) >= n_wanted else PENDING,
         node.local_ms + timeout_ms if timeout_ms else LATEST_MS,
-        lambda: node.n_replicas_at(lsn),
+        lambda: node.roles.n_replicas_at(lsn),
         [],
         "acks",
     )
     node.parking.park(parked)
     return PENDING
+
+
+@generic("WAITAOF", arity=4, flags=BLOCKING | LEADER)
+def waitaof(node: "Node", session: Session, argv: list[bytes]) -> Reply:
+    """Wait until everything up to now is on the leader's disk (1, or 0) and on those of so many replicas; how many have it."""
+    n_local = parse_integer(argv[1])
+    if n_local is None:
+        raise not_an_integer()
+    if n_local not in (0, 1):
+        raise error("value is out of range, value must between 0 and 1")
+    n_replicas = parse_integer(argv[2])
+    if n_replicas is None or n_replicas < 0:
+        raise error("value is out of range, must be positive")
+    timeout_ms = parse_integer(argv[3])
+    if timeout_ms is None:
+        raise error("timeout is not an integer or out of range")
+    if timeout_ms < 0:
+        raise error("timeout is negative")
+    lsn = node.log.head.lsn
+    reply = _copies(node, lsn)
+    if (reply[0] >= n_local and reply[1] >= n_replicas) or not node.engine.context.may_block:
+        return reply
+    node.parking.park(
+        Parked(
+            session,
+            lambda _: _enough_copies(node, lsn, n_local, n_replicas),
+            node.local_ms + timeout_ms if timeout_ms else LATEST_MS,
+            lambda: _copies(node, lsn),
+            [],
+            "acks",
+        )
+    )
+    return PENDING
+
+
+def _copies(node: "Node", lsn: int) -> list[int]:
+    """[1 if the leader has everything up to `lsn` on its disk, how many replicas do]"""
+    return [int(node.durable_lsn >= lsn), node.roles.n_replicas_at(lsn, durably=True)]
+
+
+def _enough_copies(node: "Node", lsn: int, n_local: int, n_replicas: int) -> Reply:
+    copies = _copies(node, lsn)
+    return copies if copies[0] >= n_local and copies[1] >= n_replicas else PENDING
 
 
 def _host(node: "Node", name: str) -> bytes:

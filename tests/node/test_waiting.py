@@ -1,0 +1,96 @@
+"""Clients that wait are let go from where they are: CLIENT UNBLOCK at a replica, WAITAOF for disks. And who reads unseen."""
+
+import pytest
+
+from tests.node.stage import Stage
+from upstash_global.errors import CommandError
+from upstash_global.reply import NULL_ARRAY, OK
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage(replica=True)
+
+
+@pytest.mark.parametrize(
+    ("how", "reply"),
+    [
+        ("", NULL_ARRAY),
+        ("TIMEOUT", NULL_ARRAY),
+        ("ERROR", CommandError("UNBLOCKED", "client unblocked via CLIENT UNBLOCK")),
+    ],
+)
+def test_a_wait_that_the_leader_runs_is_ended_at_the_replica(stage: Stage, how: str, reply: object) -> None:
+    client, admin = stage.replica.client(), stage.replica.client()
+    client.say("BLPOP l 0")
+    assert b" flags=b " in admin.run(f"CLIENT LIST ID {client.id}").text
+    assert admin.run(f"CLIENT UNBLOCK {client.id} {how}") == 1
+    assert client.take() == [reply]
+    assert admin.run(f"CLIENT UNBLOCK {client.id}") == 0
+    stage.leader.client().run("RPUSH l a")
+    assert client.say("LLEN l").take() == [1]
+
+
+def test_who_does_not_wait_is_not_unblocked(stage: Stage) -> None:
+    client, admin = stage.replica.client(), stage.replica.client()
+    client.run("INCR n")
+    assert admin.run(f"CLIENT UNBLOCK {client.id}") == 0
+    stage.leader.client().run("CLIENT PAUSE 10000 WRITE")
+    client.say("INCR n")
+    assert admin.run(f"CLIENT UNBLOCK {client.id}") == 0
+
+
+@pytest.mark.parametrize("at", ["leader", "replica"])
+def test_waitaof_answers_when_the_leaders_disk_has_it(stage: Stage, at: str) -> None:
+    stage.leader.holds_syncs = True
+    client = stage.machines[at].client()
+    client.run("SET k v")
+    assert client.run("WAITAOF 0 0 0")[0] == 0
+    assert client.say("WAITAOF 1 0 0").take() == []
+    stage.leader.sync()
+    assert client.take()[0][0] == 1
+
+
+def test_waitaof_counts_the_disks_of_replicas(stage: Stage) -> None:
+    client = stage.leader.client()
+    client.run("SET k v")
+    client.say("WAITAOF 0 1 0")
+    stage.leader.sync()
+    stage.replica.sync()
+    stage.pass_ms(2000)
+    assert client.take()[0][1] == 1
+
+
+def test_waitaof_ends_with_what_there_is(stage: Stage) -> None:
+    client = stage.leader.client()
+    stage.leader.holds_syncs = stage.replica.holds_syncs = True
+    client.run("SET k v")
+    client.say("WAITAOF 1 5 100")
+    stage.pass_ms(200)
+    assert client.take() == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("x 0 0", "value is not an integer or out of range"),
+        ("2 0 0", "value is out of range, value must between 0 and 1"),
+        ("1 -1 0", "value is out of range, must be positive"),
+        ("1 x 0", "value is out of range, must be positive"),
+        ("1 0 x", "timeout is not an integer or out of range"),
+        ("1 0 -1", "timeout is negative"),
+    ],
+)
+def test_waitaof_checks_its_arguments(stage: Stage, line: str, text: str) -> None:
+    assert stage.leader.client().run(f"WAITAOF {line}") == CommandError("ERR", text)
+
+
+def test_reads_of_a_no_touch_client_are_no_accesses(stage: Stage) -> None:
+    admin, client = stage.leader.client(), stage.leader.client()
+    admin.say("CONFIG SET maxmemory-policy allkeys-lru", "CONFIG SET maxmemory 100mb", "SET k v").take()
+    assert client.run("CLIENT NO-TOUCH ON") == OK
+    stage.pass_ms(5000)
+    client.run("GET k")
+    assert admin.run("OBJECT IDLETIME k") == 5
+    client.run("TOUCH k")
+    assert admin.run("OBJECT IDLETIME k") == 0
