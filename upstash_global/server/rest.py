@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.config import Config
 from upstash_global.engine.acl import User
-from upstash_global.engine.table import TABLE, lookup
+from upstash_global.engine.table import lookup
 from upstash_global.engine.users import DEFAULT, READ_ONLY
 from upstash_global.errors import CommandError, error
 from upstash_global.node.clients import RestSession
@@ -150,8 +150,6 @@ class RestListener:
         self._ask(session, call)
         if call.mode in STREAMS and call.is_head:
             raise HttpError(400, "ERR HEAD has no body to stream in")
-        if call.mode is Mode.MONITOR and b"MONITOR" not in TABLE:
-            raise HttpError(400, "ERR Command is not available: 'MONITOR'")
         session.once = None
         if call.once is not None or call.if_match is not None:
             make_unit(node, session, call)
