@@ -13,7 +13,7 @@ Source: Redis 7.2. As there, command rules are kept in the order in which they w
 from hashlib import sha256
 from typing import Final
 
-from upstash_global.engine.facts import keys_with_flags
+from upstash_global.engine.facts import key_specs, keys_with_flags
 from upstash_global.engine.table import CATEGORIES, INTERNAL, NO_AUTH, PUBSUB, TABLE, Row, all_rows, find_row
 from upstash_global.engine.types.glob import Glob
 from upstash_global.errors import error
@@ -57,6 +57,7 @@ _CHANNELS: Final = {
 _OF_NO_KEY: Final = "not_key"
 _READING_FLAG: Final = "access"
 _WRITING_FLAGS: Final = ("insert", "update", "delete")
+_ACCESS_ALIKE: Final[dict[str, int]] = {}  # by the row's name, once asked: see `_access_alike`
 
 
 class Denial:
@@ -441,19 +442,38 @@ def accesses_of(row: Row, argv: list[bytes]) -> list[tuple[bytes, int]]:
     What Redis's specifications do not find in a line, and the command does (the second STORE of a GEORADIUS), must be
     allowed for BOTH.
     """
+    alike = _ACCESS_ALIKE.get(row.name)
+    if alike is None:
+        alike = _ACCESS_ALIKE[row.name] = _access_alike(row)
+    if alike >= 0:
+        return [(key, alike) for key in row.keys.find(argv)]
     found: list[tuple[bytes, int]] = []
     for key, flags in keys_with_flags(row, argv):
-        if _OF_NO_KEY in flags:
-            continue  # a shard channel: in a cluster it has a slot, as a key has
-        access = READ if _READING_FLAG in flags else 0
-        for flag in _WRITING_FLAGS:
-            if flag in flags:
-                access |= WRITE
-        found.append((key, access))
+        if _OF_NO_KEY not in flags:  # a shard channel: in a cluster it has a slot, as a key has
+            found.append((key, _access(flags)))
     if not row.flags & PUBSUB:
         told = [key for key, _ in found]
         found.extend([(key, BOTH) for key in row.keys.find(argv) if key not in told])
     return found
+
+
+def _access_alike(row: Row) -> int:
+    """What is done to all keys of a row's lines alike, where its first, last and step say all about them; else -1."""
+    specs = key_specs(row)
+    keys = row.keys
+    if len(specs) != 1 or keys.finder is not None or keys.counted:
+        return -1
+    (spec,) = specs
+    is_plain = spec.begin == ["index", str(keys.first)] and spec.find[0] == "range"
+    return _access(spec.flags) if is_plain and not {_OF_NO_KEY, "variable_flags"} & {*spec.flags} else -1
+
+
+def _access(flags: list[str]) -> int:
+    access = READ if _READING_FLAG in flags else 0
+    for flag in _WRITING_FLAGS:
+        if flag in flags:
+            access |= WRITE
+    return access
 
 
 def _rows_in(category: str) -> list[Row]:
