@@ -123,7 +123,7 @@ def test_kill_ends_a_script_that_has_not_written(body: str) -> None:
     assert client.run("SCRIPT KILL") == OK
     stage.pass_ms(20)
     (reply,) = victim.take()
-    assert "Script killed by user with SCRIPT KILL." in text_of(reply)
+    assert text_of(reply).startswith("ERR Script killed by user with SCRIPT KILL... script: ")
     assert client.run("SCRIPT KILL") == NOT_BUSY
 
 
@@ -154,7 +154,9 @@ def test_a_function_is_shown_and_ended_by_its_own_words() -> None:
     assert text_of(client.run("SCRIPT KILL")) == BUSY_FUNCTION
     assert client.run("FUNCTION KILL") == OK
     stage.pass_ms(20)
-    assert "Script killed by user with FUNCTION KILL." in text_of(victim.take()[0])
+    assert text_of(victim.take()[0]).startswith(
+        "ERR Script killed by user with SCRIPT KILL... script: endless, on @user_fu"
+    )
     assert client.run("FUNCTION STATS")["running_script"] is None
 
 

@@ -38,6 +38,7 @@ FAILED: Final = 2
 TAIL_CALL: Final = re.compile(rb"\breturn\s+[\w.]+\s*\(")
 
 OUT_OF_MEMORY: Final = b"ERR not enough memory"
+KILLED: Final = b"ERR Script killed by user with SCRIPT KILL..."  # a function, too
 
 
 class Run:
@@ -58,7 +59,7 @@ class Interpreter:
         self.max_instructions = MAX_INSTRUCTIONS
         self.running: Run | None = None
         self.is_closing = False  # whatever runs or begins to has to end at once
-        self._killed = b""  # how the running script is to end
+        self._is_killed = False  # the running script has to end
         self._bug: Exception | None = None  # of ours, kept while Lua unwinds
         self._lines: dict[
             bytes, dict[bytes, tuple[int, int]]
@@ -153,7 +154,7 @@ class Interpreter:
         may_block = run.ctx.may_block
         run.ctx.may_block = False
         self.running = run
-        self._killed = b""
+        self._is_killed = False
         limit = self.max_instructions if run.ctx.pause is None else MAX_PAUSING_INSTRUCTIONS
         try:
             outcome: tuple[Any, ...] = entry(*arguments, limit)
@@ -175,18 +176,17 @@ class Interpreter:
 
     def kill(self) -> None:
         """End the running script, which has paused, when it goes on."""
-        assert self.running is not None
-        self._killed = b"FUNCTION KILL." if self.running.function else b"SCRIPT KILL."
+        self._is_killed = True
 
     def _pause(self) -> bytes | None:
         """Called by the sandbox every 10,000 instructions, to let others have a turn: how the script has to end, or None."""
         run = self.running
         assert run is not None
-        if not self.is_closing and not self._killed and run.ctx.pause is not None and not run.ctx.pause():
+        if not self.is_closing and not self._is_killed and run.ctx.pause is not None and not run.ctx.pause():
             self.is_closing = True  # the node is being thrown away
         if self.is_closing:
             return b"ERR Script killed because this node changes its role or stops."
-        return b"ERR Script killed by user with " + self._killed if self._killed else None
+        return KILLED if self._is_killed else None
 
     def _make_room(self, n_bytes: int) -> None:
         """See to it that so much can be handed to Lua. Raises CommandError."""

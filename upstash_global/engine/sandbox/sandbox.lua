@@ -35,7 +35,7 @@ local function watch()
   if killed or spent > budget then
     sethook(watch, "", 1) -- pcall catches this once, and then the next instruction fails
     if getinfo(2, "S").source == "@sandbox" then return end -- `execute` itself has to come to its end
-    local reason = registered and "ERR FUNCTION LOAD timeout" or "ERR Script killed by user with SCRIPT KILL."
+    local reason = registered and "ERR FUNCTION LOAD timeout" or "ERR Script killed by user with SCRIPT KILL..."
     error({ err = killed or reason }, 0)
   end
 end
