@@ -101,14 +101,24 @@ def test_lag_is_at_least_one_way_under_load_and_zero_when_idle(cluster: Running)
 
 
 def test_a_write_in_one_region_ends_what_the_edges_of_all_regions_keep(cluster: Running) -> None:
-    with cluster.redis("leader") as client:
-        for number in ("1", "2"):
-            client.set("edge:key", number)
-            lsn = cluster.status("leader")["position"]["lsn"]
-            for region in cluster.edges:
-                wait_for(lambda: cluster.edge_status(region)["position"]["lsn"] >= lsn, cluster.report)  # noqa: B023
-                answers = [cluster.edge_get(region, "/get/edge:key") for _ in range(2)]
-                assert answers == [(200, state, {"result": number}) for state in ("miss", "hit")], region
+    for number in ("1", "2"):
+        assert_edges_follow(cluster, "leader", number)
+
+
+def assert_edges_follow(cluster: Running, leader: str, value: str) -> None:
+    """Written at the leader; each edge, once it has applied that, asks its node, and then keeps the answer."""
+    with cluster.redis(leader) as client:
+        client.set("edge:key", value)
+    written = cluster.status(leader)["position"]
+
+    def has_arrived(region: str) -> bool:
+        position = cluster.edge_status(region)["position"]
+        return position["epoch"] == written["epoch"] and position["lsn"] >= written["lsn"]
+
+    for region in cluster.edges:
+        wait_for(lambda: has_arrived(region), cluster.report)  # noqa: B023
+        answers = [cluster.edge_get(region, "/get/edge:key") for _ in range(2)]
+        assert answers == [(200, state, {"result": value}) for state in ("miss", "hit")], region
 
 
 def test_edges_are_shown_and_can_be_purged(cluster: Running) -> None:
@@ -122,6 +132,13 @@ def test_edges_are_shown_and_can_be_purged(cluster: Running) -> None:
     assert edges == {edge.name: "streaming" for edge in cluster.edges.values()}
     assert "edge-sa-east-1" in cluster.cli("topology").stdout
     assert cluster.cli("edge", "purge").returncode == 2
+
+
+def test_edges_go_on_under_another_leader(cluster: Running) -> None:
+    for target in ("us-west-2", "leader"):
+        assert cluster.cli("switchover", "--to", target).returncode == 0
+        assert cluster.leader() == target
+        assert_edges_follow(cluster, target, f"led by {target}")
 
 
 def test_no_edge_goes_back_in_time_whatever_happens_to_its_node(cluster: Running) -> None:
