@@ -4,6 +4,7 @@ A client has one connection at a time, sends a batch, waits for all its answers,
 is cut it comes back once the node is up. Whatever a client writes and wants followed carries a mark (see ledger).
 """
 
+from collections import deque
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -363,6 +364,72 @@ class Listening(Client):
                 lsns.extend(each.lsn for each in positions if len(positions) == 1 and history.contains(each))
             if lsns != sorted(lsns):
                 self.cluster.broken(f"{self.home.name} delivered out of order: {heard}")
+
+
+class Caching(Client):
+    """Keeps what its node answered until it is told that it has changed; in the end all it keeps is true."""
+
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random) -> None:
+        super().__init__(cluster, home, random)
+        self.own = b"cached:" + home.name.encode()
+        self.cache: dict[bytes, Reply] = {}
+        self.asked: deque[bytes] = deque()  # the keys whose answers are under way, empty for a command that reads none
+        self.n_heard = 0  # of the session's replies and pushes
+        self.is_tracking = False
+
+    def connected(self) -> None:
+        self.cache.clear()
+        self.asked.clear()
+        self.n_heard = 0
+        self.is_tracking = False
+
+    def batch(self) -> list[list[bytes]]:
+        if not self.is_tracking:
+            self.is_tracking = True
+            self.asked.extend([b"", b""])
+            return [[b"HELLO", b"3"], [b"CLIENT", b"TRACKING", b"ON"]]
+        commands: list[list[bytes]] = []
+        for _ in range(self.random.choice([1, 2, 5])):
+            if self.random.random() < 0.3:
+                commands.append([b"INCR", self.own])
+                self.asked.append(b"")
+            else:
+                key = self.random.choice([self.own, *Appending.KEYS[1:], *self._counters()])
+                commands.append([b"GET", key])
+                self.asked.append(key)
+        return commands
+
+    def _counters(self) -> list[bytes]:
+        return [b"counter:" + name.encode() for name in self.cluster.nodes]
+
+    def heard(self) -> None:
+        self._listen()
+        super().heard()
+
+    def _listen(self) -> None:
+        """Take answers and news in the order in which they came."""
+        session = self.session
+        assert session is not None
+        for item in session.replies[self.n_heard :]:
+            if type(item) is Push:
+                for key in list(self.cache) if item.items[1] is None else item.items[1]:
+                    self.cache.pop(key, None)
+            else:
+                key = self.asked.popleft()
+                if key and not isinstance(item, CommandError):
+                    self.cache[key] = item
+        self.n_heard = len(session.replies)
+
+    def check(self) -> None:
+        if self.session is None or self.session.is_cut:
+            return
+        values = self.home.up().engine.keyspace.values
+        for key, kept in self.cache.items():
+            if kept != values.get(key):
+                self.cluster.broken(
+                    f"a client at {self.home.name} still keeps {key!r} as {kept!r}; it is {values.get(key)!r}"
+                )
+        self.cluster.tally["kept"] = self.cluster.tally.get("kept", 0) + len(self.cache)
 
 
 class Waiting(Client):

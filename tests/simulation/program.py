@@ -6,7 +6,17 @@ clients say whether what they were told was true.
 
 from random import Random
 
-from tests.simulation.clients import Anything, Appending, Client, Counting, Listening, Publishing, Reading, Waiting
+from tests.simulation.clients import (
+    Anything,
+    Appending,
+    Caching,
+    Client,
+    Counting,
+    Listening,
+    Publishing,
+    Reading,
+    Waiting,
+)
 from tests.simulation.simcluster import REGIONS, BestCase, SimCluster, SimNode
 from upstash_global.errors import CommandError
 from upstash_global.node.settings import Settings
@@ -79,6 +89,7 @@ class Program:
             self.clients.append(Counting(cluster, machine, Random(self.random.random())))
             self.clients.append(Appending(cluster, machine, Random(self.random.random())))
             self.clients.append(Listening(cluster, machine, Random(self.random.random())))
+            self.clients.append(Caching(cluster, machine, Random(self.random.random())))
         for kind in (Publishing, Waiting):
             for machine in self.random.sample(self.machines, min(2, len(self.machines))):
                 self.clients.append(kind(cluster, machine, Random(self.random.random())))
@@ -170,7 +181,7 @@ class Program:
         cluster = self.cluster
         cluster.ledger.check_disks()
         for client in self.clients:
-            if isinstance(client, Listening):
+            if isinstance(client, (Listening, Caching)):
                 client.check()
         cluster.ledger.check_outcomes(self.was_forced)
         if self.flushes:

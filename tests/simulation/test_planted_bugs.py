@@ -16,6 +16,7 @@ from upstash_global.node import roles
 from upstash_global.node.answers import Answers
 from upstash_global.node.node import Node
 from upstash_global.node.outbox import Outbox
+from upstash_global.node.tracking import Reads
 from upstash_global.replication.codec import EPOCH, Entry
 from upstash_global.replication.feed import Feed
 from upstash_global.replication.log import Gap, ReplicationLog
@@ -162,3 +163,9 @@ def test_two_leaders_with_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roles, "make_epoch", lambda term, start, node: make_epoch(term, start, 0))
     with pytest.raises(Broken, match="both lead epoch"):
         promote_two()
+
+
+def test_a_forwarded_read_that_is_taken_for_new_when_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key has changed between the leader's answer and its delivery, and the client is never told."""
+    monkeypatch.setattr(Reads, "age", lambda reads, index, is_written: 1 << 60)
+    assert_found("still keeps")
