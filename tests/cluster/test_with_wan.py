@@ -113,7 +113,7 @@ def assert_edges_follow(cluster: Running, leader: str, value: str) -> None:
 
     def has_arrived(region: str) -> bool:
         position = cluster.edge_status(region)["position"]
-        return position["epoch"] == written["epoch"] and position["lsn"] >= written["lsn"]
+        return bool(position["epoch"] == written["epoch"] and position["lsn"] >= written["lsn"])
 
     for region in cluster.edges:
         wait_for(lambda: has_arrived(region), cluster.report)  # noqa: B023
