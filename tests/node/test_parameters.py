@@ -205,3 +205,24 @@ def test_the_slow_log_keeps_what_its_threshold_says(client: Client) -> None:
     client.run("DBSIZE")
     assert [entry[3] for entry in client.run("SLOWLOG GET -1")][-2:] != []
     assert client.run("SLOWLOG LEN") == 2
+
+
+def test_idle_clients_are_cut_off_unless_they_wait_or_listen() -> None:
+    stage = Stage()
+    idle, blocked, listener, busy = [stage.leader.client() for _ in range(4)]
+    idle.run("PING")
+    blocked.say("BLPOP l 0")
+    listener.say("SUBSCRIBE c")
+    busy.run("CONFIG SET timeout 2")
+    stage.pass_ms(1_500)
+    busy.run("PING")
+    stage.pass_ms(1_000)
+    assert [client.is_cut for client in (idle, blocked, listener, busy)] == [True, False, False, False]
+    busy.run("CONFIG SET timeout 0")
+    stage.pass_ms(5_000)
+    assert not busy.is_cut
+
+
+def test_limits_of_output_are_known_by_kind_of_client(client: Client) -> None:
+    client.run([b"CONFIG", b"SET", b"client-output-buffer-limit", b"normal 1mb 0 0 pubsub 2mb 1mb 60"])
+    assert client.machine.node.output_limits == {"normal": 1 << 20, "slave": 268435456, "pubsub": 2 << 20}

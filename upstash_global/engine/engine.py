@@ -104,6 +104,15 @@ class Engine:
         Raises Divergence when one of them is unknown, fails, or had no effect: applying is total.
         """
         self.context.begin(time_ms)
+        accesses = self.keyspace.accesses
+        if accesses is None:
+            return self._replay(commands)
+        read, accesses.recent = accesses.recent, None  # what follows is no read of a client
+        effects = self._replay(commands)
+        accesses.recent = read
+        return effects
+
+    def _replay(self, commands: Sequence[list[bytes]]) -> Effects:
         for argv in commands:
             row = TABLE.get(argv[0]) or TABLE.get(argv[0].upper())
             if row is not None and row.subcommands and len(argv) > 1:

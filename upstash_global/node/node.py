@@ -33,6 +33,7 @@ from upstash_global.node.events import Events
 from upstash_global.node.eviction import Eviction
 from upstash_global.node.forwarding import NOLEADER, OWN, Forwarding
 from upstash_global.node.freshness import FORWARD, TOO_STALE
+from upstash_global.node.idleness import Idleness
 from upstash_global.node.latency import Latency, note_calls
 from upstash_global.node.longscripts import LongScripts
 from upstash_global.node.metrics import Metrics
@@ -103,6 +104,8 @@ class Node:
         self.parameters = Parameters(self)
         self.memory: Memory | None = None  # what the data takes, counted while `maxmemory` is set
         self.eviction = Eviction(self)
+        self.idleness = Idleness(self)
+        self.output_limits: dict[str, int] = {}  # bytes that a kind of client may leave unread; 0: see the cluster file
         self.slowlog = SlowLog()
         self.latency = Latency()
         self.process: dict[str, object] = {}  # facts about the process that INFO tells; a shell knows them
@@ -342,13 +345,7 @@ class Node:
             self.roles.note_epoch(entry.position.epoch)
             return
         if entry.commands:
-            accesses = self.engine.keyspace.accesses
-            if accesses is None:
-                effects = self.engine.apply(entry.commands, entry.time_ms)
-            else:
-                read, accesses.recent = accesses.recent, None  # what follows is no read of a client
-                effects = self.engine.apply(entry.commands, entry.time_ms)
-                accesses.recent = read
+            effects = self.engine.apply(entry.commands, entry.time_ms)
             outstanding = None
             if entry.attributes and self.forwarding.is_own(entry.attributes):
                 self.audience.author = entry.attributes["s"]
@@ -577,6 +574,7 @@ class Node:
             return
         self.snapshots.tick()
         self.pause.tick()
+        self.idleness.tick()
         if not self.pause.until_ms:
             self.eviction.tick()
         if (

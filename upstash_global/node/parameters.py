@@ -148,6 +148,15 @@ def _set_latency_tracking(node: "Node", value: str) -> None:
     node.latency.is_tracking = value == "yes"
 
 
+def _set_output_limits(node: "Node", value: str) -> None:
+    words = value.split()
+    node.output_limits = {words[at]: int(words[at + 1]) for at in range(0, len(words), 4)}
+
+
+def _set_idle_limit(node: "Node", value: str) -> None:
+    node.idleness.limit_ms = 1000 * int(value)
+
+
 def _set_percentiles(node: "Node", value: str) -> None:
     node.latency.percentiles = value.split()
 
@@ -181,6 +190,7 @@ ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value
     "acl-pubsub-default": _set_channels_of_new_users,
     "acllog-max-len": _set_acl_log_length,
     "appendfsync": _set_fsync,
+    "client-output-buffer-limit": _set_output_limits,
     "latency-monitor-threshold": _set_latency_threshold,
     "latency-tracking": _set_latency_tracking,
     "latency-tracking-info-percentiles": _set_percentiles,
@@ -193,5 +203,6 @@ ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value
     "notify-keyspace-events": _set_notifications,
     "slowlog-log-slower-than": _set_slowlog_threshold,
     "slowlog-max-len": _set_slowlog_length,
+    "timeout": _set_idle_limit,
     "tracking-table-max-keys": _set_tracked_keys,
 }

@@ -117,6 +117,13 @@ class RespConnection:
             commands = self.parser.feed(b"")
             self.shell.node.handle(session, commands, self.shell.clock.now_ms())
 
+    def _most_unread(self, session: RespSession) -> int:
+        """Bytes that this client may leave unread: what client-output-buffer-limit says, never more than the cluster file."""
+        configured = self.listener.limits.output_buffer_bytes
+        kind = "pubsub" if session.is_subscribed else "normal"
+        hard = self.shell.node.output_limits.get(kind, 0)
+        return min(hard, configured) if hard else configured
+
     def send(self, output: bytearray | None) -> None:
         """Write what the gate released; None closes at once."""
         transport, session = self.transport, self.session
@@ -126,7 +133,8 @@ class RespConnection:
             transport.abort() if output is None else transport.close()
             return
         if output:
-            if transport.get_write_buffer_size() > self.listener.limits.output_buffer_bytes:  # pushes, unread
+            unread_bytes = transport.get_write_buffer_size()
+            if unread_bytes and unread_bytes > self._most_unread(session):  # pushes
                 self.shell.node.events.note(
                     self.shell.node.now_ms, "slow-client", f"{session.address} reads too slowly", "warning"
                 )
