@@ -18,7 +18,7 @@ SEEDS ?= 1000
 MINUTES ?= 5
 ARGS ?=
 
-.PHONY: help up venv dev check test test-compiled test-long bench simulate fuzz proto clean
+.PHONY: help up venv dev check test test-compiled test-long bench simulate fuzz proto docs clean
 
 help: ## List what make can do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -58,6 +58,9 @@ fuzz: dev ## Random commands and bytes against everything that parses [MINUTES=5
 
 proto: dev ## Generate upstash_global/server/pb from protos/
 	$(BIN)/python -m grpc_tools.protoc -Iupstash_global/server/pb=protos --python_out=. --pyi_out=. --grpc_python_out=. upstash_global/server/pb/replication.proto
+
+docs: dev ## Generate docs/commands.md from the command table
+	$(BIN)/python -m docs.make_commands
 
 clean: ## Remove what was built; .venv stays
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv/.compiled
