@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--build={build}, but what would be tested is {tested}")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "cluster" in item.keywords or "compose" in item.keywords:  # a cluster is started once, not by every worker

@@ -14,11 +14,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tests.ports import free_port
-from upstash_global.cli.failures import Failed
+from tests.ports import base_port, free_port
 from upstash_global.cli.main import cli
-from upstash_global.cli.processes import check_ports
-from upstash_global.config import Credentials, default_config, load
+from upstash_global.config import load
 
 pytestmark = pytest.mark.cluster
 
@@ -105,17 +103,6 @@ def cluster_file(tmp_path: Path, *names: str) -> str:
     file = tmp_path / "given.yaml"
     file.write_text(yaml.safe_dump(raw))
     return str(file)
-
-
-def base_port() -> int:
-    """Such that the ports of the default cluster are free."""
-    for candidate in range(20_000 + os.getpid() % 10_000, 60_000, 100):
-        try:
-            check_ports(default_config(candidate, Credentials()))
-        except Failed:
-            continue
-        return candidate
-    pytest.skip("no 34 ports are free where they are needed")
 
 
 # -- what it starts and tells -----------------------------------------------------------------------------------------

@@ -14,9 +14,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import redis
 
-from upstash_global.cli.failures import Failed
-from upstash_global.cli.processes import check_ports
-from upstash_global.config import Credentials, default_config
+from tests.ports import base_port
 
 ROOT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 120.0  # what hangs fails after this; nothing waits for it otherwise
@@ -57,7 +55,7 @@ class Running:
         self.restarted: dict[str, subprocess.Popen[bytes]] = {}  # nodes that the test itself started again
 
     def __enter__(self) -> "Running":
-        command = [*_COMMAND, "up", "--data-dir", str(self.directory), "--base-port", str(_base_port())]
+        command = [*_COMMAND, "up", "--data-dir", str(self.directory), "--base-port", str(base_port())]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [*command, *self.arguments], stdout=output, stderr=output, env=self.environment
@@ -247,14 +245,3 @@ def wait_for(holds: Callable[[], Any], report: Callable[[], str] | None = None) 
         if time.monotonic() > deadline:
             raise AssertionError("it never came to hold\n" + (report() if report is not None else ""))
         time.sleep(0.05)
-
-
-def _base_port() -> int:
-    """Such that the ports of the default cluster are free."""
-    for candidate in range(30_000 + os.getpid() % 10_000, 60_000, 100):
-        try:
-            check_ports(default_config(candidate, Credentials()))
-        except Failed:
-            continue
-        return candidate
-    raise AssertionError("no 34 ports are free where they are needed")

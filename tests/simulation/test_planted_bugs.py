@@ -25,7 +25,8 @@ from upstash_global.replication.position import Position, make_epoch
 from upstash_global.replication.snapshot import SnapshotWriter
 from upstash_global.reply import Reply
 
-SEEDS = 12
+SEEDS = 12  # that must be clean where nothing is planted
+MOST_SEEDS = 60  # within which a planted bug is found; mostly the first few will do
 
 
 def what_is_found(n_seeds: int = SEEDS) -> str:
@@ -40,7 +41,7 @@ def what_is_found(n_seeds: int = SEEDS) -> str:
 
 def assert_found(*texts: str) -> None:
     """One of the seeds fails, in one of these ways."""
-    found = what_is_found()
+    found = what_is_found(MOST_SEEDS)
     assert any(text in found for text in texts), found
 
 
