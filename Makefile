@@ -12,7 +12,7 @@ BIN := .venv/bin
 BUILD := $(if $(filter 1,$(UPSTASH_GLOBAL_PURE)),pure,compiled)
 SOURCES := $(shell find upstash_global -type f -not -path '*/__pycache__/*' 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-PARALLEL := -n auto --maxprocesses=4 --dist=loadgroup
+PARALLEL := -n auto --maxprocesses=4 --dist=loadfile
 FUZZED := differential or fuzz or mutated or damaged or split
 SEEDS ?= 1000
 MINUTES ?= 5

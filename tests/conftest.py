@@ -35,12 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--build={build}, but what would be tested is {tested}")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
     for item in items:
-        if "cluster" in item.keywords or "compose" in item.keywords:  # a cluster is started once, not by every worker
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-        if "long" in item.keywords and not config.getoption("--long"):
+        if "long" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="volume: runs with --long, in make test-long"))
 
 

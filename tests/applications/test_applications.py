@@ -138,7 +138,7 @@ def test_redis_cli_finds_big_keys_scans_and_pipes(cluster: Running, url: str) ->
         ["key:99", *(f"key:99{n}" for n in range(10))]
     )
     big = redis_cli(cluster, "--bigkeys")
-    assert '"list" has 300 items' in big
+    assert '"list"\' has 300 items' in big
     assert "Sampled 1001 keys in the keyspace!" in big
     heavy = redis_cli(cluster, "--memkeys")
     assert "Sampled 1001 keys in the keyspace!" in heavy and '"list"' in heavy
