@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any, Final
 
 from bench.report import Table
-from bench.servers import REPOSITORY, Client, Unavailable, free_ports, node_command
+from bench.servers import REPOSITORY, Client, Unavailable, node_command
 
 SAMPLES: Final = 15
 READY_S: Final = 120.0
@@ -118,8 +118,15 @@ def cluster(directory: Path, wan: bool, compiled: bool) -> Iterator[tuple[dict[s
 
 
 def _base_port() -> int:
-    """A port above which the ports of a cluster are probably free; `up` says if they are not."""
-    while True:
-        (port,) = free_ports(1)
-        if port < 60_000:
-            return port
+    """A port above which the ports of a cluster are free, below those that outgoing connections get."""
+    from upstash_global.cli.failures import Failed
+    from upstash_global.cli.processes import check_ports
+    from upstash_global.config import Credentials, default_config
+
+    for candidate in range(10_000, 30_000, 100):
+        try:
+            check_ports(default_config(candidate, Credentials()))
+        except Failed:
+            continue
+        return candidate
+    raise Unavailable("the ports of a cluster are not free")
