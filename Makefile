@@ -13,6 +13,7 @@ BUILD := $(if $(filter 1,$(UPSTASH_GLOBAL_PURE)),pure,compiled)
 SOURCES := $(shell find upstash_global -type f -not -path '*/__pycache__/*' 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARALLEL := -n auto --maxprocesses=4 --dist=loadfile
+COMPILED := engine protocol replication disk links server edge cluster
 FUZZED := differential or fuzz or mutated or damaged or split
 SEEDS ?= 1000
 MINUTES ?= 5
@@ -34,14 +35,14 @@ check: dev ## Format, lint, types, floors and fast tests: about a minute
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not long and not cluster and not compose and not oracle" tests/repo tests/engine tests/protocol tests/replication tests/node
 
-test: dev ## Every claim once, engine and protocol in both builds
+test: dev ## Every claim once, and over the compiled build too what that build can change
 	$(BIN)/pytest $(PARALLEL) -m "not long" $(ARGS)
 	@$(MAKE) --no-print-directory test-compiled
 
-test-compiled: .venv/.compiled dev ## The engine and protocol tests over the compiled build
+test-compiled: .venv/.compiled dev ## The tests over the build that users run, real clusters included
 	@if grep -qs 'no C compiler' build/uncompiled.txt; then echo "There is no C compiler: nothing compiled to test"; exit 0; fi; \
-	rm -rf build/compiled-tests && mkdir -p build/compiled-tests && cp -R tests pyproject.toml build/compiled-tests/ && \
-	cd build/compiled-tests && ../../$(BIN)/python -P -m pytest $(PARALLEL) --build=compiled -m "not long" tests/engine tests/protocol
+	rm -rf build/compiled-tests && mkdir -p build/compiled-tests && cp -R tests deploy pyproject.toml build/compiled-tests/ && \
+	cd build/compiled-tests && ../../$(BIN)/python -P -m pytest $(PARALLEL) --build=compiled -m "not long" $(addprefix tests/,$(COMPILED))
 
 test-long: dev ## The volume: more seeds, more fuzz, every client
 	$(BIN)/pytest $(PARALLEL) --long $(ARGS)

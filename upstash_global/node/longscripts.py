@@ -64,10 +64,18 @@ class LongScripts:
 
     # -- running ------------------------------------------------------------------------------------------------
 
+    @property
+    def is_started(self) -> bool:
+        """Whether a script has begun and not ended.
+
+        Ask this after a slice: of `self.task` itself mypyc would believe that it still is what was assigned before the slice.
+        """
+        return self.task is not None
+
     def start(self, session: Session, argv: list[bytes], function: Callable[[], Reply]) -> Reply:
         """Run what may be long: its reply, or PENDING when it goes on in later turns and the session is answered then."""
         node = self.node
-        assert self.task is None
+        assert not self.is_started
         self.task = Task(function)
         self.session = session
         self.row = session.row
@@ -75,7 +83,7 @@ class LongScripts:
         self.began_ms = node.local_ms
         self.began_us = node.clock_us()
         reply = self._slice()
-        if self.task is not None:
+        if self.is_started:
             node.is_busy = True
             self.unit_ms = node.engine.context.now_ms
         return reply
@@ -93,7 +101,7 @@ class LongScripts:
         context.now_ms = self.unit_ms
         context.may_block = False
         reply = self._slice()
-        if self.task is None:
+        if not self.is_started:
             self._finish(session, reply)
         elif self.is_late:
             self._let_speak()
