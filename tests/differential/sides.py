@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from librt.strings import BytesWriter
+
 import upstash_global.engine.commands  # noqa: F401  (fills the table)
 from tests.differential.wire import Connection, Reply, Tagged, decode
 from tests.node.stage import Stage
@@ -127,10 +129,11 @@ class EngineSide(Side):
                 return Tagged("fault", f"logged as {effects.commands}, whose replay failed: {fault}")
             if again.commands != effects.commands:
                 return Tagged("fault", f"logged as {effects.commands}, replayed as {again.commands}")
-        out = bytearray()
-        encode(out, reply, self.version)
+        writer = BytesWriter()
+        encode(writer, reply, self.version)
+        out = writer.getvalue()
         decoded, end = decode(out, 0)
-        assert end == len(out), f"{argv} was answered with more than one reply: {bytes(out)!r}"
+        assert end == len(out), f"{argv} was answered with more than one reply: {out!r}"
         if self.checks_every_line and not self.replica_agrees():
             return Tagged("fault", f"the replay of {effects.commands if effects else []} gives another state")
         return decoded
@@ -155,9 +158,9 @@ class NodeSide(Side):
         assert len(replies) == len(lines)
         decoded = []
         for reply in replies:
-            out = bytearray()
+            out = BytesWriter()
             encode(out, reply, self.version)
-            decoded.append(decode(out, 0)[0])
+            decoded.append(decode(out.getvalue(), 0)[0])
         return decoded
 
     def reset(self) -> None:

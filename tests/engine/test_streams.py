@@ -1,6 +1,7 @@
 """Streams: ids, ranges, trimming and reads. What needs a group is in test_streamgroups."""
 
 import pytest
+from librt.strings import BytesWriter
 
 from tests.engine.bench import Bench, argv_of
 from upstash_global.engine.table import lookup
@@ -167,9 +168,9 @@ def test_xread_is_a_map_in_resp3_and_pairs_in_resp2_and_survives_forwarding() ->
     reply = streams_on(Bench(), "1-0").run("XREAD STREAMS s s 0 0")
     entry = b"*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"
     for version, head, pair in ((2, b"*2\r\n", b"*2\r\n"), (3, b"%2\r\n", b"")):
-        out = bytearray()
+        out = BytesWriter()
         encode(out, unpack(pack(reply)), version)
-        assert bytes(out) == head + (pair + b"$1\r\ns\r\n" + entry) * 2
+        assert out.getvalue() == head + (pair + b"$1\r\ns\r\n" + entry) * 2
 
 
 def test_the_keys_of_a_read_stand_behind_streams() -> None:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from librt.strings import BytesWriter
 
 from tests.ports import free_port
 from upstash_global.protocol.resp import Parser, encode
@@ -62,13 +63,13 @@ def redis_answers(port: int, data: bytes) -> bytes:
 
 def our_answers(data: bytes, authenticated: bool = True) -> bytes:
     parser = Parser(authenticated=authenticated, max_bulk=512 * 1024 * 1024, max_arguments=2**31 - 1)
-    out = bytearray()
+    out = BytesWriter()
     for argv in parser.feed(data):
         assert argv[0].upper() == b"ECHO" and len(argv) == 2, argv
         encode(out, argv[1], 2)
     if parser.error is not None and not parser.cross_protocol:
         encode(out, parser.error, 2)
-    return bytes(out)
+    return out.getvalue()
 
 
 ECHO = b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n"

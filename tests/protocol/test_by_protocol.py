@@ -1,5 +1,7 @@
 """A reply of two shapes: each protocol shows its own, REST that of RESP2."""
 
+from librt.strings import BytesWriter
+
 from upstash_global.protocol.resp import encode
 from upstash_global.protocol.rest import Call, Mode, render
 from upstash_global.reply import ByProtocol, Reply
@@ -8,9 +10,9 @@ REPLY = ByProtocol(b"[2,null]", [2, None])
 
 
 def encoded(reply: Reply, version: int) -> bytes:
-    out = bytearray()
+    out = BytesWriter()
     encode(out, reply, version)
-    return bytes(out)
+    return out.getvalue()
 
 
 def test_each_protocol_shows_its_own_shape() -> None:

@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from librt.strings import BytesWriter
 
 from upstash_global.errors import CommandError, ProtocolError
 from upstash_global.floats import format_double
@@ -27,9 +28,9 @@ from upstash_global.reply import (
 
 
 def wire(reply: Reply, version: int) -> bytes:
-    out = bytearray()
+    out = BytesWriter()
     encode(out, reply, version)
-    return bytes(out)
+    return out.getvalue()
 
 
 def parsed(data: bytes) -> Reply:

@@ -6,6 +6,8 @@ shell's: something with `send(output)` for RESP, `respond`, `stream` and `cut` f
 
 from typing import TYPE_CHECKING, Any, Final
 
+from librt.strings import BytesWriter
+
 from upstash_global.errors import error
 from upstash_global.node.session import Session, size_of_reply
 from upstash_global.protocol.resp import encode
@@ -28,7 +30,7 @@ class RespSession(Session):
     def __init__(self, session_id: int, address: str, created_ms: int, connection: Any) -> None:
         super().__init__(session_id, None, address, created_ms)
         self.connection = connection
-        self.out = bytearray()
+        self.out = BytesWriter()
         self.held_bytes = 0  # in the gate
         self.is_paused = False  # the connection does not read and wants to hear of every turn
 
@@ -38,11 +40,12 @@ class RespSession(Session):
             self.is_full = True
 
     def take_output(self) -> Any:
-        out = self.out
-        if not out and not self.closing and not self.is_paused:
+        n = len(self.out)
+        if n == 0 and not self.closing and not self.is_paused:
             return None
-        self.out = bytearray()
-        self.held_bytes += len(out)
+        out = self.out.getvalue()
+        self.out = BytesWriter()
+        self.held_bytes += n
         return out
 
     def send(self, output: Any) -> None:

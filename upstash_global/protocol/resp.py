@@ -11,6 +11,8 @@ between two feeds and knows every error. The second alone would be correct.
 
 from typing import TYPE_CHECKING, Final
 
+from librt.strings import BytesWriter
+
 from upstash_global.errors import CommandError, ProtocolError
 from upstash_global.floats import format_double
 from upstash_global.reply import (
@@ -378,57 +380,57 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def encode(out: bytearray, reply: Reply, version: int) -> None:
+def encode(out: BytesWriter, reply: Reply, version: int) -> None:
     """Append `reply` as RESP2 or RESP3 bytes, as the table in reply.py says; the commonest kinds come first."""
     if isinstance(reply, bytes):
         _encode_bulk(out, reply)
     elif reply is OK:
-        out += b"+OK\r\n"
+        out.write(b"+OK\r\n")
     elif reply is None:
-        out += b"$-1\r\n" if version == 2 else b"_\r\n"
+        out.write(b"$-1\r\n" if version == 2 else b"_\r\n")
     elif isinstance(reply, bool):
         if version == 2:
-            out += b":1\r\n" if reply else b":0\r\n"
+            out.write(b":1\r\n" if reply else b":0\r\n")
         else:
-            out += b"#t\r\n" if reply else b"#f\r\n"
+            out.write(b"#t\r\n" if reply else b"#f\r\n")
     elif isinstance(reply, int):
-        out += _INTEGERS[reply] if 0 <= reply < _N_PREPARED else _COLON + str(reply).encode() + _CRLF
+        out.write(_INTEGERS[reply] if 0 <= reply < _N_PREPARED else _COLON + str(reply).encode() + _CRLF)
     elif isinstance(reply, list):
         _encode_array(out, _ARRAY, reply, version)
     else:
         _encode_rare(out, reply, version)
 
 
-def _encode_bulk(out: bytearray, data: bytes) -> None:
+def _encode_bulk(out: BytesWriter, data: bytes) -> None:
     length = len(data)
-    out += _BULK_HEADS[length] if length < _N_PREPARED else b"$%d\r\n" % length
-    out += data
-    out += _CRLF
+    out.write(_BULK_HEADS[length] if length < _N_PREPARED else b"$%d\r\n" % length)
+    out.write(data)
+    out.write(_CRLF)
 
 
-def _encode_array(out: bytearray, kind: bytes, items: list[Reply], version: int) -> None:
-    out += b"%b%d\r\n" % (kind, len(items))
+def _encode_array(out: BytesWriter, kind: bytes, items: list[Reply], version: int) -> None:
+    out.write(b"%b%d\r\n" % (kind, len(items)))
     for item in items:
         encode(out, item, version)
 
 
-def _encode_rare(out: bytearray, reply: Reply, version: int) -> None:
+def _encode_rare(out: BytesWriter, reply: Reply, version: int) -> None:
     if isinstance(reply, CommandError):
-        out += b"-%b\r\n" % _line(reply.text)
+        out.write(b"-%b\r\n" % _line(reply.text))
     elif isinstance(reply, ProtocolError):
-        out += b"-ERR %b\r\n" % _line(str(reply))
+        out.write(b"-ERR %b\r\n" % _line(str(reply)))
     elif isinstance(reply, Simple):
-        out += b"+%b\r\n" % _line(reply.text)
+        out.write(b"+%b\r\n" % _line(reply.text))
     elif isinstance(reply, float):
         if version == 2:
             _encode_bulk(out, format_double(reply))
         else:
-            out += b",%b\r\n" % format_double(reply)
+            out.write(b",%b\r\n" % format_double(reply))
     elif isinstance(reply, Double):
         if version == 2:
             _encode_bulk(out, reply.text)
         else:
-            out += b",%b\r\n" % reply.text
+            out.write(b",%b\r\n" % reply.text)
     elif isinstance(reply, bytearray):
         _encode_bulk(out, bytes(reply))
     elif isinstance(reply, str):
@@ -436,7 +438,7 @@ def _encode_rare(out: bytearray, reply: Reply, version: int) -> None:
     elif isinstance(reply, tuple):
         _encode_array(out, _ARRAY, list(reply), version)
     elif isinstance(reply, dict):
-        out += (b"*%d\r\n" % (2 * len(reply))) if version == 2 else (b"%%%d\r\n" % len(reply))
+        out.write(b"*%d\r\n" % (2 * len(reply)) if version == 2 else b"%%%d\r\n" % len(reply))
         for key, value in reply.items():
             encode(out, key, version)
             encode(out, value, version)
@@ -447,7 +449,7 @@ def _encode_rare(out: bytearray, reply: Reply, version: int) -> None:
         if version == 2:
             _encode_array(out, _ARRAY, reply.items, version)
         else:
-            out += b"%%%d\r\n" % len(reply.items)
+            out.write(b"%%%d\r\n" % len(reply.items))
             for name, value in reply.items:
                 encode(out, name, version)
                 encode(out, value, version)
@@ -459,11 +461,11 @@ def _encode_rare(out: bytearray, reply: Reply, version: int) -> None:
         if version == 2:
             _encode_bulk(out, reply.text)
         else:
-            out += b"=%d\r\n%b:%b\r\n" % (len(reply.text) + 4, reply.format.encode(), reply.text)
+            out.write(b"=%d\r\n%b:%b\r\n" % (len(reply.text) + 4, reply.format.encode(), reply.text))
     elif isinstance(reply, ByProtocol):
         encode(out, reply.resp2 if version == 2 else reply.resp3, version)
     elif reply is NULL_ARRAY:
-        out += b"*-1\r\n" if version == 2 else b"_\r\n"
+        out.write(b"*-1\r\n" if version == 2 else b"_\r\n")
     elif reply is not NO_REPLY:
         raise TypeError(f"{reply!r} is no reply")
 

@@ -21,6 +21,8 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
 
+from librt.strings import BytesWriter
+
 from upstash_global.errors import CommandError, error, wrong_arity
 from upstash_global.floats import format_double
 from upstash_global.protocol.consistency import FORMS, Consistency, read_consistency
@@ -359,10 +361,10 @@ def render(call: Call, replies: list[Reply]) -> Response:
     if call.is_head:
         return Response(status, b"", OCTETS if call.resp2 else JSON)
     if call.resp2:
-        out = bytearray()
+        out = BytesWriter()
         for reply in replies:
             encode(out, as_rest_error(reply) if isinstance(reply, CommandError) else reply, 2)
-        return Response(status, bytes(out), OCTETS)
+        return Response(status, out.getvalue(), OCTETS)
     items = [_item(reply, call.base64) for reply in replies]
     text = items[0] if is_single else f"[{','.join(items)}]"
     return Response(status, text.encode("utf-8", "replace"))

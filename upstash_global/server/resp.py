@@ -124,7 +124,7 @@ class RespConnection:
         hard = self.shell.node.output_limits.get(kind, 0)
         return min(hard, configured) if hard else configured
 
-    def send(self, output: bytearray | None) -> None:
+    def send(self, output: bytes | None) -> None:
         """Write what the gate released; None closes at once."""
         transport, session = self.transport, self.session
         if transport is None or session is None:
