@@ -93,6 +93,8 @@ class Machine:
         self.storage.append(outbox.records)
         for session, output in outbox.released:
             session.send(output)
+        if outbox.finish_snapshot:
+            self.node.snapshots.finished(self.storage.finish_snapshot())
         if outbox.must_sync and not self.holds_syncs:
             self.node.persisted(self.storage.sync())
             return outbox.messages + self.turn()

@@ -4,8 +4,9 @@ import random
 from collections.abc import Callable
 
 from upstash_global.engine.keyspace import Keyspace
-from upstash_global.replication.feed import Feed, FeedLimits, Host
+from upstash_global.replication.feed import Feed, FeedLimits
 from upstash_global.replication.follower import Follower, FollowerLimits, Identity
+from upstash_global.replication.host import Host
 from upstash_global.replication.log import DATA, Entry, ReplicationLog, make_epoch
 from upstash_global.replication.messages import Message, decode, encode
 from upstash_global.replication.snapshot import Loaded, SnapshotWriter

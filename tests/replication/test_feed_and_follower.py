@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.replication.pair import FollowerSide, LeaderSide, Pair, level_pair
-from upstash_global.replication.feed import FeedLimits, FeedState, FullSyncs
+from upstash_global.replication.feed import FeedLimits, FeedState
 from upstash_global.replication.follower import FollowerState
+from upstash_global.replication.host import FullSyncs
 from upstash_global.replication.log import DATA, START, Divergence, Entry, Position, ReplicationLog, make_epoch
 from upstash_global.replication.messages import (
     AHEAD,
@@ -113,6 +114,43 @@ def test_an_interrupted_transfer_goes_on_where_it_stopped() -> None:
     assert [begin.offset for begin in begins] == [0, had] and follower.n_full == 1
 
 
+def test_both_sides_tell_why_a_full_resync_came_and_how_many_bytes_it_took() -> None:
+    leader = leader_with(50, backlog_entries=4)
+    leader.take_snapshot()
+    leader.write(20)
+    leader.take_snapshot()
+    pair = Pair(leader, FollowerSide())
+    told: list[tuple[str, str, str]] = []
+    leader.host.tell = lambda *said: told.append(said)
+    pair.settle()
+    pair.run(100)
+    size = leader.storage.snapshots()[0].size
+    head = pair.replica.log.head
+    assert told == [
+        ("full-resync-begun", f"follower gets {size} bytes at {head}: the log does not reach back", "warning"),
+        ("full-resync-ended", f"follower has loaded {size} bytes at {head}", "info"),
+    ]
+    follower = pair.replica.follower
+    assert (follower.resync_reason, follower.resync_bytes) == ("the log does not reach back", size)
+    assert leader.host.resyncs.snapshot_bytes == size
+
+
+def test_what_feeds_did_is_counted_when_they_are_gone() -> None:
+    pair = level_pair()
+    for _ in range(3):
+        pair.leader.new_feed(pair.now_ms + pair.ahead_ms)
+        pair.send("leader", pair.replica.follower.connected(pair.now_ms))
+        pair.run(200)
+    resyncs = pair.leader.host.resyncs
+    assert (resyncs.n_partial, resyncs.n_full, resyncs.n_denied) == (4, 0, 0)
+    pair.replica.follower.broken = True
+    pair.send("leader", pair.replica.follower.connected(pair.now_ms))
+    pair.run(500)
+    assert (resyncs.n_partial, resyncs.n_full, resyncs.n_denied) == (4, 1, 0), "it did not ask to go on"
+    resyncs.reset()
+    assert (resyncs.n_partial, resyncs.n_full) == (0, 0)
+
+
 def test_the_position_must_have_the_same_crc() -> None:
     leader = leader_with(5)
     feed = leader.feed
@@ -123,6 +161,7 @@ def test_the_position_must_have_the_same_crc() -> None:
     assert isinstance(feed.receive(subscribe(at, crc), 0)[0], Resume)
     assert feed.receive(subscribe(at, crc ^ 1), 0) == [] and feed.state is FeedState.SNAPSHOT
     assert feed.wants_snapshot and feed.n_divergences == 1
+    assert (leader.host.resyncs.n_divergences, leader.host.resyncs.n_denied) == (1, 1)
 
 
 def test_a_position_above_the_fork_point_is_told_to_rewind() -> None:

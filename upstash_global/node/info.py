@@ -200,6 +200,7 @@ def _persistence(node: "Node") -> Lines:
 def _stats(node: "Node") -> Lines:
     metrics = node.metrics
     rates = metrics.rates
+    resyncs = node.roles.host.resyncs
     n_misses = node.engine.context.n_misses
     n_reads = sum(
         [
@@ -221,9 +222,9 @@ def _stats(node: "Node") -> Lines:
         ("instantaneous_input_repl_kbps", "0.00"),
         ("instantaneous_output_repl_kbps", "0.00"),
         ("rejected_connections", metrics.n_rejected_connections),
-        ("sync_full", sum(feed.n_full for feed in node.roles.feeds.values())),
-        ("sync_partial_ok", sum(feed.n_partial for feed in node.roles.feeds.values())),
-        ("sync_partial_err", 0),
+        ("sync_full", resyncs.n_full),
+        ("sync_partial_ok", resyncs.n_partial),
+        ("sync_partial_err", resyncs.n_denied),
         ("expired_keys", metrics.n_expired),
         ("expired_stale_perc", "0.00"),
         ("expired_time_cap_reached_count", 0),
@@ -321,6 +322,9 @@ def _replication(node: "Node") -> Lines:
             ("staleness_ms", status["staleness_ms"]),
             ("partial_resyncs", status["partial_resyncs"]),
             ("full_resyncs", status["full_resyncs"]),
+            ("last_resync_reason", status["resync_reason"]),
+            ("last_resync_bytes", status["resync_bytes"]),
+            ("divergences", status["divergences"]),
             ("divergent_entries", status["divergent_entries"]),
             ("master_failover_state", "no-failover"),
             ("master_replid", sha1(f"{node.settings.cluster_id} {node.roles.epoch}".encode()).hexdigest()),

@@ -46,9 +46,7 @@ class Metrics:
         self.bytes_in = 0
         self.bytes_out = 0
         self.n_http_requests = 0
-        self.n_partial_resyncs = 0
         self.n_full_resyncs = 0
-        self.n_snapshots = 0
         self.n_divergent_entries = 0
         self.torn_bytes = 0
         self.n_slow = 0

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.errors import CommandError, error
 from upstash_global.replication.codec import decode_records
-from upstash_global.replication.feed import Feed, FeedLimits, FeedState, Host
+from upstash_global.replication.feed import Feed, FeedLimits, FeedState
 from upstash_global.replication.follower import Follower, FollowerLimits, FollowerState, Identity
+from upstash_global.replication.host import Host
 from upstash_global.replication.messages import (
     NOT_LEADER,
     WRONG_CLUSTER,
@@ -63,6 +64,7 @@ class Roles:
         self.names: dict[str, str] = {}  # inbound stream → the node at its other end
         self.host = Host(settings.cluster_id)
         self.host.full_syncs.max_running = settings.max_full_syncs
+        self.host.tell = self._note
         self.feed_limits = FeedLimits(
             heartbeat_ms=settings.heartbeat_ms,
             silence_ms=settings.silence_ms,
@@ -78,6 +80,7 @@ class Roles:
             0,
             FollowerLimits(silence_ms=settings.silence_ms, ack_ms=settings.heartbeat_ms),
         )
+        self.follower.tell = self._note
         self.handover: Switchover | None = None
         self.fetching_from = ""  # a restarted leader takes back entries that this peer has and it lost
         self.fetch_asked_ms = 0
@@ -515,6 +518,15 @@ class Roles:
 
     # -- telling ------------------------------------------------------------------------------------------------
 
+    def _note(self, name: str, text: str, level: str) -> None:
+        """Something notable that a feed or the follower has to say."""
+        self.node.events.note(self.node.now_ms, name, text, level)
+
+    @property
+    def n_divergences(self) -> int:
+        """How often this node's state, or that of a replica it leads, was found to be another one than it had to be."""
+        return self.follower.n_divergences + self.host.resyncs.n_divergences
+
     def n_replicas_at(self, lsn: int, durably: bool = False) -> int:
         """How many replicas have applied everything up to `lsn`, or have it on their disks: what WAIT and WAITAOF answer."""
         at: set[str] = set()  # a replica that has just reconnected has two feeds
@@ -548,6 +560,9 @@ class Roles:
             "sealed": node.is_sealed,
             "partial_resyncs": self.follower.n_partial,
             "full_resyncs": self.follower.n_full,
+            "resync_reason": self.follower.resync_reason,
+            "resync_bytes": self.follower.resync_bytes,
+            "divergences": self.n_divergences,
             "divergent_entries": node.metrics.n_divergent_entries,
             "torn_bytes": node.metrics.torn_bytes,
             "followers": [self._follower_status(self.names[stream], feed) for stream, feed in self.feeds.items()],
@@ -568,4 +583,5 @@ class Roles:
             "rtt_ms": feed.rtt_ms,
             "partial_resyncs": feed.n_partial,
             "full_resyncs": feed.n_full,
+            "resync_reason": feed.resync_reason,
         }

@@ -116,7 +116,9 @@ class Snapshots:
         node.records.clear()
         node.durable_lsn = loaded.position.lsn
         node.metrics.n_full_resyncs += 1
-        node.events.note(node.now_ms, "full-resync", f"loaded a snapshot at {loaded.position}")
+        follower = node.roles.follower
+        text = f"loaded {follower.resync_bytes} bytes at {loaded.position}: {follower.resync_reason or 'it was not told why'}"
+        node.events.note(node.now_ms, "full-resync", text, "warning")
         node.touched.extend(node.parking.by_key)
         node.woken = bool(node.touched)
 

@@ -11,8 +11,10 @@ slow follower costs the node neither memory nor time.
 
 from collections import deque
 from enum import Enum
+from typing import Final
 
 from upstash_global.replication.codec import STREAM
+from upstash_global.replication.host import Host
 from upstash_global.replication.log import ReplicationLog
 from upstash_global.replication.messages import (
     AHEAD,
@@ -35,6 +37,8 @@ from upstash_global.replication.messages import (
 )
 from upstash_global.replication.position import START, Position
 from upstash_global.replication.storage import SnapshotInfo, Storage, StorageError
+
+ANOTHER_ENTRY: Final = "another entry at the same position"
 
 
 class FeedState(Enum):
@@ -63,48 +67,6 @@ class FeedLimits:
         self.chunks_unacked_bytes = chunks_unacked_bytes
 
 
-class FullSyncs:
-    """Who may have a full resync now: few at a time, and none for a while after repeated failures."""
-
-    def __init__(self, max_running: int = 1, max_failures: int = 3, within_ms: int = 600_000, pause_ms: int = 300_000):
-        self.max_running = max_running
-        self.max_failures = max_failures
-        self.within_ms = within_ms
-        self.pause_ms = pause_ms
-        self.running: set[str] = set()
-        self.failures: dict[str, list[int]] = {}  # peer → when its last ones failed
-
-    def begin(self, peer: str, now_ms: int) -> bool:
-        failed = self.failures.get(peer, [])
-        if len(failed) >= self.max_failures and now_ms - failed[-1] < self.pause_ms:
-            return False
-        if peer not in self.running and len(self.running) >= self.max_running:
-            return False
-        self.running.add(peer)
-        return True
-
-    def end(self, peer: str, succeeded: bool, now_ms: int) -> None:
-        if peer not in self.running:
-            return
-        self.running.remove(peer)
-        if succeeded:
-            self.failures.pop(peer, None)
-        else:
-            recent = [at for at in self.failures.get(peer, []) if now_ms - at < self.within_ms]
-            self.failures[peer] = [*recent, now_ms]
-
-
-class Host:
-    """What all feeds of a node share: for whom they speak. The node keeps it up to date."""
-
-    def __init__(self, cluster: str, leader: str = "", epoch: int = 0) -> None:
-        self.cluster = cluster
-        self.leader = leader
-        self.epoch = epoch  # of the reign that the node serves: its own, or that of the leader it follows
-        self.complete_ms: int | None = None  # leader time up to which the head is everything; None at the leader: now
-        self.full_syncs = FullSyncs()
-
-
 class Feed:
     def __init__(
         self, peer: str, log: ReplicationLog, storage: Storage, now_ms: int, limits: FeedLimits, host: Host
@@ -117,6 +79,7 @@ class Feed:
         self.state = FeedState.SILENT
         self.closed = False  # the shell ends the stream
         self.purpose = REPLICA
+        self.name = peer  # of the node that follows, once it has said so
         self.region = ""
         self.boot_id = ""
         self.epoch_seen = 0  # the highest one the follower named; above ours we are superseded
@@ -162,6 +125,14 @@ class Feed:
     @property
     def lag_bytes(self) -> int:
         return max(0, self.log.head_bytes - self.acked_bytes) if self.lag_entries else 0
+
+    def silence_ms(self, now_ms: int) -> int | None:
+        """The time since the last ack; None before the first."""
+        return max(0, now_ms - self.peer_heard_ms) if self.peer_heard_ms else None
+
+    def staleness_ms(self, now_ms: int) -> int | None:
+        """What the follower said, and the time since: the most it can be. None before the first ack."""
+        return self.peer_staleness_ms + max(0, now_ms - self.peer_heard_ms) if self.peer_heard_ms else None
 
     @property
     def has_more(self) -> bool:
@@ -222,6 +193,7 @@ class Feed:
     def _receive_subscribe(self, message: Subscribe, now_ms: int) -> list[Message]:
         self.epoch_seen = max(self.epoch_seen, message.epoch)
         self.purpose = message.purpose
+        self.name = message.node
         self.region = message.region
         self.boot_id = message.boot_id
         refusal = self._refusal(message)
@@ -230,14 +202,13 @@ class Feed:
             return [refusal]
         position = message.position
         if message.full:
-            return self._resync("the follower asked for it", message, now_ms)
+            return self._resync(message.reason or "the follower asked for it", message, now_ms)
         if self.log.contains(position):
             crc = self._crc_at(position.lsn)
             if crc is None:
                 return self._resync("the log does not reach back", message, now_ms)
             if crc != message.crc:
-                self.n_divergences += 1
-                return self._resync("another entry at the same position", message, now_ms)
+                return self._resync(ANOTHER_ENTRY, message, now_ms)
             return self._resume(position, crc, now_ms)
         fork_lsn = self.log.history.fork_point(position.epoch)
         if position.epoch > self.log.epoch or (position.epoch == self.log.epoch and position.lsn > self.log.head.lsn):
@@ -245,6 +216,7 @@ class Feed:
             return [self._refused("the position is ahead of this node", AHEAD)]
         if fork_lsn is not None and position.lsn > fork_lsn and self.is_replica:
             self._fall_silent(now_ms)
+            self.host.resyncs.n_denied += 1
             return [self._refused("the position is above the fork point", DIVERGED, fork_lsn)]
         return self._resync("the position is on another history", message, now_ms)
 
@@ -265,6 +237,10 @@ class Feed:
     def _resume(self, position: Position, crc: int, now_ms: int, reset: bool = False) -> list[Message]:
         self._stream_from(position.lsn, now_ms)
         self.n_partial += 1
+        if self.is_replica:
+            self.host.resyncs.n_partial += 1
+            n_missed = self.log.head.lsn - position.lsn
+            self.host.tell("partial-resync", f"{self.name} goes on from {position}: {n_missed} entries", "info")
         return [Resume(self.host.epoch, position, self.log.history.to_plain(), crc, reset)]
 
     def _resync(self, reason: str, message: Subscribe, now_ms: int) -> list[Message]:
@@ -280,6 +256,13 @@ class Feed:
             self._fall_silent(now_ms)
             return [self._refused("no full resync can be given now", BUSY)]
         self._release_pin()
+        resyncs = self.host.resyncs
+        if message.position.lsn and not message.full:
+            resyncs.n_denied += 1
+        if reason == ANOTHER_ENTRY:
+            self.n_divergences += 1
+            resyncs.n_divergences += 1
+            self.host.tell("divergence", f"{self.name} has another entry at {message.position}", "error")
         self.state = FeedState.SNAPSHOT
         self.resync_reason = reason
         return self._begin_transfer(message.snapshot, message.offset, now_ms)
@@ -345,6 +328,8 @@ class Feed:
         if self.state is FeedState.SNAPSHOT:
             self.transfer_acked = max(self.transfer_acked, min(ack.snapshot_offset, self.transfer_sent))
             if self.transfer is not None and ack.applied == self.transfer.position:
+                text = f"{self.name} has loaded {self.transfer.size} bytes at {ack.applied}"
+                self.host.tell("full-resync-ended", text, "info")
                 self._stream_from(ack.applied.lsn, now_ms)
         if self.state is not FeedState.STREAMING or not self.log.contains(ack.applied):
             return []
@@ -389,8 +374,23 @@ class Feed:
         self.transfer_sent = start
         self.transfer_acked = start
         self.n_full += 1
-        history = self.log.history.to_plain()
-        return [SnapshotBegin(self.host.epoch, chosen.position, chosen.crc, history, chosen.size, chosen.name, start)]
+        resyncs = self.host.resyncs
+        resyncs.n_full += 1
+        resyncs.reason = self.resync_reason
+        text = f"{self.name} gets {chosen.size - start} bytes at {chosen.position}: {self.resync_reason}"
+        self.host.tell("full-resync-begun", text, "warning")
+        return [
+            SnapshotBegin(
+                self.host.epoch,
+                chosen.position,
+                chosen.crc,
+                self.log.history.to_plain(),
+                chosen.size,
+                chosen.name,
+                start,
+                self.resync_reason,
+            )
+        ]
 
     def _transfer_may_go_on(self) -> bool:
         return self.transfer_sent - self.transfer_acked < self.limits.chunks_unacked_bytes
@@ -409,6 +409,7 @@ class Feed:
                 self._end_transfer(False, now_ms)
                 return messages
             self.transfer_sent += len(data)
+            self.host.resyncs.snapshot_bytes += len(data)
             messages.append(SnapshotChunk(self.host.epoch, offset, data, self.transfer_sent >= transfer.size))
         return messages
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from upstash_global.errors import Gap, SnapshotError
 from upstash_global.replication.codec import STREAM, Entry, decode_records
+from upstash_global.replication.host import untold
 from upstash_global.replication.lag import DISCONNECTED, STREAMING, SYNCING, Lag, staleness_ms
 from upstash_global.replication.log import Divergence, ReplicationLog
 from upstash_global.replication.messages import (
@@ -127,12 +128,14 @@ class Follower:
         self.storage = storage
         self.random = random
         self.limits = limits
+        self.tell: Callable[[str, str, str], None] = untold  # name, text and level of what is notable
         self.state = FollowerState.SEEKING
         self.epoch_seen = log.epoch  # messages of a lower epoch are refused; the node keeps it durable
         self.leader = ""  # as the last heartbeat said
         self.leader_history: History | None = None  # as of the last Resume or snapshot
         self.refusal = ""  # why the last Subscribe was refused
         self.broken = False  # the state is not the leader's: nothing but a full resync helps
+        self.broken_by = ""  # what was found, the last time
         self.rewind_to: int | None = None  # the node must go back to this LSN, then say `rewound`
 
         self.progress_ms = now_ms  # the last progress: only that counts as life
@@ -160,6 +163,8 @@ class Follower:
         self.n_full = 0
         self.n_failed_loads = 0
         self.n_divergences = 0
+        self.resync_reason = ""  # of the last full resync, as the leader told it
+        self.resync_bytes = 0  # that it took
         self.n_set_aside = 0  # entries moved to a file because a snapshot of another history came
         self.set_aside_in = ""
 
@@ -286,6 +291,7 @@ class Follower:
             self.broken,
             begun.name if begun is not None else "",
             self.received_bytes if begun is not None else 0,
+            self.broken_by if self.broken else "",
         )
 
     def _seek(self, now_ms: int) -> list[Message]:
@@ -345,7 +351,7 @@ class Follower:
                     return self._seek(now_ms)  # of another history: the answer to Subscribe says where it forks
                 known_crc = log.crc_at(position.lsn)
                 if known_crc is not None and known_crc != entry.crc:
-                    return self._break(now_ms)
+                    return self._break("another entry at the same position", position, now_ms)
                 continue
             try:
                 log.accept(entry)
@@ -353,8 +359,8 @@ class Follower:
                 return self._seek(now_ms)  # if the pasts differ, the CRC in Subscribe will show it
             try:
                 self.apply(entry)
-            except Divergence:
-                return self._break(now_ms)
+            except Divergence as failure:
+                return self._break(f"an entry could not be applied: {failure}", position, now_ms)
             if oldest_ms < 0:
                 oldest_ms = entry.time_ms
             self.complete_ms = max(self.complete_ms, entry.time_ms)
@@ -369,10 +375,12 @@ class Follower:
             self.known_bytes = log.head_bytes
         return [self.ack(now_ms)]
 
-    def _break(self, now_ms: int) -> list[Message]:
+    def _break(self, why: str, position: Position, now_ms: int) -> list[Message]:
         """Our state is not the leader's: never skip, ask for all of it. What we have is served meanwhile."""
         self.broken = True
+        self.broken_by = why
         self.n_divergences += 1
+        self.tell("divergence", f"at {position}: {why}", "error")
         return self._seek(now_ms)
 
     def _receive_heartbeat(self, message: Heartbeat, now_ms: int) -> list[Message]:
@@ -456,6 +464,8 @@ class Follower:
                 self.set_aside_in = name or self.set_aside_in
             storage.receive_snapshot_finish()
             storage.reset_log(loaded.position)
+            self.resync_reason = self.begun.reason
+            self.resync_bytes = self.received_bytes
         log.reset(loaded.position, loaded.crc, loaded.history, loaded.time_ms)
         self.begun = None
         self._abort_transfer()

@@ -53,6 +53,7 @@ class Subscribe(Message):
     full: bool = False  # its state is broken: nothing but a snapshot helps
     snapshot: str = ""  # the transfer that was interrupted,
     offset: int = 0  # and how much of it has arrived
+    reason: str = ""  # why its state is broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class SnapshotBegin(Message):
     size: int
     name: str
     offset: int = 0
+    reason: str = ""  # why it comes
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def config_get(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 def config_resetstat(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Start the counters of INFO afresh."""
     node.metrics.reset()
+    node.roles.host.resyncs.reset()
     for row in all_rows():
         row.calls = row.failed_calls = row.rejected_calls = row.microseconds = 0
         row.histogram = []
