@@ -22,6 +22,8 @@ FOLLOWER = {
     "durable_lsn": 12,
     "lag_entries": 0,
     "lag_bytes": 0,
+    "lag_ms": 3,
+    "staleness_ms": 180,
     "rtt_ms": 114.2,
 }
 ENTRIES = [
@@ -199,7 +201,7 @@ def test_topology_shows_who_follows_whom(running: Running) -> None:
     result = running.run("topology")
     assert result.exit_code == 0, result.output
     assert "leader (us-east-1) leads, epoch 1.2.0" in result.stdout
-    assert "sa-east-1 (sa-east-1) streaming, 0 entries behind, round trip 114.2 ms" in result.stdout
+    assert "sa-east-1 (sa-east-1) streaming, 0 entries behind, round trip 114.2 ms, 180 ms stale" in result.stdout
 
 
 def test_topology_for_programs(running: Running) -> None:
@@ -224,6 +226,25 @@ def test_lag_shows_the_replicas(running: Running) -> None:
         "40",
         "ms",
     ]
+
+
+def test_of_a_replica_that_does_not_answer_lag_shows_what_its_leader_knows(running: Running) -> None:
+    running.write_endpoints({"leader": running.leader.url, "sa-east-1": nobody()})
+    running.leader.status["followers"] = [FOLLOWER | {"lag_entries": 9, "lag_bytes": 900}]
+    assert json.loads(running.run("lag", "-o", "json").stdout) == [
+        {
+            "node": "sa-east-1",
+            "region": "r",
+            "state": "unreachable",
+            "lag_entries": 9,
+            "lag_bytes": 900,
+            "lag_ms": 3,
+            "staleness_ms": 180,
+        }
+    ]
+    running.leader.status["followers"] = []
+    (row,) = json.loads(running.run("lag", "-o", "json").stdout)
+    assert row["lag_entries"] is None and row["staleness_ms"] is None
 
 
 @pytest.mark.parametrize(("lag_ms", "exit_code"), [(100, 0), (101, 4)])

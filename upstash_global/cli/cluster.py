@@ -190,6 +190,8 @@ def _tree(data: dict[str, Any]) -> "Tree":
 
 def _follower_text(each: dict[str, Any]) -> str:
     lag = f"{each['lag_entries']} entries behind, round trip {duration_text(each['rtt_ms']) or 'unknown'}"
+    if each.get("staleness_ms") is not None:
+        lag += f", {duration_text(each['staleness_ms'])} stale"
     return f"{each['name']} ({each['region']}) {each['state']}, {lag}"
 
 
@@ -213,7 +215,8 @@ def lag(
     """Show how far every replica is behind the leader.
 
     Lag is in entries and bytes of the log, and in milliseconds of leader time (the largest of the last second);
-    staleness is the age of the newest state that a replica is known to hold completely.
+    staleness is the age of the newest state that a replica is known to hold completely. Of a replica that cannot be
+    reached it is what the leader last heard.
     """
     rows: list[dict[str, Any]] = []
     if not watch:
@@ -248,10 +251,20 @@ def _rounds(cluster: Cluster, interval_s: float, count: int | None) -> Iterator[
 
 
 def _lags(cluster: Cluster) -> list[dict[str, Any]]:
-    """One row per replica; null where it did not answer."""
+    """One row per replica. Of one that did not answer it says what its leader knows; null where that is nothing."""
     keys = ("node", "region", "state", "lag_entries", "lag_bytes", "lag_ms", "staleness_ms")
+    answers = _answers(cluster)
+    known = {
+        follower["name"]: follower
+        for each in answers
+        if each["role"] == "leader"
+        for follower in each["followers"]
+        if follower.get("purpose", "replica") == "replica"
+    }
     return [
-        {key: each.get(key) for key in keys} for each in _answers(cluster) if each["role"] not in ("leader", "edge")
+        {key: each.get(key, known.get(each["node"], {}).get(key)) for key in keys}
+        for each in answers
+        if each["role"] not in ("leader", "edge")
     ]
 
 

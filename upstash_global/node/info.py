@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from hashlib import sha1
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.engine.memory import tables_bytes
 from upstash_global.engine.table import INTERNAL, READONLY, Row, all_rows
 from upstash_global.node.latency import percentile_us
+from upstash_global.replication.lag import STREAMING
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -281,16 +282,7 @@ def _replication(node: "Node") -> Lines:
     if node.is_leader:
         replicas = [each for each in status["followers"] if each["purpose"] == "replica"]
         lines.append(("connected_slaves", len(replicas)))
-        for i, each in enumerate(replicas):
-            peer = node.settings.peers.get(each["name"])
-            host, _, port = (peer.resp if peer is not None else "").rpartition(":")
-            lines.append(
-                (
-                    f"slave{i}",
-                    f"ip={host},port={port},state={'online' if each['state'] == 'streaming' else 'wait_bgsave'},"
-                    f"offset={each['acked_lsn']},lag={each['lag_entries']},name={each['name']},rtt_ms={each['rtt_ms']}",
-                )
-            )
+        lines.extend([(f"slave{i}", _replica(node, each)) for i, each in enumerate(replicas)])
     else:
         leader = node.settings.peers.get(node.leader_name)
         host, _, port = (leader.resp if leader is not None else "").rpartition(":")
@@ -339,6 +331,34 @@ def _replication(node: "Node") -> Lines:
         ]
     )
     return lines
+
+
+def _replica(node: "Node", follower: dict[str, Any]) -> str:
+    """Redis's fields, with the seconds since the last ack as `lag`, then ours; a number that is not known yet is empty."""
+    peer = node.settings.peers.get(follower["name"])
+    host, _, port = (peer.resp if peer is not None else "").rpartition(":")
+    silence_ms = follower["silence_ms"]
+    fields = {
+        "ip": host,
+        "port": port,
+        "state": replica_state(follower),
+        "offset": follower["acked_lsn"],
+        "lag": silence_ms // 1000 if silence_ms is not None else 0,
+        "name": follower["name"],
+        "region": follower["region"],
+        "link": follower["state"],
+        "durable_lsn": follower["durable_lsn"],
+    }
+    for name in ("lag_entries", "lag_bytes", "lag_ms", "staleness_ms", "rtt_ms"):
+        fields[name] = "" if follower[name] is None else follower[name]
+    return ",".join([f"{name}={value}" for name, value in fields.items()])
+
+
+def replica_state(follower: dict[str, Any]) -> str:
+    """Redis's word for the state of a follower's link."""
+    if follower["state"] == STREAMING:
+        return "online"
+    return "send_bulk" if follower["is_sent_snapshot"] else "wait_bgsave"
 
 
 def _cpu(node: "Node") -> Lines:

@@ -17,6 +17,7 @@ from upstash_global.replication.codec import decode_records
 from upstash_global.replication.feed import Feed, FeedLimits, FeedState
 from upstash_global.replication.follower import Follower, FollowerLimits, FollowerState, Identity
 from upstash_global.replication.host import Host
+from upstash_global.replication.lag import DISCONNECTED, STREAMING, SYNCING
 from upstash_global.replication.messages import (
     NOT_LEADER,
     WRONG_CLUSTER,
@@ -41,6 +42,12 @@ FETCH_BYTES: Final = 4 << 20
 FETCH_AGAIN_MS: Final = 500  # an answer that has not come by then is asked for again
 FETCH_PATIENCE_MS: Final = 3_000
 HANDOVER_MARGIN_MS: Final = 1_000  # added to a handover's expiry before the old leader goes on
+
+_FEED_STATES: Final = {
+    FeedState.SILENT: DISCONNECTED,
+    FeedState.SNAPSHOT: SYNCING,
+    FeedState.STREAMING: STREAMING,
+}
 
 
 class Switchover:
@@ -570,16 +577,21 @@ class Roles:
         }
 
     def _follower_status(self, name: str, feed: Feed) -> dict[str, Any]:
-        states = {FeedState.SILENT: "disconnected", FeedState.SNAPSHOT: "syncing", FeedState.STREAMING: "streaming"}
+        """A follower as this node sees it: what it said in its last ack, which came `silence_ms` ago (None: never)."""
+        now_ms = self.node.now_ms
         return {
             "name": name,
             "region": feed.region,
             "purpose": feed.purpose,
-            "state": states[feed.state],
+            "state": _FEED_STATES[feed.state],
+            "is_sent_snapshot": feed.transfer is not None,
             "acked_lsn": feed.acked.lsn,
             "durable_lsn": feed.durable_lsn,
             "lag_entries": feed.lag_entries,
             "lag_bytes": feed.lag_bytes,
+            "lag_ms": feed.peer_lag_ms,
+            "staleness_ms": feed.staleness_ms(now_ms),
+            "silence_ms": feed.silence_ms(now_ms),
             "rtt_ms": feed.rtt_ms,
             "partial_resyncs": feed.n_partial,
             "full_resyncs": feed.n_full,
