@@ -81,6 +81,19 @@ def test_status_shows_every_node(running: Running) -> None:
     assert lines[1].split()[:5] == ["leader", "us-east-1", "leader", "streaming", "1.2.0"]
 
 
+def test_status_tells_what_a_node_has_been_through_and_only_then(running: Running) -> None:
+    nothing = {"partial_resyncs": 0, "full_resyncs": 0, "divergences": 0, "divergent_entries": 0, "torn_bytes": 0}
+    running.leader.status |= nothing
+    running.replica.status |= nothing
+    assert "since its start" not in running.run("status").stdout
+    running.replica.status |= {"partial_resyncs": 2, "full_resyncs": 1, "divergent_entries": 10, "torn_bytes": 2048}
+    heading, leader, replica = running.run("status").stdout.splitlines()
+    assert heading.rstrip().endswith("since its start") and leader.rstrip().endswith("-")
+    assert replica.rstrip().endswith("2 partial resyncs, 1 full resync, 10 divergent entries, 2.0 KiB torn")
+    running.replica.status |= nothing | {"divergences": 1, "divergent_entries": 1}
+    assert running.run("status").stdout.splitlines()[2].rstrip().endswith("  1 divergence, 1 divergent entry")
+
+
 @pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
 def test_status_for_programs_is_what_the_nodes_said(running: Running, output: str, read: Callable[[str], Any]) -> None:
     assert read(running.run("status", "-o", output).stdout) == [running.leader.status, running.replica.status]

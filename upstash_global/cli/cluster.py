@@ -125,27 +125,50 @@ def _status_table(statuses: list[Status]) -> "Table":
         ">clients",
         ">up",
     ]
-    return table(
-        headings,
-        (
-            (
-                each["node"],
-                each["region"],
-                each["role"],
-                each["state"],
-                epoch_text(each.get("epoch")),
-                each.get("position", {}).get("lsn"),
-                each.get("durable_lsn"),
-                each.get("lag_entries"),
-                duration_text(each.get("lag_ms")),
-                duration_text(each.get("staleness_ms")),
-                each.get("keys"),
-                each.get("clients"),
-                duration_text(each.get("uptime_ms")),
-            )
-            for each in statuses
-        ),
-    )
+    rows = [
+        [
+            each["node"],
+            each["region"],
+            each["role"],
+            each["state"],
+            epoch_text(each.get("epoch")),
+            each.get("position", {}).get("lsn"),
+            each.get("durable_lsn"),
+            each.get("lag_entries"),
+            duration_text(each.get("lag_ms")),
+            duration_text(each.get("staleness_ms")),
+            each.get("keys"),
+            each.get("clients"),
+            duration_text(each.get("uptime_ms")),
+        ]
+        for each in statuses
+    ]
+    happened = [_what_happened(each) for each in statuses]
+    if any(happened):
+        headings.append("since its start")
+        for row, text in zip(rows, happened, strict=True):
+            row.append(text or None)
+    return table(headings, rows)
+
+
+def _what_happened(status: Status) -> str:
+    """What a node has been through that an operator should know of; nothing for most."""
+    counted = {
+        "partial_resyncs": "partial resync",
+        "full_resyncs": "full resync",
+        "divergences": "divergence",
+        "divergent_entries": "divergent entry",
+    }
+    parts = [_counted(status[key], noun) for key, noun in counted.items() if status.get(key)]
+    if status.get("torn_bytes"):
+        parts.append(f"{bytes_text(status['torn_bytes'])} torn")
+    return ", ".join(parts)
+
+
+def _counted(n: int, noun: str) -> str:
+    if n == 1:
+        return f"1 {noun}"
+    return f"{n} {noun[:-1]}ies" if noun.endswith("y") else f"{n} {noun}s"
 
 
 @click.command()
