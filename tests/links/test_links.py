@@ -103,6 +103,9 @@ def test_messages_arrive_in_order_on_both_ways_of_a_follow_link() -> None:
         for n in range(2000):
             assert leader.links.send("in:1", entries(n))
         assert [number(message) for message in await replica.hears("leader", 2000)] == list(range(2000))
+        n_bytes = sum(len(encode(entries(n))) for n in range(2000))
+        for each in (leader, replica):
+            assert (each.links.traffic.bytes_in, each.links.traffic.bytes_out) == (n_bytes, n_bytes)
         await replica.links.stop(1)
         await leader.links.stop(1)
 

@@ -74,6 +74,7 @@ class Machine:
         self.stage = stage
         self.storage = MemoryStorage()
         self.holds_syncs = False
+        self.holds_snapshots = False  # one that is written is not finished
         self.node = Node(settings, self.storage, Random(1), f"{settings.name}.1", lambda: 0)
         self.node.set_clock(stage.now_ms)
         self.node.restore(self.storage.recover())
@@ -93,7 +94,7 @@ class Machine:
         self.storage.append(outbox.records)
         for session, output in outbox.released:
             session.send(output)
-        if outbox.finish_snapshot:
+        if outbox.finish_snapshot and not self.holds_snapshots:
             self.node.snapshots.finished(self.storage.finish_snapshot())
         if outbox.must_sync and not self.holds_syncs:
             self.node.persisted(self.storage.sync())

@@ -3,7 +3,9 @@
 import pytest
 
 from tests.node.stage import Client, Stage
+from tests.node.test_statistics import info
 from upstash_global.errors import CommandError, error, not_an_integer
+from upstash_global.replication.storage import MemoryStorage, StorageError
 from upstash_global.reply import OK, Set, Simple, Verbatim
 
 
@@ -15,9 +17,21 @@ def client() -> Client:
 # -- saving
 
 
+class FullDisk(MemoryStorage):
+    """There is room for the log, not for snapshots."""
+
+    is_full = True
+
+    def write_snapshot(self, data: bytes) -> None:
+        if self.is_full:
+            raise StorageError("no space left")
+        super().write_snapshot(data)
+
+
 def test_save_answers_when_the_snapshot_is_there() -> None:
     stage = Stage()
     client, node = stage.leader.client(), stage.leader.node
+    stage.leader.holds_snapshots = True
     client.run("SET k v")
     assert client.run("LASTSAVE") == node.started_ms // 1000
     client.say("SAVE")
@@ -32,6 +46,40 @@ def test_save_answers_when_the_snapshot_is_there() -> None:
     assert client.run("LASTSAVE") == node.snapshots.last_ms // 1000
     assert other.run("BGSAVE SCHEDULE") == Simple("Background saving started")
     assert other.run("BGSAVE nosuch") == error("syntax error")
+
+
+def test_a_snapshot_that_cannot_be_written_is_said_to_have_failed_and_the_node_goes_on() -> None:
+    stage = Stage()
+    client, node, storage = stage.leader.client(), stage.leader.node, FullDisk()
+    storage.log = stage.leader.storage.log
+    node.storage = stage.leader.storage = storage
+    client.run("SET k v")
+    assert info(client, "persistence")["rdb_last_bgsave_status"] == "ok"
+    client.say("SAVE")
+    stage.pass_ms(100)
+    assert client.take() == [error("the snapshot could not be written")]
+    shown = info(client, "persistence")
+    assert (shown["rdb_last_bgsave_status"], shown["rdb_bgsave_in_progress"], shown["rdb_saves"]) == ("err", "0", "0")
+    assert [event.text for event in node.events.recent if event.name == "snapshot-failed"] == ["no space left"]
+    assert client.run("SET k w") == OK
+    storage.is_full = False
+    client.say("SAVE")
+    stage.pass_ms(100)
+    assert client.take() == [OK]
+    shown = info(client, "persistence")
+    assert (shown["rdb_last_bgsave_status"], shown["rdb_saves"], shown["rdb_last_bgsave_time_sec"]) == ("ok", "1", "0")
+
+
+def test_a_snapshot_that_failed_is_not_begun_again_at_once() -> None:
+    stage = Stage(snapshot_bytes=1)
+    node, storage = stage.leader.node, FullDisk()
+    storage.log = stage.leader.storage.log
+    node.storage = stage.leader.storage = storage
+    stage.leader.client().run("SET k v")
+    stage.pass_ms(9_000)
+    assert node.snapshots.n_failed == 1
+    stage.pass_ms(2_000)
+    assert node.snapshots.n_failed == 2
 
 
 # -- stopping, leading

@@ -147,6 +147,27 @@ def test_commands_per_second_are_the_mean_of_the_last_seconds() -> None:
     assert 90 <= int(info(client, "stats")["instantaneous_ops_per_sec"]) <= 110
 
 
+def test_bytes_between_nodes_are_told_and_reset() -> None:
+    stage, _, client = watched()
+    traffic = stage.leader.node.metrics.links
+    for _ in range(100):
+        traffic.bytes_in += 100
+        traffic.bytes_out += 200
+        stage.pass_ms(100)
+    stats = info(client, "stats")
+    assert (stats["total_net_repl_input_bytes"], stats["total_net_repl_output_bytes"]) == ("10000", "20000")
+    assert 0.9 <= float(stats["instantaneous_input_repl_kbps"]) * 1024 / 1000 <= 1.1
+    client.run("CONFIG RESETSTAT")
+    assert info(client, "stats")["total_net_repl_input_bytes"] == "0"
+
+
+def test_no_field_of_info_stands_there_twice() -> None:
+    _, _, client = watched()
+    lines = client.run("INFO everything").text.decode().splitlines()
+    names = [line.split(":")[0] for line in lines if ":" in line]
+    assert len(names) == len(set(names)) > 150
+
+
 def test_several_sections_come_in_redis_s_order() -> None:
     _, _, client = watched()
     text = client.run("INFO keyspace CPU server").text.decode()

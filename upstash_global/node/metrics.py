@@ -14,26 +14,28 @@ class Rates:
 
     def __init__(self) -> None:
         self.sampled_ms = 0
-        self.totals = (0, 0, 0)  # commands, bytes in, bytes out at that time
-        self.samples: deque[tuple[int, int, int]] = deque(maxlen=N_SAMPLES)  # per second
+        self.totals = [0, 0, 0, 0, 0]  # commands; bytes in and out, of clients and of links; at that time
+        self.samples: deque[list[int]] = deque(maxlen=N_SAMPLES)  # per second
 
-    def note(self, local_ms: int, totals: tuple[int, int, int]) -> None:
+    def note(self, local_ms: int, totals: list[int]) -> None:
         took_ms = local_ms - self.sampled_ms
         if self.sampled_ms:
-            before = self.totals
-            self.samples.append(
-                (
-                    max(0, totals[0] - before[0]) * 1000 // took_ms,
-                    max(0, totals[1] - before[1]) * 1000 // took_ms,
-                    max(0, totals[2] - before[2]) * 1000 // took_ms,
-                )
-            )
+            pairs = zip(totals, self.totals, strict=True)
+            self.samples.append([max(0, now - before) * 1000 // took_ms for now, before in pairs])
         self.sampled_ms = local_ms
         self.totals = totals
 
     def per_second(self, which: int) -> int:
-        """0: commands, 1: bytes in, 2: bytes out."""
+        """0: commands, 1: bytes in, 2: bytes out, 3 and 4: the same on links between nodes."""
         return sum([sample[which] for sample in self.samples]) // max(1, len(self.samples))
+
+
+class Traffic:
+    """Bytes of messages on the links between nodes: the log, snapshots, heartbeats, forwarded commands."""
+
+    def __init__(self) -> None:
+        self.bytes_in = 0
+        self.bytes_out = 0
 
 
 class Metrics:
@@ -45,6 +47,7 @@ class Metrics:
         self.errors_by_code: dict[str, int] = {}
         self.bytes_in = 0
         self.bytes_out = 0
+        self.links = Traffic()  # the shell's links count in it
         self.n_http_requests = 0
         self.n_full_resyncs = 0
         self.n_divergent_entries = 0
@@ -62,7 +65,8 @@ class Metrics:
 
     def tick(self, local_ms: int) -> None:
         if local_ms - self.rates.sampled_ms >= SAMPLE_MS:
-            self.rates.note(local_ms, (self.n_commands, self.bytes_in, self.bytes_out))
+            links = self.links
+            self.rates.note(local_ms, [self.n_commands, self.bytes_in, self.bytes_out, links.bytes_in, links.bytes_out])
 
     def reset(self) -> None:
         """CONFIG RESETSTAT."""
@@ -73,6 +77,8 @@ class Metrics:
         self.errors_by_code.clear()
         self.bytes_in = 0
         self.bytes_out = 0
+        self.links.bytes_in = 0
+        self.links.bytes_out = 0
         self.n_expired = 0
         self.highest_used_bytes = 0
         self.rates = Rates()

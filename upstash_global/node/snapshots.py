@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.node.tables import load_system_tables, system_tables
 from upstash_global.replication.snapshot import Loaded, SnapshotWriter
-from upstash_global.replication.storage import Corruption, Recovered
+from upstash_global.replication.storage import Corruption, Recovered, StorageError
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 STEP_KEYS: Final = 256
 BUDGET_US: Final = 5_000  # of a tick; a collection under the cursor may make a step longer
 MAX_STEPS: Final = 64
+RETRY_MS: Final = 10_000  # after one that failed
 
 
 class Snapshots:
@@ -26,20 +27,33 @@ class Snapshots:
         self.last_lsn = 0
         self.last_ms = 0
         self.n_written = 0
+        self.n_failed = 0
+        self.has_failed = False  # the last one did
+        self.began_ms = 0  # the last one, by this node's own clock
+        self.took_ms = -1  # the last one that was finished
+
+    @property
+    def is_being_written(self) -> bool:
+        return self.writer is not None or self.is_finishing
 
     @property
     def is_under_way(self) -> bool:
-        return self.writer is not None or self.is_finishing or self.is_wanted
+        return self.is_being_written or self.is_wanted
 
     def begin(self) -> None:
         """Start to write a snapshot of this moment, unless one is being written."""
         node = self.node
-        if self.writer is not None or self.is_finishing or not node.log.head.lsn:
+        if self.is_being_written or not node.log.head.lsn:
             return
         self.is_wanted = False
+        self.began_ms = node.local_ms
         head = node.log.head
         self.flush_records()
-        node.storage.begin_snapshot(head)
+        try:
+            node.storage.begin_snapshot(head)
+        except StorageError as failure:
+            self.failed(str(failure))
+            return
         self.writer = SnapshotWriter(
             node.engine.keyspace, system_tables(node), head, node.log.head_crc, node.log.history.copy(), node.now_ms
         )
@@ -50,7 +64,9 @@ class Snapshots:
         node = self.node
         if self.writer is None:
             grown = node.log.head_bytes - self.begun_bytes >= max(node.settings.snapshot_bytes, self.written_bytes)
-            if grown or self.is_wanted or any(feed.wants_snapshot for feed in node.roles.feeds.values()):
+            is_needed = grown or any(feed.wants_snapshot for feed in node.roles.feeds.values())
+            is_too_soon = self.has_failed and node.local_ms - self.began_ms < RETRY_MS
+            if self.is_wanted or (is_needed and not is_too_soon):
                 self.begin()
             return
         begun_us = node.clock_us()
@@ -63,7 +79,11 @@ class Snapshots:
                 self.is_finishing = True
                 node.wants_snapshot_finished = True
                 return
-            node.storage.write_snapshot(data)
+            try:
+                node.storage.write_snapshot(data)
+            except StorageError as failure:
+                self.failed(str(failure))
+                return
             if node.clock_us() - begun_us >= BUDGET_US:
                 return
 
@@ -76,7 +96,17 @@ class Snapshots:
         self.last_lsn = self.written_lsn
         self.last_ms = node.now_ms
         self.n_written += 1
+        self.has_failed = False
+        self.took_ms = node.local_ms - self.began_ms
         node.events.note(node.now_ms, "snapshot-written", name)
+
+    def failed(self, reason: str) -> None:
+        """It could not be written. The log goes on growing behind the one before; another is begun after a while."""
+        self._abort()
+        self.is_finishing = False
+        self.n_failed += 1
+        self.has_failed = True
+        self.node.events.note(self.node.now_ms, "snapshot-failed", reason, "error")
 
     def _abort(self) -> None:
         if self.writer is not None:

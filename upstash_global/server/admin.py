@@ -201,11 +201,13 @@ class AdminListener(AdminPort):
     async def _snapshot(self, request: web.Request) -> web.Response:
         """Write a snapshot; answers when it is on disk."""
         snapshots = self.shell.node.snapshots
-        written = snapshots.n_written
+        written, failed = snapshots.n_written, snapshots.n_failed
         snapshots.is_wanted = True
         deadline = self.shell.loop.time() + SNAPSHOT_S
-        while snapshots.n_written == written and self.shell.loop.time() < deadline:
+        while (written, failed) == (snapshots.n_written, snapshots.n_failed) and self.shell.loop.time() < deadline:
             await asyncio.sleep(POLL_S)
+        if snapshots.n_failed > failed:
+            return error_response(500, "the snapshot could not be written; the node's log says why")
         if snapshots.n_written == written:
             return error_response(504, "the snapshot was not finished in time; it goes on")
         return web.json_response({"lsn": snapshots.last_lsn})

@@ -36,6 +36,7 @@ import grpc.aio
 import grpc.experimental
 
 from upstash_global.errors import ClusterError
+from upstash_global.node.metrics import Traffic
 from upstash_global.replication.messages import Cancel, Forward, Message, decode, encode
 from upstash_global.server.pb.replication_pb2 import Envelope
 from upstash_global.server.pb.replication_pb2_grpc import ReplicationStub, add_ReplicationServicer_to_server
@@ -73,10 +74,11 @@ class Kind(StrEnum):
 class Link:
     """One open stream to a peer: a queue, the task that writes it out, and the task that reads."""
 
-    def __init__(self, peer: str, kind: Kind, stream: Any, opened_here: bool) -> None:
+    def __init__(self, peer: str, kind: Kind, stream: Any, opened_here: bool, traffic: Traffic) -> None:
         self.peer = peer
         self.kind = kind
         self.opened_here = opened_here
+        self.traffic = traffic
         self.backlog_bytes = 0  # queued or being written
         self._stream = stream  # a grpc.aio call or servicer context: both have read() and write()
         self._queue: deque[bytes | None] = deque()  # None: the end, after what was queued before it
@@ -127,6 +129,7 @@ class Link:
                 except asyncio.InvalidStateError:
                     return  # the stream has ended; the reader learns why
                 self.backlog_bytes -= len(body)
+                self.traffic.bytes_out += len(body)
             on_drained(self.peer)
 
     async def _read(self, on_message: Callable[[str, Message], None]) -> None:
@@ -134,6 +137,7 @@ class Link:
             envelope = await self._stream.read()
             if envelope is grpc.aio.EOF:  # type: ignore[attr-defined]  # the stubs lack it
                 return
+            self.traffic.bytes_in += len(envelope.body)
             on_message(self.peer, _open_envelope(envelope))
 
 
@@ -164,6 +168,7 @@ class Links:
         self._links: dict[str, list[Link]] = {}  # peer → its open links
         self._callers: dict[Kind, tuple[str, str, asyncio.Task[None]]] = {}  # kind → peer, address, task that dials
         self._inbound_numbers = count(1)
+        self.traffic = Traffic()
         self.on_drained: Callable[[str], None] = _nobody  # all that was queued for a peer has been written
 
     # -- what others open here
@@ -185,7 +190,7 @@ class Links:
         """Serve one stream that a peer has opened, until it ends."""
         await self._admit(context)
         await context.send_initial_metadata((("node", self._node_name),))
-        link = Link(f"in:{next(self._inbound_numbers)}", kind, context, opened_here=False)
+        link = Link(f"in:{next(self._inbound_numbers)}", kind, context, opened_here=False, traffic=self.traffic)
         try:
             await self._run(link)
         except ClusterError as error:
@@ -271,7 +276,7 @@ class Links:
                         await _let_in(call)
                     log.info("%s link to %s at %s is open", kind, peer, address)
                     pause_s, said = SHORTEST_PAUSE_S, ""
-                    await self._run(Link(peer, kind, call, opened_here=True))
+                    await self._run(Link(peer, kind, call, opened_here=True, traffic=self.traffic))
                 reason = "it was closed"
             except TimeoutError:
                 reason = f"{address} did not answer in time"

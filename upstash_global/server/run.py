@@ -128,6 +128,7 @@ class RunningNode:
         secret = None if config.credentials.insecure else config.credentials.cluster
         self.links = Links(name, secret, self.shell.on_message, self._on_connected, self._on_closed, self._answer)
         self.links.on_drained = self.shell.on_drained
+        self.links.traffic = self.node.metrics.links
         self.shell.links = self.links
         self.node.link_is_busy = self.links.is_busy
         self.resp = RespListener(self.shell, config.limits)

@@ -137,7 +137,9 @@ class Shell:
         if future.cancelled():
             return
         failure = future.exception()
-        if failure is not None:
+        if isinstance(failure, StorageError):  # if the log is concerned too, the next append or sync says so
+            self.node.snapshots.failed(str(failure))
+        elif failure is not None:
             self._storage_failed(StorageError(str(failure)), Outbox())
         else:
             self.node.snapshots.finished(future.result())

@@ -73,12 +73,18 @@ def save(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     snapshots = node.snapshots
     if snapshots.is_under_way:
         raise error("Background save already in progress")
-    n_before = snapshots.n_written
+    n_written, n_failed = snapshots.n_written, snapshots.n_failed
+
+    def outcome(_: bytes) -> Reply:
+        if snapshots.n_failed > n_failed:
+            return error("the snapshot could not be written")
+        return OK if snapshots.n_written > n_written else PENDING
+
     snapshots.is_wanted = True
     node.parking.park(
         Parked(
             session,
-            lambda _: OK if snapshots.n_written > n_before else PENDING,
+            outcome,
             LATEST_MS,
             lambda: OK,
             [],
