@@ -261,6 +261,7 @@ class Replication:
     silence_ms: int = setting(integer(1), 5_000)  # a peer unheard for so long is given up
     repl_buffer_bytes: int = setting(size(1 << 10), 8 << 20)  # on the way to one follower, not yet acknowledged
     max_full_syncs: int = setting(integer(1), 1)  # snapshots sent at one time
+    check_keys: int = setting(integer(0), 200)  # compared with the leader's by every replica each second; 0: none
     switchover_ms: int = setting(integer(1), 10_000)  # a switchover that takes longer is called off
 
 

@@ -45,6 +45,7 @@ class Ledger:
         self.forwards: dict[tuple[object, ...], list[Position]] = {}  # a command of a Forward → where it was logged
         self.marks: dict[bytes, list[Position]] = {}  # a marked write → where it was logged
         self.n_marks = 0
+        self.spoiled: set[str] = set()  # nodes whose state a story has changed behind their backs
         self.outcomes: dict[bytes, str] = {}
 
     # -- marked writes ------------------------------------------------------------------------------------------
@@ -123,8 +124,9 @@ class Ledger:
         head = node.log.head
         if machine.storage.head_lsn != head.lsn and not node.roles.follower.broken:
             self.cluster.broken(f"{name} is at {head}, its disk at LSN {machine.storage.head_lsn}")
-        if node.roles.follower.n_divergences:
-            self.cluster.broken(f"{name} could not apply an entry, or has another one at {head}")
+        follower = node.roles.follower
+        if follower.n_divergences + follower.n_mismatches and name not in self.spoiled:
+            self.cluster.broken(f"{name} found that it differs, at {head}: {follower.broken_by}")
         self._note_durable(machine)
         n_back = node.events.counts.get("rewound", 0) + node.metrics.n_full_resyncs
         before, n_back_before = self.heads.get(name, (head, n_back))
@@ -137,7 +139,7 @@ class Ledger:
             self.cluster.broken(f"{name} went from {before} to {head} without a rewind")
         if self.crcs.setdefault(head, node.log.head_crc) != node.log.head_crc:
             self.cluster.broken(f"{name} has another entry at {head} than others")
-        if head.lsn % DIGEST_EVERY == 0:
+        if head.lsn % DIGEST_EVERY == 0 and name not in self.spoiled:
             self.check_digest(node)
 
     def check_digest(self, node: Node) -> None:

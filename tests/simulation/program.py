@@ -60,6 +60,7 @@ class Program:
         settings.forward_timeout_ms = 1_500
         settings.switchover_ms = 1_500
         settings.sync_wait_ms = 300
+        settings.check_ms = 60
         settings.max_staleness_ms = self.max_staleness_ms
 
     def run(self) -> None:
@@ -179,6 +180,9 @@ class Program:
 
     def check(self) -> None:
         cluster = self.cluster
+        for machine in self.machines:
+            if machine.up().roles.follower.n_checks:
+                cluster.note("", "checked")
         cluster.ledger.check_disks()
         for client in self.clients:
             if isinstance(client, (Listening, Caching)):

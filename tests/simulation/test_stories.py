@@ -521,3 +521,26 @@ def test_users_hold_in_every_region_and_after_every_loss() -> None:
     for each in cluster.nodes.values():
         refusal = each.run("AUTH alice pw", "SET b 1")
         assert isinstance(refusal, CommandError) and refusal.text == "NOPERM No permissions to access a key"
+
+
+def test_a_silent_difference_at_one_replica_is_found_and_repaired() -> None:
+    """One bit of one value, in the midst of writes and with a network that loses and reorders; nobody else is concerned."""
+    cluster = SimCluster(seed=24, loss=0.05)
+    cluster.settle()
+    for n in range(300):
+        cluster.leader.run(f"SET key:{n} value:{n}")
+    cluster.settle()
+    paulo = cluster["sa-east-1"]
+    cluster.ledger.spoiled.add("sa-east-1")
+    paulo.up().engine.keyspace.values[b"key:7"] = b"value:8"
+    for n in range(60):
+        cluster.leader.run(f"SET key:{n + 100} later", "INCR counter")
+        cluster.run_for(500)
+    cluster.settle()
+    assert paulo.run("GET key:7") == b"value:7"
+    (event,) = [event for event in paulo.up().events.recent if event.name == "digest-mismatch"]
+    assert event.level == "error" and "key b'key:7' differs" in event.text
+    for name, each in cluster.nodes.items():
+        assert each.up().metrics.n_full_resyncs == (name == "sa-east-1")
+        assert each.up().roles.follower.n_mismatches == (name == "sa-east-1")
+    assert paulo.up().digest() == cluster.leader.up().digest()

@@ -319,6 +319,8 @@ def _replication(node: "Node") -> Lines:
             ("last_resync_reason", status["resync_reason"]),
             ("last_resync_bytes", status["resync_bytes"]),
             ("divergences", status["divergences"]),
+            ("digest_checks", status["digest_checks"]),
+            ("digest_mismatches", status["digest_mismatches"]),
             ("divergent_entries", status["divergent_entries"]),
             ("master_failover_state", "no-failover"),
             ("master_replid", sha1(f"{node.settings.cluster_id} {node.roles.epoch}".encode()).hexdigest()),

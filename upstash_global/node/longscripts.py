@@ -21,6 +21,7 @@ from upstash_global.node.dispatch import dispatch, refuse, run_data
 from upstash_global.node.freshness import FORWARD
 from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.replication.messages import (
+    Check,
     Entries,
     FetchReply,
     Forward,
@@ -35,7 +36,14 @@ if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
 SLICE_US: Final = 5_000
-HELD: Final = (Entries, FetchReply, Resume, SnapshotBegin, SnapshotChunk)  # messages that change what the script sees
+HELD: Final = (
+    Check,
+    Entries,
+    FetchReply,
+    Resume,
+    SnapshotBegin,
+    SnapshotChunk,
+)  # what changes, or looks at, what it sees
 SCRIPT_ROWS: Final = ("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO")
 
 _BUSY: Final = "Redis is busy running a script. You can only call {} KILL or SHUTDOWN NOSAVE."

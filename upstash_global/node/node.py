@@ -28,6 +28,7 @@ from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
 from upstash_global.node.attention import attend
 from upstash_global.node.audience import Audience
+from upstash_global.node.checks import Checks
 from upstash_global.node.dispatch import dispatch, execute_unit
 from upstash_global.node.events import Events
 from upstash_global.node.eviction import Eviction
@@ -118,6 +119,7 @@ class Node:
         self.forwarding = Forwarding(self)
         self.snapshots = Snapshots(self)
         self.scripts = LongScripts(self)
+        self.checks = Checks(self)
         self.roles = Roles(self)
 
         self.is_leader = False
@@ -572,6 +574,7 @@ class Node:
         self.scripts.go_on()
         if self.is_busy:
             return
+        self.checks.tick()
         self.snapshots.tick()
         self.pause.tick()
         self.idleness.tick()

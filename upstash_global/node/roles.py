@@ -81,13 +81,14 @@ class Roles:
             node.log,
             node.apply,
             node.snapshots.install,
-            Identity(settings.cluster_id, settings.name, settings.me.region, node.boot_id),
+            Identity(settings.cluster_id, settings.name, settings.me.region, node.boot_id, software=settings.version),
             node.storage,
             node.random,
             0,
             FollowerLimits(silence_ms=settings.silence_ms, ack_ms=settings.heartbeat_ms),
         )
         self.follower.tell = self._note
+        self.follower.compare = node.checks.compare
         self.handover: Switchover | None = None
         self.fetching_from = ""  # a restarted leader takes back entries that this peer has and it lost
         self.fetch_asked_ms = 0
@@ -570,6 +571,8 @@ class Roles:
             "resync_reason": self.follower.resync_reason,
             "resync_bytes": self.follower.resync_bytes,
             "divergences": self.n_divergences,
+            "digest_checks": node.checks.n_made if node.is_leader else self.follower.n_checks,
+            "digest_mismatches": self.follower.n_mismatches,
             "divergent_entries": node.metrics.n_divergent_entries,
             "torn_bytes": node.metrics.torn_bytes,
             "followers": [self._follower_status(self.names[stream], feed) for stream, feed in self.feeds.items()],

@@ -41,6 +41,8 @@ class Settings:
         self.snapshot_bytes = 256 << 20  # log bytes after which a new snapshot is begun, if the last one was not longer
         self.repl_buffer_bytes = 8 << 20  # on the way to one follower, not yet acknowledged
         self.max_full_syncs = 1  # snapshots being sent at one time
+        self.check_ms = 1_000  # how often replicas compare a part of their state with the leader's,
+        self.check_keys = 200  # and how many keys then; 0: never
         self.version = ""
 
     @property

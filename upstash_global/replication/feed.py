@@ -82,6 +82,7 @@ class Feed:
         self.name = peer  # of the node that follows, once it has said so
         self.region = ""
         self.boot_id = ""
+        self.software = ""
         self.epoch_seen = 0  # the highest one the follower named; above ours we are superseded
         self.heard_ms = now_ms
         self.heartbeat_ms = 0  # when the last one was sent
@@ -196,6 +197,7 @@ class Feed:
         self.name = message.node
         self.region = message.region
         self.boot_id = message.boot_id
+        self.software = message.software
         refusal = self._refusal(message)
         if refusal is not None:
             self._fall_silent(now_ms)

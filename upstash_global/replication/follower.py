@@ -14,7 +14,7 @@ deadlines and staleness by leader time, and goes on counting when the link is cu
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.errors import Gap, SnapshotError
 from upstash_global.replication.codec import STREAM, Entry, decode_records
@@ -27,6 +27,7 @@ from upstash_global.replication.messages import (
     PROTOCOL_VERSION,
     REPLICA,
     Ack,
+    Check,
     Entries,
     Heartbeat,
     Message,
@@ -42,6 +43,10 @@ from upstash_global.replication.storage import Storage
 
 if TYPE_CHECKING:
     from random import Random
+
+
+MISMATCH_PAUSE_MS: Final = 600_000
+ANOTHER_STATE: Final = "another state at the same position"
 
 
 class FollowerState(Enum):
@@ -60,12 +65,15 @@ _SHOWN = {
 class Identity:
     """Who subscribes, and what for."""
 
-    def __init__(self, cluster: str, node: str, region: str, boot_id: str, purpose: str = REPLICA) -> None:
+    def __init__(
+        self, cluster: str, node: str, region: str, boot_id: str, purpose: str = REPLICA, software: str = ""
+    ) -> None:
         self.cluster = cluster
         self.node = node
         self.region = region
         self.boot_id = boot_id
         self.purpose = purpose
+        self.software = software
 
 
 class FollowerLimits:
@@ -101,6 +109,11 @@ class LeaderClock:
         return self.shown_ms
 
 
+def _not_compared(check: Check) -> str:
+    """Whoever keeps no data has nothing to compare."""
+    return ""
+
+
 def _round_trip(sample: tuple[int, int]) -> int:
     return sample[0]
 
@@ -129,6 +142,7 @@ class Follower:
         self.random = random
         self.limits = limits
         self.tell: Callable[[str, str, str], None] = untold  # name, text and level of what is notable
+        self.compare: Callable[[Check], str] = _not_compared  # how the state differs from what a Check says, or ""
         self.state = FollowerState.SEEKING
         self.epoch_seen = log.epoch  # messages of a lower epoch are refused; the node keeps it durable
         self.leader = ""  # as the last heartbeat said
@@ -154,6 +168,11 @@ class Follower:
         self.complete_ms = log.head_time_ms  # leader time up to which everything is applied; only grows
         self.completes: tuple[Position, int] | None = None  # this position, once applied, is complete up to that time
         self.lag = Lag()
+
+        self.check: Check | None = None  # of a position that is still to come
+        self.n_checks = 0  # compared
+        self.n_mismatches = 0
+        self.mismatch_ms = 0  # when one last led to a full resync
 
         self.begun: SnapshotBegin | None = None  # the transfer that runs or was interrupted
         self.loader = SnapshotLoader()
@@ -201,7 +220,7 @@ class Follower:
     def receive(self, message: Message, now_ms: int) -> list[Message]:
         if isinstance(message, Refused):
             return self._receive_refused(message, now_ms)
-        if not isinstance(message, (Entries, Heartbeat, Resume, SnapshotBegin, SnapshotChunk)):
+        if not isinstance(message, (Entries, Heartbeat, Check, Resume, SnapshotBegin, SnapshotChunk)):
             return []
         if message.epoch < self.epoch_seen:
             return [Refused("a higher epoch has begun", OLD_EPOCH, epoch=self.epoch_seen)]
@@ -210,6 +229,8 @@ class Follower:
             return self._receive_entries(message, now_ms)
         if isinstance(message, Heartbeat):
             return self._receive_heartbeat(message, now_ms)
+        if isinstance(message, Check):
+            return self._receive_check(message, now_ms)
         if isinstance(message, SnapshotChunk):
             return self._receive_chunk(message, now_ms)
         if isinstance(message, SnapshotBegin):
@@ -292,6 +313,7 @@ class Follower:
             begun.name if begun is not None else "",
             self.received_bytes if begun is not None else 0,
             self.broken_by if self.broken else "",
+            me.software,
         )
 
     def _seek(self, now_ms: int) -> list[Message]:
@@ -364,6 +386,11 @@ class Follower:
             if oldest_ms < 0:
                 oldest_ms = entry.time_ms
             self.complete_ms = max(self.complete_ms, entry.time_ms)
+            check = self.check
+            if check is not None and position.lsn >= check.position.lsn:
+                self.check = None
+                if position == check.position and not self._holds(check, now_ms):
+                    return self._break(ANOTHER_STATE, position, now_ms)
         if oldest_ms >= 0:
             self.lag.note(self.leader_now(now_ms) - oldest_ms, now_ms)
             self._note_complete()
@@ -382,6 +409,31 @@ class Follower:
         self.n_divergences += 1
         self.tell("divergence", f"at {position}: {why}", "error")
         return self._seek(now_ms)
+
+    def _receive_check(self, message: Check, now_ms: int) -> list[Message]:
+        if self.broken or self.state is not FollowerState.STREAMING:
+            return []
+        if message.position.lsn > self.log.head.lsn:
+            self.check = message
+        elif message.position == self.log.head and not self._holds(message, now_ms):
+            return self._break(ANOTHER_STATE, message.position, now_ms)
+        return []  # one that comes too late is not missed: others follow
+
+    def _holds(self, check: Check, now_ms: int) -> bool:
+        """Whether our state is the leader's, as far as the check goes, or is to be kept although it is not.
+
+        If it is not, that is an alarm each time. But a full resync which has not helped is not tried again for a while.
+        """
+        self.n_checks += 1
+        difference = self.compare(check)
+        if not difference:
+            return True
+        self.n_mismatches += 1
+        self.tell("digest-mismatch", f"at {check.position}: {difference}", "error")
+        if self.mismatch_ms and now_ms - self.mismatch_ms < MISMATCH_PAUSE_MS:
+            return True
+        self.mismatch_ms = now_ms
+        return False
 
     def _receive_heartbeat(self, message: Heartbeat, now_ms: int) -> list[Message]:
         rtt_ms = max(0, now_ms - message.echo_ms) if message.echo_ms else None

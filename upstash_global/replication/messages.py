@@ -54,6 +54,7 @@ class Subscribe(Message):
     snapshot: str = ""  # the transfer that was interrupted,
     offset: int = 0  # and how much of it has arrived
     reason: str = ""  # why its state is broken
+    software: str = ""  # version of the follower's; one that is not ours understands no Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,23 @@ class Handover(Message):
     expires_ms: int  # leader time; afterwards the old leader goes on
 
 
+@dataclass(frozen=True, slots=True)
+class Check(Message):
+    """What the leader holds at `position`: a follower compares it with its own when it is exactly there.
+
+    Either some keys are meant, or with `table` one system table. Only followers of the leader's own software get it, since
+    another one may make other sums of the same state.
+    """
+
+    epoch: int
+    position: Position
+    n_keys: int  # present, hidden ones included
+    turn: int  # which part of a large value is meant
+    keys: list[bytes]
+    sums: list[int]  # of each key; of the table if there is one
+    table: str = ""
+
+
 # Numbers of the wire: append, never renumber.
 _TYPES: Final[list[type[Message]]] = [
     Subscribe,
@@ -250,6 +268,7 @@ _TYPES: Final[list[type[Message]]] = [
     FetchRequest,
     FetchReply,
     Handover,
+    Check,
 ]
 
 _POSITION: Final = 1

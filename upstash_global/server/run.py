@@ -77,6 +77,7 @@ def settings_of(config: Config, name: str) -> Settings:
     settings.backlog_bytes = config.replication.backlog_bytes
     settings.heartbeat_ms = config.replication.heartbeat_ms
     settings.silence_ms = config.replication.silence_ms
+    settings.check_keys = config.replication.check_keys
     settings.switchover_ms = config.replication.switchover_ms
     settings.consistency = read_consistency(config.consistency.default) or DEFAULT_CONSISTENCY
     settings.sync_wait_ms = config.consistency.sync_wait_ms

@@ -124,6 +124,19 @@ class IdMap:
             chunk += 1
         return found
 
+    def slice(self, start: int, stop: int) -> list[tuple[int, Any]]:
+        """(id, value) of the places start to stop - 1, counted from the lowest id. Costs a step for each chunk before them."""
+        found: list[tuple[int, Any]] = []
+        for chunk in range(len(self.id_chunks)):
+            ids = self.id_chunks[chunk]
+            if start < len(ids):
+                found.extend(zip(ids[start:stop], self.value_chunks[chunk][start:stop], strict=True))
+            start = max(0, start - len(ids))
+            stop -= len(ids)
+            if stop <= 0:
+                break
+        return found
+
     def between_down(self, start: int, end: int, count: int = -1) -> list[tuple[int, Any]]:
         """As `between`, from the highest id down: with a `count` the last ones."""
         found: list[tuple[int, Any]] = []
