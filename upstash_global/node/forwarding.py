@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from upstash_global.engine.table import BLOCKING, TABLE, Row, find_row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
+from upstash_global.node.metrics import Durations
 from upstash_global.node.retries import Once
 from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.tracking import Reads, keys_read
@@ -49,6 +50,7 @@ class Outstanding:
         "message",
         "blocks",
         "deadline_ms",
+        "began_ms",
         "n_replies",
         "n_open",
         "answer",
@@ -58,11 +60,14 @@ class Outstanding:
         "reads",
     )
 
-    def __init__(self, session: Session, message: Forward, blocks: bool, deadline_ms: int, n_replies: int) -> None:
+    def __init__(
+        self, session: Session, message: Forward, blocks: bool, deadline_ms: int, began_ms: int, n_replies: int
+    ) -> None:
         self.session = session
         self.message = message
         self.blocks = blocks
         self.deadline_ms = deadline_ms  # 0: a blocking command, which has no timeout here
+        self.began_ms = began_ms
         self.n_replies = n_replies
         self.n_open = 1  # how often it was sent and not refused: none of these may have run, or one
         self.answer: Forwarded | None = None
@@ -89,6 +94,9 @@ class Forwarding:
         self.own_answers: list[tuple[RemoteSession, Forwarded]] = []
         self.n_forwarded = 0
         self.n_served = 0
+        self.n_unknown = 0  # Forwards whose clients were told that nobody knows
+        self.n_noleader = 0  # commands that could not be forwarded
+        self.durations = Durations()  # of Forwards that do not block, until their answers are given out
 
     # -- at the replica -----------------------------------------------------------------------------------------
 
@@ -103,6 +111,11 @@ class Forwarding:
             if row is not None and row.flags & BLOCKING:
                 break
         return end
+
+    def no_leader(self) -> Reply:
+        """What is answered where nothing can be forwarded."""
+        self.n_noleader += 1
+        return NOLEADER
 
     def start(self, session: Session, commands: list[list[bytes]], row: Row | None = None) -> None:
         """Forward a run of commands; the session waits for all their answers."""
@@ -152,7 +165,9 @@ class Forwarding:
             attributes={} if session.once is None else {"k": session.once.key, "f": session.once.fingerprint},
         )
         deadline_ms = 0 if blocks else node.local_ms + node.settings.forward_timeout_ms
-        outstanding = self.outstanding[session.id] = Outstanding(session, message, blocks, deadline_ms, n)
+        outstanding = self.outstanding[session.id] = Outstanding(
+            session, message, blocks, deadline_ms, node.local_ms, n
+        )
         if session.tracking is not None:
             outstanding.reads = self._reads(session, commands) if kind == RUN else self._reads(session, [])
         if node.audience.monitors.sessions:
@@ -269,6 +284,7 @@ class Forwarding:
             else:
                 self._forget(outstanding)
                 refusal = UNKNOWN if outstanding.n_open else NOT_LEADER
+                self.n_unknown += outstanding.n_open > 0
                 refusals: list[Reply] = [refusal] * outstanding.n_replies
                 self.node.answer(outstanding.session, refusals, behind=outstanding.behind)
 
@@ -295,6 +311,8 @@ class Forwarding:
         answer = outstanding.answer
         assert answer is not None
         self._forget(outstanding)
+        if not outstanding.blocks:
+            self.durations.note(self.node.local_ms - outstanding.began_ms)
         replies: list[Reply] = [unpack(packed) for packed in answer.replies]
         for index, count in outstanding.local_counts.items():
             if index < len(replies) and type(replies[index]) is int:

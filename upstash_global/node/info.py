@@ -49,6 +49,14 @@ def info_text(node: "Node", wanted: list[str]) -> str:
     return "\r\n".join(parts)
 
 
+def info_fields(node: "Node") -> dict[str, object]:
+    """The usual sections as one table."""
+    fields: dict[str, object] = {}
+    for name in _DEFAULT:
+        fields.update(_SECTIONS[name](node))
+    return fields
+
+
 def human(n_bytes: int) -> str:
     """`1.50M`, as Redis shows sizes."""
     if n_bytes < 1 << 10:

@@ -1,5 +1,6 @@
 """Counters of a node. INFO and the metrics port read them; nothing here decides anything."""
 
+from bisect import bisect_left
 from collections import deque
 from typing import Final
 
@@ -7,6 +8,7 @@ from upstash_global.errors import CommandError
 
 SAMPLE_MS: Final = 100
 N_SAMPLES: Final = 16
+BOUNDS_MS: Final = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000]
 
 
 class Rates:
@@ -28,6 +30,22 @@ class Rates:
     def per_second(self, which: int) -> int:
         """0: commands, 1: bytes in, 2: bytes out, 3 and 4: the same on links between nodes."""
         return sum([sample[which] for sample in self.samples]) // max(1, len(self.samples))
+
+
+class Durations:
+    """How long something took: a count for each bound, the sum of all, and how many there were."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (
+            len(BOUNDS_MS) + 1
+        )  # of those up to each bound and above the one before; then of the longer
+        self.sum_ms = 0
+        self.n = 0
+
+    def note(self, took_ms: int) -> None:
+        self.counts[bisect_left(BOUNDS_MS, took_ms)] += 1
+        self.sum_ms += took_ms
+        self.n += 1
 
 
 class Traffic:

@@ -32,7 +32,7 @@ from upstash_global.node.checks import Checks
 from upstash_global.node.dispatch import dispatch, execute_unit
 from upstash_global.node.events import Events
 from upstash_global.node.eviction import Eviction
-from upstash_global.node.forwarding import NOLEADER, OWN, Forwarding
+from upstash_global.node.forwarding import OWN, Forwarding
 from upstash_global.node.freshness import FORWARD, TOO_STALE
 from upstash_global.node.idleness import Idleness
 from upstash_global.node.latency import Latency, note_calls
@@ -208,7 +208,7 @@ class Node:
             reply = attend(self, session, argv) if self.is_attended else dispatch(self, session, argv)
             i += 1
             if reply is FORWARD and not self.can_forward:
-                reply = NOLEADER
+                reply = self.forwarding.no_leader()
             if reply is FORWARD:
                 end = self.forwarding.run_end(commands, i - 1)
                 if end < n:
@@ -292,7 +292,7 @@ class Node:
         reply = attend(self, session, argv) if self.is_attended else dispatch(self, session, argv)
         if reply is FORWARD:
             if not self.can_forward:
-                return NOLEADER
+                return self.forwarding.no_leader()
             self.forwarding.start(session, [argv], TABLE.get(argv[0].upper()))
             return PENDING
         return reply

@@ -11,7 +11,6 @@ from upstash_global.engine.engine import Effects
 from upstash_global.engine.table import Row, lookup
 from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import remembered
-from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.freshness import STALE_LEADER, is_superseded, serves
 from upstash_global.node.longscripts import is_script
 from upstash_global.node.session import Session, Several, Watch, size_of_reply
@@ -57,7 +56,7 @@ def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watc
     writes = any(_needs_leader(argv) for argv in queue)
     if not node.is_leader and (writes or not serves(node, session)):
         if not node.can_forward:
-            return NOLEADER
+            return node.forwarding.no_leader()
         for_leader = [argv for argv in queue if not _runs_here(argv)]
         reads = reads_of_unit(session.tracking, queue) if session.tracking is not None else []
         node.forwarding.start_exec(

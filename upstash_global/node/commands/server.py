@@ -21,7 +21,6 @@ from upstash_global.engine.table import (
 )
 from upstash_global.errors import CommandError, error, not_an_integer, syntax_error
 from upstash_global.node.dispatch import execute_unit
-from upstash_global.node.forwarding import NOLEADER
 from upstash_global.node.info import info_text
 from upstash_global.node.parameters import Pairs
 from upstash_global.node.parking import Parked
@@ -106,7 +105,7 @@ def _set_at_leader(node: "Node", session: Session, shared: list[bytes], own: Pai
     if not node.engine.context.may_block:
         raise error("parameters of the cluster can be set in a transaction only at the leader")
     if not node.can_forward:
-        return NOLEADER
+        return node.forwarding.no_leader()
     node.forwarding.start_one(session, [b"CONFIG", b"SET", *shared], lambda reply: _set_own(node, own, reply))
     return PENDING
 
