@@ -90,8 +90,9 @@ def test_status_tells_what_a_node_has_been_through_and_only_then(running: Runnin
     heading, leader, replica = running.run("status").stdout.splitlines()
     assert heading.rstrip().endswith("since its start") and leader.rstrip().endswith("-")
     assert replica.rstrip().endswith("2 partial resyncs, 1 full resync, 10 divergent entries, 2.0 KiB torn")
-    running.replica.status |= nothing | {"divergences": 1, "divergent_entries": 1}
-    assert running.run("status").stdout.splitlines()[2].rstrip().endswith("  1 divergence, 1 divergent entry")
+    running.replica.status |= nothing | {"divergences": 1, "digest_mismatches": 3, "divergent_entries": 1}
+    line = running.run("status").stdout.splitlines()[2]
+    assert line.rstrip().endswith("  1 divergence, 3 digest mismatches, 1 divergent entry")
 
 
 @pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])

@@ -154,21 +154,16 @@ def _status_table(statuses: list[Status]) -> "Table":
 def _what_happened(status: Status) -> str:
     """What a node has been through that an operator should know of; nothing for most."""
     counted = {
-        "partial_resyncs": "partial resync",
-        "full_resyncs": "full resync",
-        "divergences": "divergence",
-        "divergent_entries": "divergent entry",
+        "partial_resyncs": ("partial resync", "partial resyncs"),
+        "full_resyncs": ("full resync", "full resyncs"),
+        "divergences": ("divergence", "divergences"),
+        "digest_mismatches": ("digest mismatch", "digest mismatches"),
+        "divergent_entries": ("divergent entry", "divergent entries"),
     }
-    parts = [_counted(status[key], noun) for key, noun in counted.items() if status.get(key)]
+    parts = [f"{status[key]} {words[status[key] > 1]}" for key, words in counted.items() if status.get(key)]
     if status.get("torn_bytes"):
         parts.append(f"{bytes_text(status['torn_bytes'])} torn")
     return ", ".join(parts)
-
-
-def _counted(n: int, noun: str) -> str:
-    if n == 1:
-        return f"1 {noun}"
-    return f"{n} {noun[:-1]}ies" if noun.endswith("y") else f"{n} {noun}s"
 
 
 @click.command()
