@@ -448,3 +448,15 @@ def test_the_node_counts_the_edge_as_a_follower_but_not_as_a_replica(served: Ser
     followers = served.node.ask(lambda node: node.status()["followers"])
     assert [(each["name"], each["purpose"], each["state"]) for each in followers] == [("edge", "edge", "streaming")]
     assert served.node.ask(lambda node: node.roles.n_replicas_at(0)) == 0
+
+
+def test_the_list_of_nodes_is_passed_on_and_never_kept(served: ServedEdge) -> None:
+    """The edge's own place counts for nothing there: its node answers, each time."""
+    for _ in range(2):
+        answer = served.request("GET", "/v1/nearest")
+        assert answer.status == 200
+        assert answer.headers[b"upstash-edge-cache"] == b"bypass"
+        told = json.loads(answer.body)
+        assert [(row["name"], row["edges"]) for row in told["nodes"]] == [
+            ("one", [f"http://127.0.0.1:{served.me.listen.port}"])
+        ]

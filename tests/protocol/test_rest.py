@@ -284,6 +284,13 @@ def test_subscribe_takes_every_segment_and_ignores_body_and_encoding() -> None:
     assert call("POST /monitor").mode is Mode.MONITOR
 
 
+def test_the_list_of_nodes_is_no_command() -> None:
+    asked = call("GET /v1/nearest?lag=500&region=sa-east-1&_token=t")
+    assert (asked.mode, asked.commands, asked.lag, asked.region) == (Mode.NEAREST, [], "500", "sa-east-1")
+    assert argv("GET /v1/nearest/one") == words("v1 nearest one")
+    assert argv("GET /v1") == words("v1")
+
+
 def test_subscribe_without_a_channel_is_refused() -> None:
     assert refused("POST /subscribe") == (400, "ERR wrong number of arguments for 'subscribe' command")
 

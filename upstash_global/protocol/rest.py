@@ -6,6 +6,7 @@
     POST /pipeline        + JSON    an array of arrays, each answered for itself
     POST /multi-exec      + JSON    an array of arrays, all or nothing
     POST /subscribe/channel         server-sent events
+    GET  /v1/nearest                which nodes there are, the best first
 
 The shell does the HTTP: it asks `access_token` first (a stranger learns nothing but 401), then `parse_request`, runs
 what the Call says, and sends what `render` makes of the replies. Answers have the shapes of RESP2, in JSON unless the
@@ -68,6 +69,7 @@ class Mode(Enum):
     SUBSCRIBE = "subscribe"
     PSUBSCRIBE = "psubscribe"
     MONITOR = "monitor"
+    NEAREST = "nearest"  # no command: the node tells of all nodes
     PREFLIGHT = "preflight"  # a browser asks whether it may; see `cors_headers`
 
 
@@ -108,6 +110,8 @@ class Call:
     token: str | None = None
     consistency: Consistency | None = None  # None: the default of the token
     sync_token: str | None = None
+    lag: str = ""  # of NEAREST: the budget in ms
+    region: str = ""  # of NEAREST: the only one to be told of
 
 
 class Response(NamedTuple):
@@ -143,7 +147,11 @@ def parse_request(request: Request, max_commands: int = MAX_COMMANDS) -> Call:
     segments = path.strip(b"/").split(b"/")
     if b"%" in path:
         segments = [unquote_to_bytes(segment) for segment in segments]
-    call = _stream_call(segments) or _command_call(request, segments, query, max_commands)
+    call = (
+        _stream_call(segments)
+        or _nearest_call(segments, query)
+        or _command_call(request, segments, query, max_commands)
+    )
     call.is_head = request.method == b"HEAD"
     call.token = token
     call.consistency = _consistency(request.headers)
@@ -167,6 +175,13 @@ def _stream_call(segments: list[bytes]) -> Call | None:
     if len(segments) == 1:
         raise HttpError(400, wrong_arity(name.decode()).text)
     return Call(Mode(name.decode()), [[name.upper(), *segments[1:]]])
+
+
+def _nearest_call(segments: list[bytes], query: bytes) -> Call | None:
+    if segments != [b"v1", b"nearest"]:
+        return None
+    asked = dict(_parameters(query))
+    return Call(Mode.NEAREST, [], lag=_text(asked.get(b"lag") or b""), region=_text(asked.get(b"region") or b""))
 
 
 def _command_call(request: Request, segments: list[bytes], query: bytes, max_commands: int) -> Call:

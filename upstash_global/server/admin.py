@@ -5,6 +5,7 @@
     /leader                  200 at the leader, else 503
     /replica?lag=MS          200 if this node's data is at most so stale, else 503
     /metrics                 Prometheus text
+    /v1/nearest?lag=MS       all nodes, the best first: see nearest.py
     /v1/status, /v1/log, POST /v1/switchover, /v1/promote, /v1/snapshot
 
 All but /healthz need the admin token; probes and metrics are also open to loopback. Errors are JSON {"error": text}.
@@ -24,6 +25,7 @@ from prometheus_client.exposition import choose_encoder
 from upstash_global.config import Config
 from upstash_global.errors import CommandError
 from upstash_global.server.metrics import registry_of
+from upstash_global.server.nearest import Neighbours
 
 if TYPE_CHECKING:
     from upstash_global.server.shell import Shell
@@ -100,9 +102,10 @@ class AdminPort:
 class AdminListener(AdminPort):
     """The admin port of a node."""
 
-    def __init__(self, shell: "Shell", config: Config) -> None:
+    def __init__(self, shell: "Shell", config: Config, neighbours: Neighbours) -> None:
         super().__init__(config, registry_of(shell.node))
         self.shell = shell
+        self.neighbours = neighbours
         self.switchover_s = config.replication.switchover_ms / 1000
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -110,6 +113,7 @@ class AdminListener(AdminPort):
         router.add_get("/leader", self._leader)
         router.add_get("/replica", self._replica)
         router.add_get("/v1/status", self._status)
+        router.add_get("/v1/nearest", self._nearest)
         router.add_get("/v1/log", self._log)
         router.add_post("/v1/switchover", self._switchover)
         router.add_post("/v1/promote", self._promote)
@@ -150,6 +154,14 @@ class AdminListener(AdminPort):
     async def _status(self, request: web.Request) -> web.Response:
         self.shell.node.set_clock(self.shell.clock.now_ms())
         return web.json_response(self.shell.node.status())
+
+    async def _nearest(self, request: web.Request) -> web.Response:
+        """All nodes, or those of `region`, the best first; `lag` is a budget in ms."""
+        try:
+            answer = self.neighbours.answer(request.query.get("lag", ""), request.query.get("region", ""))
+        except ValueError as mistake:
+            return error_response(400, str(mistake))
+        return web.json_response(answer)
 
     async def _log(self, request: web.Request) -> web.Response:
         """Entries from an LSN on (from=, default: the newest) as readable text."""

@@ -38,6 +38,7 @@ import grpc.experimental
 from upstash_global.errors import ClusterError
 from upstash_global.node.metrics import Traffic
 from upstash_global.replication.messages import Cancel, Forward, Message, decode, encode
+from upstash_global.server.clock import microseconds
 from upstash_global.server.pb.replication_pb2 import Envelope
 from upstash_global.server.pb.replication_pb2_grpc import ReplicationStub, add_ReplicationServicer_to_server
 
@@ -169,6 +170,7 @@ class Links:
         self._callers: dict[Kind, tuple[str, str, asyncio.Task[None]]] = {}  # kind → peer, address, task that dials
         self._inbound_numbers = count(1)
         self.traffic = Traffic()
+        self._kept: dict[str, grpc.aio.Channel] = {}  # address → the connection that pings use
         self.on_drained: Callable[[str], None] = _nobody  # all that was queued for a peer has been written
 
     # -- what others open here
@@ -243,6 +245,27 @@ class Links:
                 return _open_envelope(await stub.Ask(request, metadata=self._metadata, timeout=timeout_s))
         except grpc.aio.AioRpcError as error:
             raise ClusterError(_reason(error, address)) from None
+
+    async def ping(self, address: str, message: Message, timeout_s: float) -> tuple[Message, float]:
+        """As `ask`, and how long the answer took in ms, on a connection that is kept, so that connecting does not count."""
+        channel = self._kept.get(address)
+        if channel is None:
+            channel = self._kept[address] = _channel(address)
+            await self._ping(channel, address, message, timeout_s)
+        return await self._ping(channel, address, message, timeout_s)
+
+    async def _ping(
+        self, channel: grpc.aio.Channel, address: str, message: Message, timeout_s: float
+    ) -> tuple[Message, float]:
+        request = Envelope(format=FORMAT, body=encode(message))
+        began_us = microseconds()
+        try:
+            answer = await ReplicationStub(channel).Ask(request, metadata=self._metadata, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            self._kept.pop(address, None)  # a new one connects at once; this one would wait longer and longer
+            await channel.close(None)
+            raise ClusterError(_reason(error, address)) from None
+        return _open_envelope(answer), (microseconds() - began_us) / 1000
 
     def _call(self, kind: Kind, peer: str, address: str) -> None:
         if kind in self._callers and self._callers[kind][:2] == (peer, address):
@@ -320,6 +343,8 @@ class Links:
         """End every link and stop listening; what is queued for peers that came in has `grace_s` to be written."""
         callers = [task for kind in Kind if (task := self._hang_up(kind)) is not None]
         await asyncio.gather(*callers, return_exceptions=True)
+        for channel in list(self._kept.values()):
+            await channel.close(None)
         for peer in self._links:
             for link in self._links_of(peer):
                 link.finish()

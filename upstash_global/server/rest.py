@@ -5,6 +5,7 @@ answer is rendered when its last reply is there, and written when the gate lets 
 """
 
 import asyncio
+import json
 from collections.abc import Iterable
 from hmac import compare_digest
 from math import ceil
@@ -16,7 +17,7 @@ from upstash_global.engine.table import lookup
 from upstash_global.engine.users import DEFAULT, READ_ONLY
 from upstash_global.errors import CommandError, error
 from upstash_global.node.clients import RestSession
-from upstash_global.node.edges import edge_tag, surrogate_headers
+from upstash_global.node.edges import NOT_TO_BE_KEPT, edge_tag, surrogate_headers
 from upstash_global.node.freshness import is_lost
 from upstash_global.node.permissions import user_of_token
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, LEADER, Consistency, read_consistency
@@ -45,6 +46,7 @@ from upstash_global.protocol.tokens import (
 from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
+from upstash_global.server.nearest import Neighbours
 from upstash_global.server.rates import Allowances, Strangers
 from upstash_global.server.units import CHANGED, is_unchanged, make_unit, refuse_unit, validator
 
@@ -57,8 +59,9 @@ STREAMS: Final = (Mode.SUBSCRIBE, Mode.PSUBSCRIBE, Mode.MONITOR)
 
 
 class RestListener:
-    def __init__(self, shell: "Shell", config: Config) -> None:
+    def __init__(self, shell: "Shell", config: Config, neighbours: Neighbours) -> None:
         self.shell = shell
+        self.neighbours = neighbours
         limits = config.limits
         self.strangers = Strangers(limits.max_clients_per_address)
         self.allowances = Allowances(limits.rest_commands_per_s)
@@ -145,6 +148,9 @@ class RestListener:
         self._admit(connection, session)
         call = parse_request(request, self.max_commands)
         self._count(user, len(call.commands))
+        if call.mode is Mode.NEAREST:
+            connection.respond(self._nearest(call), NOT_TO_BE_KEPT)
+            return
         if len(request.body) + len(request.target) > MAX_KEY_BYTES:
             _check_keys(call)
         self._ask(session, call)
@@ -165,6 +171,13 @@ class RestListener:
         else:
             node.mark_dirty(session)
         self.shell.schedule()
+
+    def _nearest(self, call: Call) -> Response:
+        """All nodes, the best first. Not counted as a command: who follows the nearest node asks four times a second."""
+        try:
+            return Response(200, json.dumps(self.neighbours.answer(call.lag, call.region)).encode())
+        except ValueError as mistake:
+            raise HttpError(400, error(str(mistake)).text) from None
 
     def _admit(self, connection: HttpConnection, session: RestSession) -> None:
         """The connection is no stranger's any more."""

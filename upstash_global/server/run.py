@@ -29,6 +29,7 @@ from upstash_global.server.admin import AdminListener
 from upstash_global.server.clock import Clock, microseconds
 from upstash_global.server.disk import DiskStorage
 from upstash_global.server.links import Kind, Links
+from upstash_global.server.nearest import Neighbours
 from upstash_global.server.resp import RespListener
 from upstash_global.server.rest import RestListener
 from upstash_global.server.shell import Shell
@@ -133,10 +134,12 @@ class RunningNode:
         self.shell.links = self.links
         self.node.link_is_busy = self.links.is_busy
         self.resp = RespListener(self.shell, config.limits)
-        self.rest = RestListener(self.shell, config)
-        self.admin = AdminListener(self.shell, config)
+        self.neighbours = Neighbours(self.shell, config)
+        self.rest = RestListener(self.shell, config, self.neighbours)
+        self.admin = AdminListener(self.shell, config, self.neighbours)
         self.is_ready = False
         self.ticks: asyncio.Task[None] | None = None
+        self.pings: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Recover, take a role, listen. Raises OSError or StorageError when something of that cannot be had."""
@@ -152,6 +155,7 @@ class RunningNode:
         node.roles.start(statuses)
         self.ticks = asyncio.create_task(self.shell.run_ticks())
         self.ticks.add_done_callback(self._ticks_ended)
+        self.pings = asyncio.create_task(self.neighbours.run())
         self.shell.schedule()
         await self.resp.listen(self.me.resp.host, self.me.resp.port)
         await self.rest.listen(self.me.rest.host, self.me.rest.port)
@@ -229,8 +233,9 @@ class RunningNode:
         """Close whatever is open."""
         self.resp.close_all()
         self.rest.close_all()
-        if self.ticks is not None:
-            self.ticks.cancel()
+        for task in (self.ticks, self.pings):
+            if task is not None:
+                task.cancel()
         await self.links.stop(0.2)
         await self.admin.stop()
         self.shell.disk.shutdown()
