@@ -43,6 +43,8 @@ class FakeNode:
         self.status = status
         self.entries = entries or []
         self.refusal: tuple[int, str] | None = None  # status and error of every answer from now on
+        self.nearest: list[dict[str, Any]] = []
+        self.asked: dict[str, str] = {}  # the query that came with GET /v1/nearest
         self.posted: list[tuple[str, Any]] = []
         self.url = ""
         self._loop = asyncio.new_event_loop()
@@ -82,6 +84,16 @@ class FakeNode:
             return web.json_response({"asked": request.path})
         if request.path == "/v1/status":
             return web.json_response(self.status)
+        if request.path == "/v1/nearest":
+            self.asked = dict(request.query)
+            return web.json_response(
+                {
+                    "node": self.status["node"],
+                    "region": self.status["region"],
+                    "leader": "leader",
+                    "nodes": self.nearest,
+                }
+            )
         if request.path == "/v1/log":
             start, limit = int(request.query["from"]), int(request.query["limit"])
             found = [entry for entry in self.entries if entry["lsn"] >= start][:limit]

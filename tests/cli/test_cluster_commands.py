@@ -347,3 +347,50 @@ def test_log_tail_for_programs_is_a_line_per_entry(running: Running) -> None:
 @pytest.mark.parametrize("command", ["dump", "verify"])
 def test_a_directory_that_is_not_there_exits_with_3(tmp_path: Path, command: str) -> None:
     assert CliRunner().invoke(cli, ["log", command, str(tmp_path / "none")]).exit_code == 3
+
+
+# -- nearest ----------------------------------------------------------------------------------------------------------
+
+NEAR = {
+    "name": "sa-east-1",
+    "region": "sa-east-1",
+    "role": "replica",
+    "state": "streaming",
+    "url": "http://10.0.0.5:8000",
+    "resp": "10.0.0.5:7000",
+    "edges": ["http://10.0.0.5:8100"],
+    "rtt_ms": 0.0,
+    "lag_ms": 12,
+    "staleness_ms": 40,
+    "heard_ms": 0,
+    "fits": True,
+}
+FAR = NEAR | {"name": "leader", "region": "us-east-1", "role": "leader", "rtt_ms": 114.2, "edges": []}
+
+
+def test_nearest_shows_the_order_in_which_a_node_answers(running: Running) -> None:
+    running.replica.nearest = [NEAR, FAR]
+    result = running.run("nearest", "sa-east-1", "--lag-ms", "500", "--region", "r")
+    assert result.exit_code == 0
+    title, _, first, second = result.stdout.splitlines()
+    assert title.strip() == "as sa-east-1 in sa-east-1 sees them"
+    assert first.split()[:4] == ["sa-east-1", "sa-east-1", "replica", "streaming"]
+    assert second.split()[-3:] == ["http://10.0.0.5:8000", "10.0.0.5:7000", "-"] and "114.2 ms" in second
+    assert running.replica.asked == {"lag": "500", "region": "r"}
+
+
+def test_nearest_asks_whoever_answers(running: Running) -> None:
+    running.write_endpoints({"leader": nobody(), "sa-east-1": running.replica.url})
+    running.replica.nearest = [NEAR, FAR]
+    answer = json.loads(running.run("nearest", "-o", "json").stdout)
+    assert (answer["node"], answer["nodes"]) == ("sa-east-1", [NEAR, FAR])
+    running.write_endpoints({"leader": nobody(), "sa-east-1": nobody()})
+    assert running.run("nearest").exit_code == 6
+
+
+@pytest.mark.parametrize("unfit", [{"fits": False}, {"state": "disconnected"}, {"state": "unreachable"}])
+def test_nearest_exits_with_4_when_no_node_will_do(running: Running, unfit: dict[str, Any]) -> None:
+    running.replica.nearest = [NEAR | unfit]
+    assert running.run("nearest", "sa-east-1").exit_code == 4
+    running.replica.nearest = [NEAR | unfit, FAR]
+    assert running.run("nearest", "sa-east-1").exit_code == 0

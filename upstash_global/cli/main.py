@@ -27,6 +27,7 @@ _ELSEWHERE: Final = {  # command → module of cli/ that has it under the same n
     "edge": "edge",
     "lag": "cluster",
     "log": "logs",
+    "nearest": "nearest",
     "promote": "cluster",
     "snapshot": "cluster",
     "status": "cluster",
