@@ -23,6 +23,7 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from random import Random
@@ -183,7 +184,8 @@ class Flow:
             if data is _LOST:
                 transport.close()
             elif transport.can_write_eof() and not transport.is_closing():
-                transport.write_eof()
+                with suppress(OSError):  # the sink is gone already, and its own end is on the way
+                    transport.write_eof()
         if not self.is_ended:
             self.is_ended = True
             self.on_end()
