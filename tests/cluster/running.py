@@ -55,7 +55,9 @@ class Running:
         self.restarted: dict[str, subprocess.Popen[bytes]] = {}  # nodes that the test itself started again
 
     def __enter__(self) -> "Running":
-        command = [*_COMMAND, "up", "--data-dir", str(self.directory), "--base-port", str(base_port())]
+        command = [*_COMMAND, "up", "--data-dir", str(self.directory)]
+        if "--config" not in self.arguments:
+            command += ["--base-port", str(base_port())]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [*command, *self.arguments], stdout=output, stderr=output, env=self.environment

@@ -18,13 +18,18 @@ LIMIT_S = 300.0
 
 def run_script(name: str, **given: Any) -> dict[str, Any]:
     """What a script of this directory reports when it is run with `given`; skips if the packages cannot be had."""
+    return _run(prepare(name), given)
+
+
+def prepare(name: str) -> Path:
+    """A script of this directory, beside the packages that it needs; skips if they cannot be had."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed")
     _install()
     script = CACHE / name
     if not script.exists() or script.read_text() != (HERE / name).read_text():
         shutil.copy(HERE / name, script)
-    return _run(script, given)
+    return script
 
 
 def run_alone(script: Path, **given: Any) -> dict[str, Any]:

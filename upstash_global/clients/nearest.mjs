@@ -248,6 +248,7 @@ export class Nearest {
       const send = (key) => (place) => {
         client.baseUrl = place.url; // this and the headers are read before next() returns
         if (key) client.headers["Idempotency-Key"] = key;
+        if (client.readYourWrites) client.headers["upstash-sync-token"] = client.upstashSyncToken; // 1.37 sends an older one
         try {
           return next(request);
         } finally {
@@ -309,7 +310,7 @@ export class Nearest {
 
   async #ask(place) {
     const began = performance.now();
-    const signal = AbortSignal.timeout(place.patienceMs);
+    const signal = AbortSignal.timeout(Math.ceil(place.patienceMs));
     const headers = this.#token ? { authorization: `Bearer ${this.#token}` } : {};
     try {
       const response = await fetch(place.url + PATH, { headers, signal, redirect: "error", cache: "no-store" });
