@@ -271,7 +271,7 @@ export class Nearest {
         return await this.#unlessLost(place, request);
       } catch (failure) {
         const isLost = failure instanceof Lost;
-        if (signal?.aborted || !(isLost || failure instanceof TypeError)) throw failure; // the node has answered
+        if (signal?.aborted || !(isLost || isOfNetwork(failure))) throw failure; // an answer, or a mistake of the caller
         if (!isLost) this.failed(place);
         if (!again || n > this.#chooser.places.size) throw failure;
       }
@@ -336,6 +336,11 @@ export class Nearest {
     if (this.#chooser.isSettled) this.#settled.splice(0).forEach((resolve) => resolve());
     this.#askDue();
   }
+}
+
+/** fetch() fails with a TypeError, as many mistakes do; only its words tell it apart, and each platform has its own. */
+function isOfNetwork(failure) {
+  return /fetch|network|load failed|terminated|connect|sending request|socket/i.test(failure?.message ?? "");
 }
 
 function compare(one, other) {
