@@ -14,17 +14,17 @@ from upstash_global.cli.output import output_option, show, table
 
 @click.group(invoke_without_command=True)
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration of the cluster.")
-@click.option("--name", help="Which of its edges this process is.")
+@click.option("--name", "names", multiple=True, help="Which of its edges this process is; repeatable.")
 @click.option(
     "--end-with-parent", is_flag=True, hidden=True, help="Stop when the process that started this one has ended."
 )
 @click.pass_context
 @reporting_mistakes
-def edge(ctx: click.Context, file: Path | None, name: str | None, end_with_parent: bool) -> None:
-    """Run one edge cache of a cluster until SIGTERM or Ctrl-C."""
+def edge(ctx: click.Context, file: Path | None, names: tuple[str, ...], end_with_parent: bool) -> None:
+    """Run an edge cache of a cluster, or several, until SIGTERM or Ctrl-C."""
     if ctx.invoked_subcommand is not None:
         return
-    if file is None or name is None:
+    if file is None or not names:
         raise click.UsageError("an edge needs --config and --name")
     from upstash_global.cli.main import end_with_this_parent
     from upstash_global.config import load
@@ -32,10 +32,11 @@ def edge(ctx: click.Context, file: Path | None, name: str | None, end_with_paren
     if end_with_parent:
         end_with_this_parent()
     config = load(file, os.environ)
-    config.edge(name)
-    from upstash_global.edge.run import run_edge
+    for name in names:
+        config.edge(name)
+    from upstash_global.edge.run import run_edges
 
-    code = run_edge(config, name)
+    code = run_edges(config, names)
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)  # as `node` does: threads of gRPC have been seen to keep an interpreter from ending

@@ -1,11 +1,11 @@
-"""The processes that `up` starts: one Child per node and per edge, with its log, its readiness and its end."""
+"""The processes of a cluster on this machine: one Child per node and per edge, with its log, its readiness and its end."""
 
 import asyncio
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +26,14 @@ LOG_BYTES: Final = 64 << 10
 
 
 class Child:
-    """A node or an edge as a process of its own session, so that Ctrl-C reaches `up` alone, which then ends it in order."""
+    """A node or an edge as a process of its own session, so that Ctrl-C reaches `up` alone, which then ends it in order.
 
-    def __init__(self, place: NodeConfig | EdgeConfig, directory: Path) -> None:
+    Edges may share one: the first gives it its name.
+    """
+
+    def __init__(self, place: NodeConfig | EdgeConfig, directory: Path, others: Sequence[EdgeConfig] = ()) -> None:
         self.place = place
+        self.places = [place, *others]
         self.name = place.name
         self.directory = directory / place.name
         self.log = self.directory / files.NODE_LOG
@@ -54,7 +58,8 @@ class Child:
             is_node = isinstance(self.place, NodeConfig)
             self.process = await asyncio.create_subprocess_exec(
                 *(NODE_COMMAND if is_node else EDGE_COMMAND),
-                *("--config", str(cluster_file), "--name", self.name),
+                *("--config", str(cluster_file)),
+                *(word for place in self.places for word in ("--name", place.name)),
                 *(("--data-dir", str(self.directory)) if is_node else ()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -73,9 +78,10 @@ class Child:
 
     async def ready(self, cluster: Cluster) -> None:
         """Wait until it says that it is ready; an edge without an admin port has no word for that."""
-        member = Member(self.name, self.place.region, f"http://{self.place.admin}")
-        while self.place.admin is not None and not await asyncio.to_thread(cluster.is_ready, member):
-            await asyncio.sleep(POLL_S)
+        for place in self.places:
+            member = Member(place.name, place.region, f"http://{place.admin}")
+            while place.admin is not None and not await asyncio.to_thread(cluster.is_ready, member):
+                await asyncio.sleep(POLL_S)
         self.is_ready = True
 
     async def stop(self, grace_s: float, hurry: asyncio.Event) -> bool:
@@ -102,6 +108,49 @@ class Child:
             log.seek(max(self.log_start, size - LOG_BYTES))
             lines = log.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]
         return "\n".join(f"    {line}" for line in lines) or "    (nothing was logged)"
+
+
+async def start_all(
+    children: Sequence[Child],
+    cluster_file: Path,
+    cluster: Cluster,
+    timeout_s: float,
+    stop: asyncio.Event,
+    on_ready: Callable[[Child], None],
+) -> None:
+    """Start them and wait until all are ready, or until somebody asks to stop. Raises Failed if one ends or is late."""
+    for child in children:
+        await child.start(cluster_file)
+    waiting = {asyncio.create_task(_ready(child, cluster, stop, on_ready)) for child in children}
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        async with asyncio.timeout(timeout_s):
+            while waiting and not stop.is_set():
+                done, _ = await asyncio.wait({*waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done & waiting:
+                    waiting.discard(task)
+                    task.result()
+    except TimeoutError:
+        late = [child for child in children if not child.is_ready]
+        told = "\n".join(f"  {child.name}:\n{child.last_lines()}" for child in late)
+        raise Failed(f"not ready after {timeout_s:g} s:\n{told}") from None
+    finally:
+        for task in (*waiting, stopped):
+            task.cancel()
+
+
+async def _ready(child: Child, cluster: Cluster, stop: asyncio.Event, on_ready: Callable[[Child], None]) -> None:
+    """Wait for one of them. Raises Failed if it ends instead."""
+    ready = asyncio.create_task(child.ready(cluster))
+    ended = asyncio.create_task(child.ended())
+    try:
+        await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if ended.done() and not stop.is_set():
+            raise Failed(f"{child.name} {ended.result()}; its last lines in {child.log}:\n{child.last_lines()}")
+        on_ready(child)
+    finally:
+        ready.cancel()
+        ended.cancel()
 
 
 def check_ports(config: Config) -> None:

@@ -28,7 +28,7 @@ from upstash_global.cli import files
 from upstash_global.cli.client import DATA_DIR_VARIABLE, Cluster, Member
 from upstash_global.cli.failures import Failed, reporting_mistakes
 from upstash_global.cli.output import console, table
-from upstash_global.cli.processes import Child, check_ports
+from upstash_global.cli.processes import Child, check_ports, start_all
 from upstash_global.cli.wan import Controlled, run_loop
 from upstash_global.config import Config, Credentials, Tokens, default_config, load, to_yaml, with_overrides
 
@@ -185,38 +185,12 @@ class _Up:
 
     async def _start_all(self, children: list[Child], what: str, cluster_file: Path) -> None:
         started = time.monotonic()
-        for child in children:
-            await child.start(cluster_file)
-        with Console().status(f"starting {len(children)} {what}"):
-            waiting = {asyncio.create_task(self._ready(child, started)) for child in children}
-            stopped = asyncio.create_task(self.stop.wait())
-            try:
-                async with asyncio.timeout(self.timeout_s):
-                    while waiting and not self.stop.is_set():
-                        done, _ = await asyncio.wait({*waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                        for task in done & waiting:
-                            waiting.discard(task)
-                            task.result()
-            except TimeoutError:
-                late = [child for child in children if not child.is_ready]
-                told = "\n".join(f"  {child.name}:\n{child.last_lines()}" for child in late)
-                raise Failed(f"not ready after {self.timeout_s:g} s:\n{told}") from None
-            finally:
-                for task in (*waiting, stopped):
-                    task.cancel()
 
-    async def _ready(self, child: Child, started: float) -> None:
-        """Wait for one node. Raises Failed if it ends instead."""
-        ready = asyncio.create_task(child.ready(self.cluster))
-        ended = asyncio.create_task(child.ended())
-        try:
-            await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done() and not self.stop.is_set():
-                raise Failed(f"{child.name} {ended.result()}; its last lines in {child.log}:\n{child.last_lines()}")
+        def tell(child: Child) -> None:
             click.echo(f"{child.name} is ready after {time.monotonic() - started:.1f} s")
-        finally:
-            ready.cancel()
-            ended.cancel()
+
+        with Console().status(f"starting {len(children)} {what}"):
+            await start_all(children, cluster_file, self.cluster, self.timeout_s, self.stop, tell)
 
     # -- running and ending -------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Run one edge: its HTTP, its admin port, and its place in the log of its node.
+"""Run an edge: its HTTP, its admin port, and its place in the log of its node. Several may share a process, each for itself.
 
 An edge starts at the head of the log with an empty cache. When it has to begin there again, when the epoch changes, or while
 the log is further behind than `consistency.max_staleness_ms`, everything is dropped, and nothing is kept meanwhile.
@@ -8,6 +8,7 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from upstash_global import __version__
@@ -21,50 +22,53 @@ from upstash_global.replication.position import START, Position
 log = logging.getLogger("upstash_global")
 
 
-def run_edge(config: Config, name: str) -> int:
-    """Run an edge until SIGTERM or Ctrl-C; the exit code: 0 stopped cleanly, 1 failed."""
+def run_edges(config: Config, names: Sequence[str]) -> int:
+    """Run edges until SIGTERM or Ctrl-C; the exit code: 0 stopped cleanly, 1 one of them failed."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True
     )
     try:
         import uvloop
     except ImportError:  # not on this platform; the loop of the standard library does the same, slower
-        return asyncio.run(_run(config, name))
-    code: int = uvloop.run(_run(config, name))
+        return asyncio.run(_run(config, names))
+    code: int = uvloop.run(_run(config, names))
     return code
 
 
-async def _run(config: Config, name: str) -> int:
-    running = RunningEdge(config, name)
+async def _run(config: Config, names: Sequence[str]) -> int:
+    stopping = asyncio.Event()
+    edges = [RunningEdge(config, name, stopping) for name in names]
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, running.stopping.set)
-    try:
-        await running.start()
-    except OSError as failure:
-        log.error("%s cannot start: %s", name, failure)
-        await running.stop()
-        return 1
-    await running.stopping.wait()
-    await running.stop()
-    log.info("%s stopped", name)
-    return 1 if running.failed else 0
+        loop.add_signal_handler(signum, stopping.set)
+    for edge in edges:
+        try:
+            await edge.start()
+        except OSError as failure:
+            log.error("%s cannot start: %s", edge.me.name, failure)
+            edge.fail()
+    await stopping.wait()
+    for edge in edges:
+        await edge.stop()
+        log.info("%s stopped", edge.me.name)
+    return 1 if any(edge.failed for edge in edges) else 0
 
 
 class RunningEdge:
     """One edge with its listeners and its link, on the running loop; tests start it in their own process."""
 
-    def __init__(self, config: Config, name: str) -> None:
+    def __init__(self, config: Config, name: str, stopping: asyncio.Event | None = None) -> None:
+        """`stopping` is set when the edge can go on no longer; its process ends it then."""
         self.config = config
         self.me = config.edge(name)
         self.cache = EdgeCache(self.me.cache_bytes, self.me.invalidate == "log")
         self.following = Following(
             config, name, self.me.region, self.cache.apply, self.cache.restart, self._drop_what_is_too_old
         )
-        self.following.on_failure = self._fail
+        self.following.on_failure = self.fail
         self.listener = EdgeListener(self, config, self.cache)
         self.admin = EdgeAdmin(self, config)
-        self.stopping = asyncio.Event()
+        self.stopping = stopping or asyncio.Event()
         self.failed = False
 
     async def start(self) -> None:
@@ -105,7 +109,7 @@ class RunningEdge:
             log.warning("the log is %d ms behind: everything is dropped", self.staleness_ms())
             self.cache.drop_all()
 
-    def _fail(self) -> None:
+    def fail(self) -> None:
         self.failed = True
         self.stopping.set()
 
