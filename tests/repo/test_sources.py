@@ -21,7 +21,7 @@ FLOORS = [
     ("errors", "reply", "floats"),
     ("engine", "protocol"),
     ("replication",),
-    ("node", "edge.cache", "edge.fills", "edge.wishes"),
+    ("node", "edge.cache", "edge.fills", "edge.wishes", "comparison.percentiles", "comparison.staleness"),
 ]
 TOP = len(FLOORS)
 PEERS = [{"engine", "protocol"}]  # of one floor, and never imported by each other
