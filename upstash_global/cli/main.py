@@ -23,6 +23,7 @@ from upstash_global.cli.output import output_option, show
 PROGRAM: Final = "upstash-global"
 
 _ELSEWHERE: Final = {  # command → module of cli/ that has it under the same name
+    "bench": "bench",
     "config": "configuration",
     "edge": "edge",
     "lag": "cluster",
