@@ -36,6 +36,7 @@ class Story {
 process.on("unhandledRejection", (failure) => wrong.push(["?", "unhandled", String(failure.message ?? failure), "no error"]));
 
 const sorted = (list) => [...list].sort();
+const farS = 4_102_444_800; // a deadline in the year 2100
 
 const groups = {
   async strings(story, redis) {
@@ -132,10 +133,17 @@ const groups = {
     story.is("HSCAN", (await redis.hscan(h, 0))[1].length, 8);
     story.is("HDEL", await redis.hdel(h, "f", "none"), 1);
     story.is("HGETALL of nothing", await redis.hgetall(story.key("none")), null);
+    story.is("HMSET", await redis.hmset(h, { m: 1 }), "OK");
     if (redis.hexpire) {
       story.is("HEXPIRE", await redis.hexpire(h, "a", 100), [1]);
       story.is("HTTL", await redis.httl(h, "a"), ([ttl]) => ttl > 90 && ttl <= 100);
       story.is("HPERSIST", await redis.hpersist(h, "a"), [1]);
+      story.is("HPEXPIRE", await redis.hpexpire(h, "a", 100_000), [1]);
+      story.is("HPTTL", await redis.hpttl(h, "a"), ([ttl]) => ttl > 90_000 && ttl <= 100_000);
+      story.is("HEXPIREAT", await redis.hexpireat(h, ["a", "none"], farS), [1, -2]);
+      story.is("HEXPIRETIME", await redis.hexpiretime(h, "a"), [farS]);
+      story.is("HPEXPIREAT", await redis.hpexpireat(h, "a", farS * 1000 + 1, "GT"), [1]);
+      story.is("HPEXPIRETIME", await redis.hpexpiretime(h, "a"), [farS * 1000 + 1]);
     }
     if (redis.hgetdel) {
       story.is("HSETEX", await redis.hsetex(h, { expiration: { ex: 100 } }, { x: "y" }), 1);
@@ -231,6 +239,14 @@ const groups = {
     story.is("XCLAIM", await redis.xclaim(s, "g", "d", 0, "1-1"), (claimed) => JSON.stringify(claimed).includes("1-1"));
     story.is("XAUTOCLAIM", await redis.xautoclaim(s, "g", "e", 0, "0"), (claimed) => claimed[0] === "0-0");
     story.is("XACK", await redis.xack(s, "g", "1-1"), 1);
+    if (redis.xackdel) {
+      const x = story.key("x");
+      for (const id of ["1-1", "2-1"]) await redis.xadd(x, id, { a: id });
+      await redis.xgroup(x, { type: "CREATE", group: "g", id: "0" });
+      await redis.xreadgroup("g", "c", x, ">");
+      story.is("XDELEX", await redis.xdelex(x, "ACKED", "1-1", "7-7"), [2, -1]);
+      story.is("XACKDEL", await redis.xackdel(x, "g", "DELREF", "1-1"), [1]);
+    }
     story.is("XINFO", await redis.xinfo(s, { type: "GROUPS" }), (list) => list.length === 1);
     story.is("XTRIM", await redis.xtrim(s, { strategy: "MAXLEN", threshold: 1, exactness: "=" }), 1);
     story.is("XDEL", await redis.xdel(s, "2-1"), 1);
@@ -276,6 +292,10 @@ const groups = {
     story.is("JSON.MGET", await redis.json.mget([j, story.key("none")], "$.n"), [[6], null]);
     story.is("JSON.CLEAR", await redis.json.clear(j, "$.a"), 1);
     story.is("JSON.DEL", await redis.json.del(j, "$.a"), 1);
+    const i = story.key("i");
+    story.is("JSON.MSET", await redis.json.mset({ key: i, path: "$", value: { n: 1 } }), "OK");
+    if (redis.json.merge) story.is("JSON.MERGE", await redis.json.merge(i, "$", { m: "new" }), "OK");
+    story.is("JSON.RESP", await redis.json.resp(j, "$.o"), [["{", "k", 1]]);
     story.is("JSON.GET whole", await redis.json.get(j), { n: 6, s: "xy", t: false, o: { k: 1 } });
     story.is("JSON.FORGET", await redis.json.forget(j), 1);
   },
@@ -291,7 +311,47 @@ const groups = {
     story.is("createScript", await script.exec([], []), `${story.from} is made`); // EVALSHA, and EVAL on NOSCRIPT
     story.is("createScript again", await script.exec([], []), `${story.from} is made`);
     if (redis.evalRo) story.is("EVAL_RO", await redis.evalRo("return redis.call('GET', KEYS[1])", [k], []), "v");
+    if (redis.evalshaRo) story.is("EVALSHA_RO", await redis.evalshaRo(sha, [k], ["a"]), [k, "a", 1, [story.from]]);
     await story.fails("EVAL of nonsense", redis.eval("nonsense", [], []), "ERR Error compiling script");
+  },
+
+  async functions(story, redis) {
+    if (!redis.functions) return;
+    const library = story.key("library").replaceAll(/[^a-z0-9]/g, "_");
+    const code = `#!lua name=${library}
+      redis.register_function("${library}_set", function(keys, args) return redis.call("SET", keys[1], args[1]) end)
+      redis.register_function{function_name="${library}_get", flags={"no-writes"}, callback=function(keys) return redis.call("GET", keys[1]) end}`;
+    story.is("FUNCTION LOAD", await redis.functions.load({ code, replace: true }), library);
+    story.is("FCALL", await redis.functions.call(`${library}_set`, [story.key("k")], ["v"]), "OK");
+    story.is("FCALL_RO", await redis.functions.callRo(`${library}_get`, [story.key("k")]), "v");
+    await story.fails("FCALL_RO that writes", redis.functions.callRo(`${library}_set`, [story.key("k")], ["w"]), "read-only");
+    const [found] = await redis.functions.list({ libraryName: library, withCode: true });
+    story.is("FUNCTION LIST", [found.libraryName, found.functions.length, found.libraryCode], [library, 2, code]);
+    story.is("FUNCTION STATS", (await redis.functions.stats()).engines.LUA.functionsCount, (count) => count >= 2);
+    story.is("FUNCTION DELETE", await redis.functions.delete(library), "OK");
+    await story.fails("FCALL of nothing", redis.functions.call(`${library}_get`, [story.key("k")]), "ERR Function not found");
+  },
+
+  async subscriptions(story, redis) {
+    if (!redis.psubscribe) return;
+    const heard = [];
+    let tell;
+    const two = new Promise((resolve) => (tell = resolve));
+    const hear = (kind) => (event) => heard.push([kind, event.pattern ?? null, event.channel, event.message]) === 2 && tell();
+    const name = story.key("channel").replaceAll("/", "."); // the client does not encode it
+    const channel = redis.subscribe(name);
+    const pattern = redis.psubscribe(`${name.slice(0, -3)}*`);
+    channel.on("message", hear("message"));
+    pattern.on("pmessage", hear("pmessage"));
+    await Promise.all([channel, pattern].map((each) => new Promise((resolve) => each.on(each === channel ? "subscribe" : "psubscribe", resolve))));
+    await redis.publish(name, { hello: [1, "wörld, and more"] });
+    await two;
+    const message = { hello: [1, "wörld, and more"] };
+    story.is("messages", heard.sort(), [
+      ["message", null, name, message],
+      ["pmessage", `${name.slice(0, -3)}*`, name, message],
+    ]);
+    await Promise.all([channel.unsubscribe(), pattern.unsubscribe()]);
   },
 
   async server(story, redis) {

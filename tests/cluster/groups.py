@@ -7,14 +7,30 @@ blocking client and on the asyncio one, each group with keys of its own and all 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import upstash_redis
 import upstash_redis.asyncio
+from upstash_redis.commands import Commands, JsonCommands
+
+FAR_S: Final = 4_102_444_800  # a deadline in the year 2100
+FAR_MS: Final = FAR_S * 1000
 
 Key = Callable[[str], str]
 Step = tuple[str, Callable[[Any], Any], Any]
 Wrong = tuple[str, object, object]
+
+# Methods of the client that no group uses: three would take the data of the others, and CLIENT is refused over REST.
+APART: Final = {"flushall", "flushdb", "script_flush", "client_setinfo"}
+
+
+def unused_methods() -> set[str]:
+    """The client's methods for commands that no group uses."""
+    methods = {name for kind in (Commands, JsonCommands) for name in dir(kind) if not name.startswith("_")}
+    for group in GROUPS.values():
+        for _, call, _ in group(lambda key: key):
+            methods -= set(call.__code__.co_names)
+    return methods
 
 
 def wrong_answers(url: str, token: str) -> list[Wrong]:
@@ -110,6 +126,9 @@ def keys(key: Key) -> list[Step]:
         ("ttl", lambda r: r.ttl(a), lambda ttl: 90 < ttl <= 100),
         ("pexpire", lambda r: r.pexpire(a, 100_000), True),
         ("pttl", lambda r: r.pttl(a), lambda ttl: 90_000 < ttl <= 100_000),
+        ("expireat", lambda r: r.expireat(a, FAR_S), True),
+        ("expireat nx", lambda r: r.expireat(a, FAR_S, nx=True), False),
+        ("pexpireat", lambda r: r.pexpireat(a, FAR_MS), True),
         ("persist", lambda r: r.persist(a), True),
         ("touch", lambda r: r.touch(a, b), 2),
         ("keys", lambda r: r.keys(key("*")), lambda found: sorted(found) == [a, b]),
@@ -143,6 +162,17 @@ def hashes(key: Key) -> list[Step]:
         ("hexpire", lambda r: r.hexpire(h, "a", 100), [1]),
         ("httl", lambda r: r.httl(h, "a"), lambda ttl: 90 < ttl[0] <= 100),
         ("hpersist", lambda r: r.hpersist(h, "a"), [1]),
+        ("hpexpire", lambda r: r.hpexpire(h, "a", 100_000), [1]),
+        ("hpttl", lambda r: r.hpttl(h, "a"), lambda ttl: 90_000 < ttl[0] <= 100_000),
+        ("hexpireat", lambda r: r.hexpireat(h, ["a", "none"], FAR_S), [1, -2]),
+        ("hexpiretime", lambda r: r.hexpiretime(h, "a"), [FAR_S]),
+        ("hpexpireat", lambda r: r.hpexpireat(h, "a", FAR_MS + 1, gt=True), [1]),
+        ("hpexpiretime", lambda r: r.hpexpiretime(h, "a"), [FAR_MS + 1]),
+        ("hmset", lambda r: r.hmset(h, {"a": "1", "x": "y"}), True),
+        ("hsetex", lambda r: r.hsetex(h, "x", "z", ex=100), 1),
+        ("hsetex fnx", lambda r: r.hsetex(h, values={"x": "q"}, fnx=True), 0),
+        ("hgetex", lambda r: r.hgetex(h, "x", "none", persist=True), ["z", None]),
+        ("hgetdel", lambda r: r.hgetdel(h, "x", "none"), ["z", None]),
         ("hdel", lambda r: r.hdel(h, "a", "b"), 2),
     ]
 
@@ -221,6 +251,14 @@ def sorted_sets(key: Key) -> list[Step]:
         ("zrangestore", lambda r: r.zrangestore(c, a, 0, 0), 1),
         ("zrandmember", lambda r: r.zrandmember(b), "one"),
         ("zlexcount", lambda r: r.zlexcount(b, "-", "+"), 1),
+        ("zrangebyscore", lambda r: r.zrangebyscore(a, "(1.5", 3.5, withscores=True), [("three", 3.0), ("two", 3.5)]),
+        ("zrevrangebyscore", lambda r: r.zrevrangebyscore(a, "+inf", 0, offset=1, count=1), ["three"]),
+        ("zrevrange", lambda r: r.zrevrange(a, 0, 0, withscores=True), [("two", 3.5)]),
+        ("zadd same scores", lambda r: r.zadd(c, {"a": 0, "b": 0, "c": 0, "d": 0}), 4),
+        ("zremrangebyrank", lambda r: r.zremrangebyrank(c, 4, -1), 1),
+        ("zrangebylex", lambda r: r.zrangebylex(c, "[b", "+", offset=0, count=2), ["b", "c"]),
+        ("zrevrangebylex", lambda r: r.zrevrangebylex(c, "(c", "-"), ["b", "a"]),
+        ("zremrangebylex", lambda r: r.zremrangebylex(c, "-", "(c"), 2),
         ("zpopmin", lambda r: r.zpopmin(a), [("one", 1.5)]),
         ("zpopmax", lambda r: r.zpopmax(a), [("two", 3.5)]),
         ("zremrangebyscore", lambda r: r.zremrangebyscore(a, 9, 10), 0),
@@ -243,6 +281,20 @@ def streams(key: Key) -> list[Step]:
         ("xclaim", lambda r: r.xclaim(s, "g", "d", 0, "1-1", justid=True), ["1-1"]),
         ("xautoclaim", lambda r: r.xautoclaim(s, "g", "e", 0, "0", justid=True), lambda found: found[1] == ["1-1"]),
         ("xack", lambda r: r.xack(s, "g", "1-1"), 1),
+        ("xgroup_createconsumer", lambda r: r.xgroup_createconsumer(s, "g", "f"), 1),
+        (
+            "xinfo_consumers",
+            lambda r: r.xinfo_consumers(s, "g"),
+            lambda found: [row[1] for row in found] == list("cdef"),
+        ),
+        ("xgroup_delconsumer", lambda r: r.xgroup_delconsumer(s, "g", "f"), 0),
+        ("xgroup_setid", lambda r: r.xgroup_setid(s, "g", "0", entries_read=0), "OK"),
+        ("xreadgroup again", lambda r: r.xreadgroup("g", "c", {s: ">"}, count=1), [[s, [["1-1", ["a", "1"]]]]]),
+        ("xdelex", lambda r: r.xdelex(s, "1-1", "7-7", option="ACKED"), [2, -1]),
+        ("xackdel", lambda r: r.xackdel(s, "g", "1-1", option="DELREF"), [1]),
+        ("xadd for xdel", lambda r: r.xadd(key("t"), "1-1", {"a": 1}), "1-1"),
+        ("xdel", lambda r: r.xdel(key("t"), "1-1", "2-2"), 1),
+        ("xadd for xtrim", lambda r: r.xadd(s, "*", {"b": "more"}), lambda found: found.endswith("-0")),
         ("xinfo_groups", lambda r: r.xinfo_groups(s), lambda found: len(found) == 1),
         ("xtrim", lambda r: r.xtrim(s, maxlen=1, approximate=False), 1),
         ("xgroup_destroy", lambda r: r.xgroup_destroy(s, "g"), 1),
@@ -258,6 +310,11 @@ def geo(key: Key) -> list[Step]:
         ("geohash", lambda r: r.geohash(g, "Palermo"), ["sqc8b49rny0"]),
         ("geosearch", lambda r: r.geosearch(g, member="Palermo", radius=1, unit="KM"), ["Palermo"]),
         ("geosearchstore", lambda r: r.geosearchstore(key("h"), g, member="Palermo", radius=1, unit="KM"), 1),
+        ("georadius", lambda r: r.georadius(g, 15, 37, 200, "KM", order="ASC"), ["Catania", "Palermo"]),
+        ("georadius store", lambda r: r.georadius(g, 15, 37, 100, "KM", store=key("i")), 1),
+        ("georadius_ro", lambda r: r.georadius_ro(g, 15, 37, 100, "KM"), ["Catania"]),
+        ("georadiusbymember", lambda r: r.georadiusbymember(g, "Palermo", 100, "KM", count=1), ["Palermo"]),
+        ("georadiusbymember_ro", lambda r: r.georadiusbymember_ro(g, "Palermo", 100, "KM"), ["Palermo"]),
     ]
 
 
@@ -274,6 +331,7 @@ def documents(key: Key) -> list[Step]:
     j = key("j")
     return [
         ("json.set", lambda r: r.json.set(j, "$", {"a": [1, 2], "n": 1, "s": "x", "t": True, "o": {"k": 1}}), True),
+        ("json.resp", lambda r: r.json.resp(j, "$.o"), [["{", "k", 1]]),
         ("json.get", lambda r: r.json.get(j, "$.a"), [[1, 2]]),
         ("json.arrappend", lambda r: r.json.arrappend(j, "$.a", 3, "four"), [4]),
         ("json.arrindex", lambda r: r.json.arrindex(j, "$.a", 3), [2]),
@@ -312,6 +370,7 @@ def scripts(key: Key) -> list[Step]:
         ("script_load", lambda r: r.script_load(source), loaded),
         ("evalsha", lambda r: r.evalsha(sha[0], [k]), "v"),
         ("eval_ro", lambda r: r.eval_ro(source, [k]), "v"),
+        ("evalsha_ro", lambda r: r.evalsha_ro(sha[0], [k]), "v"),
         ("script_exists", lambda r: r.script_exists(sha[0], "0" * 40), [True, False]),
     ]
 

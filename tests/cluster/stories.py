@@ -124,9 +124,13 @@ def upstash_javascript(cluster: Running) -> None:
 
 def every_group_in_python(cluster: Running) -> None:
     """Every group of commands of upstash-redis, at the node that is farthest from the leader."""
+    assert groups.unused_methods() == groups.APART
     url = cluster.places["ap-southeast-1"].rest
     assert groups.wrong_answers(url, cluster.token) == []
     assert groups.wrong_answers_async(url, cluster.token) == []
+    with upstash_redis.Redis(url, cluster.token, allow_telemetry=False) as redis:
+        assert redis.script_flush() and redis.flushdb("ASYNC") and redis.flushall()
+        assert redis.dbsize() == 0
 
 
 def every_group_in_javascript(cluster: Running) -> None:
@@ -138,7 +142,7 @@ def every_group_in_javascript(cluster: Running) -> None:
 
 
 def a_worker_reads_at_the_nearest_node(cluster: Running) -> None:
-    """In workerd: what it writes goes to the leader, what it reads does not."""
+    """In workerd: what it writes goes to the leader, what it reads does not, and its edge keeps what it read until then."""
     place = cluster.places["sa-east-1"]
 
     def forwards() -> str:
@@ -151,6 +155,10 @@ def a_worker_reads_at_the_nearest_node(cluster: Running) -> None:
     read = run_script("worker.mjs", token=cluster.token, url=place.rest, path="/read")
     assert read["seen"] == [{"n": 9}] * 10
     assert forwards() == before
+    edge = cluster.edges[place.region]
+    kept = run_script("worker.mjs", token=cluster.token, url=place.rest, edge=edge.url, path="/edge")
+    assert kept["seen"] == [["miss", '{"n":9}'], ["hit", '{"n":9}']]
+    assert kept["last"] == "changed"
 
 
 def curl(cluster: Running) -> None:
