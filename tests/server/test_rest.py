@@ -553,6 +553,16 @@ def test_a_transaction_that_cannot_be_written_says_why(client: Client, served: S
     assert json.loads(answer.body)["error"].startswith("MISCONF ")
 
 
+def test_writes_without_enough_replicas_are_503_and_reads_are_not(client: Client) -> None:
+    assert client.get("/config/set/min-replicas-to-write/1") == OK
+    refused = client.ask("GET", "/set/k/v")
+    assert (refused.status, refused.headers[b"retry-after"]) == (503, b"1")
+    assert json.loads(refused.body) == {"error": "NOREPLICAS Not enough good replicas to write."}
+    assert client.ask("POST", "/multi-exec", b'[["get","k"],["set","k","v"]]').status == 503
+    assert client.get("/get/k") == (200, {"result": None})
+    assert client.get("/config/set/min-replicas-to-write/0") == OK
+
+
 def test_thousands_of_short_connections(served: Served) -> None:
     """As functions make them that live for one request."""
     for n in range(2000):

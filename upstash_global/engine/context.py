@@ -93,6 +93,7 @@ class Context:
         self.n_misses = 0  # of reads, ever
         self.tell_miss: Callable[[bytes], None] = _nobody  # a read found no such key
         self.oom: CommandError | None = None  # why scripts may not run what takes memory
+        self.lacks_replicas: CommandError | None = None  # why scripts may not begin to write
         self.commands: list[list[bytes]] = []  # what the log will carry for this unit
         self.touched: list[bytes] = []  # keys changed by this unit, repeats included
         self.flushed = False  # the whole keyspace was emptied in this unit

@@ -19,7 +19,7 @@ from upstash_global.engine.context import Context
 from upstash_global.engine.engine import execute
 from upstash_global.engine.functions import Function, Library
 from upstash_global.engine.scripts import sha_of
-from upstash_global.engine.table import DENYOOM, NOSCRIPT, find_row, lookup
+from upstash_global.engine.table import DENYOOM, NOSCRIPT, WRITE, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.floats import format_double
 from upstash_global.reply import Double, Items, Named, Pairs, Reply, Set, Simple, Special, Verbatim
@@ -253,6 +253,8 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
         raise error("Write commands are not allowed from read-only scripts.")
     if run.ctx.oom is not None and row.flags & DENYOOM:
         raise run.ctx.oom
+    if run.ctx.lacks_replicas is not None and row.flags & WRITE and not run.has_written:
+        raise run.ctx.lacks_replicas
     if run.locks_keys:
         for key in row.keys.find(argv):
             if key not in run.keys:

@@ -45,6 +45,11 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         row.rejected_calls += 1
         return _refuse(node, session, argv, refused)
     if session.queue is not None and row.name not in _NEVER_QUEUED:
+        if node.redundancy is not None and node.is_leader:
+            lack = node.redundancy.refusal(row)
+            if lack is not None:
+                row.rejected_calls += 1
+                return _refuse(node, session, argv, lack)
         session.queue_bytes += size_of(argv) + QUEUED_BYTES
         if session.queue_bytes > node.settings.entry_bytes:
             session.queue_failed = True
@@ -116,6 +121,10 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
             return node.write_refusal
         if node.is_sealed:
             return _wait_for_seal(node, session, argv)
+        if node.redundancy is not None:
+            lack = _lacks_replicas(node, session, row)
+            if lack is not None:
+                return lack
         if node.memory is not None:
             refusal = node.eviction.refusal(row)
             if refusal is not None:
@@ -133,6 +142,14 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
     engine.begin(node.now_ms, session)
     reply = engine.execute(row, argv)
     return reply if reply is not PENDING else node.park_blocked(session, row, argv)
+
+
+def _lacks_replicas(node: "Node", session: Session, row: Row) -> CommandError | None:
+    """Why a command is refused for want of replicas. One that ran already, for a Forward that is repeated, is not."""
+    assert node.redundancy is not None
+    if session.is_remote and remembered(session) is not PENDING:
+        return None
+    return node.redundancy.refusal(row)
 
 
 def _wait_for_seal(node: "Node", session: Session, argv: list[bytes]) -> Reply:

@@ -292,6 +292,7 @@ def _replication(node: "Node") -> Lines:
     if node.is_leader:
         replicas = [each for each in status["followers"] if each["purpose"] == "replica"]
         lines.append(("connected_slaves", len(replicas)))
+        lines.extend(_good_replicas(node))
         lines.extend([(f"slave{i}", _replica(node, each)) for i, each in enumerate(replicas)])
     else:
         leader = node.settings.peers.get(node.leader_name)
@@ -309,6 +310,7 @@ def _replication(node: "Node") -> Lines:
                 ("slave_read_only", 0),
                 ("replica_announced", 1),
                 ("connected_slaves", 0),
+                *_good_replicas(node),
             ]
         )
     lines.extend(
@@ -371,6 +373,10 @@ def replica_state(follower: dict[str, Any]) -> str:
     if follower["state"] == STREAMING:
         return "online"
     return "send_bulk" if follower["is_sent_snapshot"] else "wait_bgsave"
+
+
+def _good_replicas(node: "Node") -> Lines:
+    return [] if node.redundancy is None else [("min_slaves_good_slaves", node.redundancy.n_good)]
 
 
 def _cpu(node: "Node") -> Lines:

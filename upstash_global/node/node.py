@@ -43,6 +43,7 @@ from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
 from upstash_global.node.pausing import Pause
 from upstash_global.node.permissions import Permissions
+from upstash_global.node.redundancy import Redundancy
 from upstash_global.node.retries import Retries
 from upstash_global.node.roles import Roles
 from upstash_global.node.session import RemoteSession, Session, Watch
@@ -105,6 +106,7 @@ class Node:
         self.parameters = Parameters(self)
         self.memory: Memory | None = None  # what the data takes, counted while `maxmemory` is set
         self.eviction = Eviction(self)
+        self.redundancy: Redundancy | None = None  # how many replicas must follow before anything is written
         self.idleness = Idleness(self)
         self.output_limits: dict[str, int] = {}  # bytes that a kind of client may leave unread; 0: see the cluster file
         self.slowlog = SlowLog()

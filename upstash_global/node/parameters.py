@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from upstash_global.errors import CommandError, error
 from upstash_global.node.parametertable import ALIASES, CLUSTER, FIXED, PROTECTED, TABLE
 from upstash_global.node.parametertexts import canonical, cut, failed
+from upstash_global.node.redundancy import configured
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -172,6 +173,10 @@ def _set_notifications(node: "Node", value: str) -> None:
     node.audience.note_attention()
 
 
+def _set_redundancy(node: "Node", value: str) -> None:
+    node.redundancy = configured(node)
+
+
 def _set_slowlog_length(node: "Node", value: str) -> None:
     node.slowlog.max_entries = int(value)
     node.slowlog.trim()
@@ -200,6 +205,8 @@ ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value
     "maxmemory": _configure_eviction,
     "maxmemory-policy": _configure_eviction,
     "maxmemory-samples": _configure_eviction,
+    "min-replicas-max-lag": _set_redundancy,
+    "min-replicas-to-write": _set_redundancy,
     "notify-keyspace-events": _set_notifications,
     "slowlog-log-slower-than": _set_slowlog_threshold,
     "slowlog-max-len": _set_slowlog_length,

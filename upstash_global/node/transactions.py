@@ -95,6 +95,11 @@ def run_transaction(node: "Node", session: Session, queue: list[list[bytes]], wa
             return answered
     if writes and node.write_refusal is not None:
         return CommandError("EXECABORT", f"Transaction discarded because of: {node.write_refusal.text}")
+    if node.redundancy is not None and node.is_leader:
+        for row in rows:
+            lack = node.redundancy.refusal(row)
+            if lack is not None:
+                return CommandError("EXECABORT", f"Transaction discarded because of: {lack.text}")
     if node.memory is not None and node.is_leader:
         for row in rows:
             lack = node.eviction.refusal(row)
