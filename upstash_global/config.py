@@ -281,6 +281,8 @@ class Limits:
     max_clients: int = setting(integer(1), 10_000)
     max_clients_per_address: int = setting(integer(1), 1_000)
     authenticate_ms: int = setting(integer(1), 10_000)
+    failed_logins_per_minute: int = setting(integer(0), 20)  # of one address; 0: no limit
+    failed_login_delay_ms: int = setting(integer(0), 100)  # how late a wrong password or token is told
     resp_bulk_bytes: int = setting(size(1), 64 << 20)
     resp_arguments: int = setting(integer(1), 1_048_576)
     inline_bytes: int = setting(size(1), 64 << 10)

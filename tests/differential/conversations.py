@@ -117,7 +117,7 @@ class NodeParty(Party):
 
     def begin(self, password: str) -> None:
         self.password = password
-        self.stage = Stage(replica=self.at_replica, password=password or None)
+        self.stage = Stage(replica=self.at_replica, password=password or None, failed_logins_per_minute=0)
         self.node = (self.stage.replica if self.at_replica else self.stage.leader).node
         self.sessions = [self._session() for _ in range(CLIENTS + 1)]
         for client in range(CLIENTS + 1):

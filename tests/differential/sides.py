@@ -150,7 +150,7 @@ class NodeSide(Side):
 
     def __init__(self, version: int, at_replica: bool = False) -> None:
         self.version = version
-        self.stage = Stage(replica=at_replica, now_ms=int(time.time() * 1000))
+        self.stage = Stage(replica=at_replica, now_ms=int(time.time() * 1000), failed_logins_per_minute=0)
         self.client = (self.stage.replica if at_replica else self.stage.leader).client()
 
     def run(self, lines: list[Argv]) -> list[Reply]:

@@ -191,6 +191,26 @@ def test_strangers_of_one_address_are_bounded_at_the_edge_and_are_not_counted_at
         assert served.node.ask(lambda node: node.metrics.n_rejected_connections) == 0
 
 
+def test_failed_logins_through_an_edge_are_counted_there_and_its_other_clients_go_on(tmp_path: Path) -> None:
+    settings = with_edge(settings=config(failed_logins_per_minute=3))
+    with ServedEdge(tmp_path, settings) as served, served.http() as known, served.http() as guessing:
+        right = request_bytes("GET", "/get/k")
+        wrong = request_bytes("GET", "/get/k", authorization="Bearer wrong")
+        assert known.send(right).answer().status == guessing.send(right).answer().status == 200
+        assert [guessing.send(wrong).answer().status for _ in range(3)] == [401] * 3
+        assert guessing.read_all() == b""  # cut off, although it had shown a token that is right
+        assert served.request("GET", "/get/k").status == 429
+        assert known.send(right).answer().status == 200
+        assert served.node.ask(lambda node: node.permissions.logins.of_address) == {}
+
+
+def test_wrong_admin_tokens_are_bounded(tmp_path: Path) -> None:
+    with ServedEdge(tmp_path, with_edge(settings=config(failed_logins_per_minute=2))) as served:
+        assert [admin(served, "/v1/status", token="wrong")[0] for _ in range(3)] == [401, 401, 429]
+        assert admin(served, "/v1/status")[0] == 429
+        assert admin(served, "/readyz", token="wrong")[0] == 200  # a probe on loopback needs none
+
+
 # -- Cache-Control ----------------------------------------------------------------------------------------------------
 
 

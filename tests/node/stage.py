@@ -112,6 +112,7 @@ class Stage:
         self.machines: dict[str, Machine] = {}
         for name in names:
             each = Settings(name, peers, "test", "leader")
+            each.failed_login_delay_ms = 0
             for field, value in settings.items():
                 assert hasattr(each, field), f"there is no setting {field}"
                 setattr(each, field, value)

@@ -37,7 +37,7 @@ def config(*, names: tuple[str, ...] = ("one",), **limits: int) -> Config:
                 "admin": ADMIN_TOKEN,
             },
             "durability": {"fsync": "no"},
-            "limits": limits,
+            "limits": {"failed_logins_per_minute": 1000} | limits,  # one node serves many tests in a minute
             "regions": {"us-east-1": {}},
             "nodes": [
                 {"name": name, "region": "us-east-1"} | {kind: f"127.0.0.1:{free_port()}" for kind in LISTENERS}

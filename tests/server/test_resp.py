@@ -1,10 +1,14 @@
 """RESP as clients speak it: raw bytes for what the protocol says."""
 
+import json
 import re
+import socket
+from pathlib import Path
 
 import pytest
 
-from tests.server.serving import PASSWORD, Served, command, wait_for
+from tests.server.serving import PASSWORD, READ_TOKEN, Served, command, config, wait_for
+from tests.server.test_rest import Client
 
 
 def test_a_stranger_may_do_nothing_but_log_in(served: Served) -> None:
@@ -23,6 +27,44 @@ def test_commands_behind_the_login_in_one_packet_are_run(served: Served) -> None
     with served.wire(login=False) as wire:
         wire.send(command("AUTH", PASSWORD) + command("SET", "k", big) + command("STRLEN", "k"))
         assert [wire.reply(), wire.reply(), wire.reply()] == [b"+OK\r\n", b"+OK\r\n", b":100000\r\n"]
+
+
+def test_a_second_try_in_the_same_packet_counts(served: Served) -> None:
+    """The wrong password is told late; what was sent behind it waits for that, and has the limits of a client then."""
+    big = b"x" * 100_000
+    with served.wire(login=False) as wire:
+        wire.send(command("AUTH", "wrong") + command("AUTH", PASSWORD) + command("SET", "k", big))
+        assert wire.reply().startswith(b"-WRONGPASS ")
+        assert [wire.reply(), wire.reply()] == [b"+OK\r\n", b"+OK\r\n"]
+        assert wire.call("STRLEN", "k") == b":100000\r\n"
+
+
+def test_who_gives_a_wrong_password_and_leaves_is_told(served: Served) -> None:
+    with served.wire(login=False) as wire:
+        wire.send(command("AUTH", "wrong"))
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.read_all().startswith(b"-WRONGPASS ")
+
+
+def test_beyond_its_share_of_failed_logins_an_address_is_refused(tmp_path: Path) -> None:
+    """On both ports together; who has logged in goes on."""
+    with Served(tmp_path, config(failed_logins_per_minute=2)) as served, served.wire() as known, served.http() as http:
+        client = Client(http)
+        assert client.get("/ping") == (200, {"result": "PONG"})
+        assert client.get("/ping", authorization="Bearer wrong")[0] == 401
+        with served.wire(login=False) as wire:
+            assert wire.call("AUTH", "wrong").startswith(b"-WRONGPASS ")
+            assert wire.call("AUTH", PASSWORD) == b"-ERR max failed logins per minute exceeded. Limit: 2; not tried\r\n"
+        assert known.call("PING") == b"+PONG\r\n"
+        assert client.get("/ping") == (200, {"result": "PONG"})
+        for token in (READ_TOKEN, "wrong"):  # another user on a known connection: nobody is told whether it was right
+            assert client.get("/ping", authorization=f"Bearer {token}")[0] == 429
+        with served.http() as stranger:
+            refused = Client(stranger).ask("GET", "/ping")
+            assert refused.status == 429 and 50 <= int(refused.headers[b"retry-after"]) <= 60
+            assert json.loads(refused.body) == {
+                "error": "ERR max failed logins per minute exceeded. Limit: 2; not tried"
+            }
 
 
 def test_inline_commands(served: Served) -> None:

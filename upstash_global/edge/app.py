@@ -11,6 +11,7 @@ Hit goes only to whom the node has answered before. What changes users or tokens
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -20,6 +21,7 @@ from upstash_global.edge.asked import Asked, asked_by, identity_of, may_change
 from upstash_global.edge.cache import EdgeCache, Kept
 from upstash_global.edge.fills import Fill, Fills
 from upstash_global.edge.upstream import Answer, Upstream, for_client, whole
+from upstash_global.node.logins import FailedLogins
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, EVENTUAL, LEADER, Consistency, read_consistency
 from upstash_global.protocol.rest import (
     EVENTS,
@@ -81,6 +83,7 @@ class EdgeListener:
         self.sweeper: asyncio.TimerHandle | None = None
         self.connections: dict[HttpConnection, bool] = {}  # whether it has shown a token that the node accepts
         self.strangers = Strangers(limits.max_clients_per_address)
+        self.failed_logins = FailedLogins(limits.failed_logins_per_minute)  # the node leaves those of an edge to it
         self.tasks: set[asyncio.Task[None]] = set()
         self.owed: dict[bytes, Position] = {}  # identity → a write passed on for it, not applied here yet
 
@@ -131,12 +134,23 @@ class EdgeListener:
         if request.method == b"OPTIONS":
             connection.respond(Response(200, b""))
             return
+        if self.failed_logins.of_address and not self.connections.get(connection, False):
+            self._check_address(connection)
         asked = asked_by(connection, request)
         if asked is not None and asked.wish.may_use_cache and self._may_answer(asked):
             self.serve(asked)
         else:
             self.n_bypassed += 1
             self._spawn(self._pass_on(connection, request), connection)
+
+    def _check_address(self, connection: HttpConnection) -> None:
+        """Refuse a stranger from an address with too many failed logins. Raises HttpError."""
+        wait_ms = self.failed_logins.wait_ms(connection.host, self._now_ms())
+        if wait_ms:
+            raise HttpError(429, f"ERR {self.failed_logins.refusal()}", ceil(wait_ms / 1000))
+
+    def _now_ms(self) -> int:
+        return int(1000 * self.loop.time())
 
     def _may_answer(self, asked: Asked) -> bool:
         """Whether this edge may speak for the log: it is near enough, and has applied what the client has seen."""
@@ -282,6 +296,11 @@ class EdgeListener:
     def _respond(self, connection: HttpConnection, answer: Answer, headers: list[Header]) -> None:
         if answer.response.status <= 400:  # the node asks for the token before anything else that it answers so
             self._admit(connection)
+        elif answer.response.status == 401 and connection.running is not None:
+            if access_token(connection.running) is not None:
+                self.failed_logins.note(connection.host, self._now_ms())
+            if self.failed_logins.wait_ms(connection.host, self._now_ms()):
+                connection.keep_alive = False  # it may have been let in, and is to guess no more
         connection.respond(answer.response, [*answer.headers, *headers], answer.retry_after_s)
 
     def _admit(self, connection: HttpConnection) -> None:

@@ -13,6 +13,7 @@ from upstash_global.engine.users import READ_ONLY, Users
 from upstash_global.errors import CommandError
 from upstash_global.node.acllog import AclLog
 from upstash_global.node.commands.connection import client_line
+from upstash_global.node.logins import FailedLogins
 from upstash_global.node.session import Session
 from upstash_global.protocol.tokens import decode_credentials
 
@@ -38,6 +39,7 @@ class Permissions:
         self.users.narrowed = self.end_sessions
         node.engine.context.denied = self.note_denial_in_script
         self.log = AclLog()
+        self.logins = FailedLogins(node.settings.failed_logins_per_minute)
 
     def refusal(self, session: Session, row: Row, argv: list[bytes]) -> CommandError | None:
         """Why this session's user may not run a command, or None; noted for ACL LOG."""
@@ -72,6 +74,13 @@ class Permissions:
         """Somebody gave a wrong password, or the name of nobody who may log in; `command` is what they called."""
         self.node.metrics.n_failed_logins += 1
         self._note("auth", session, self._context(session), command, name)
+
+    def note_failure_of(self, host: str) -> None:
+        """A login from this address has failed, by whatever protocol."""
+        node = self.node
+        if self.logins.note(host, node.local_ms):
+            text = f"{host} had {self.logins.per_minute} failed logins in a minute"
+            node.events.note(node.now_ms, "logins-refused", text, "warning")
 
     def note_denial_in_script(self, caller: Session, denial: Denial) -> None:
         self._note_denial(caller, denial, LUA)

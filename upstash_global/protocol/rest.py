@@ -76,11 +76,12 @@ class Mode(Enum):
 class HttpError(Exception):
     """The request is refused as a whole, with this status and text; 405 has no body at all."""
 
-    def __init__(self, status: int, text: str, retry_after_s: int = 1) -> None:
+    def __init__(self, status: int, text: str, retry_after_s: int = 1, delay_ms: int = 0) -> None:
         super().__init__(status, text)
         self.status = status
         self.text = text
         self.retry_after_s = retry_after_s  # told with 429 and 503
+        self.delay_ms = delay_ms  # how late it is told
 
 
 @dataclass(slots=True)
@@ -394,9 +395,9 @@ def render_error(refusal: CommandError | HttpError) -> Response:
     return Response(refusal.status, body)
 
 
-def unauthorized() -> HttpError:
+def unauthorized(delay_ms: int = 0) -> HttpError:
     """No token, or one that is nobody's."""
-    return HttpError(401, f"WRONGPASS invalid or missing auth token. See {DOCS} for details.")
+    return HttpError(401, f"WRONGPASS invalid or missing auth token. See {DOCS} for details.", delay_ms=delay_ms)
 
 
 def too_large(limit_bytes: int, actual_bytes: int) -> HttpError:

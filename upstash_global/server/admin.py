@@ -16,6 +16,7 @@ import hmac
 import json
 from hashlib import sha256
 from ipaddress import ip_address
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -24,6 +25,7 @@ from prometheus_client.exposition import choose_encoder
 
 from upstash_global.config import Config
 from upstash_global.errors import CommandError
+from upstash_global.node.logins import FailedLogins
 from upstash_global.server.metrics import registry_of
 from upstash_global.server.nearest import Neighbours
 
@@ -35,6 +37,8 @@ SNAPSHOT_S: Final = 120.0
 MAX_LOG_ENTRIES: Final = 1_000
 MAX_LOG_BYTES: Final = 4 << 20
 
+WRONG_TOKEN: Final = "WRONGPASS invalid or missing admin token"
+
 _KINDS: Final = {0: "data", 1: "epoch", 2: "system"}
 
 
@@ -45,6 +49,8 @@ class AdminPort:
         secret = config.credentials.admin
         self.secret_hash = None if config.credentials.insecure or secret is None else _hash(secret)
         self.is_insecure = config.credentials.insecure
+        self.failed_logins = FailedLogins(config.limits.failed_logins_per_minute)
+        self.delay_s = config.limits.failed_login_delay_ms / 1000
         self.registry = registry
         self.runner: web.AppRunner | None = None
 
@@ -71,8 +77,10 @@ class AdminPort:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if request.path != "/healthz" and not self._may(request):
-            return error_response(401, "WRONGPASS invalid or missing admin token")
+        if request.path != "/healthz" and not self._is_open_probe(request):
+            refused = await self._refusal(request)
+            if refused is not None:
+                return refused
         try:
             response: web.StreamResponse = await handler(request)
         except web.HTTPException as refusal:
@@ -81,15 +89,28 @@ class AdminPort:
             return error_response(404 if refusal.code == "NOTFOUND" else 409, refusal.text)
         return response
 
-    def _may(self, request: web.Request) -> bool:
-        if self.is_insecure:
-            return True
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if self.secret_hash is not None and scheme.lower() == "bearer":
-            if hmac.compare_digest(_hash(token.strip()), self.secret_hash):
-                return True
+    def _is_open_probe(self, request: web.Request) -> bool:
         is_probe = not request.path.startswith("/v1/")
         return is_probe and request.remote is not None and ip_address(request.remote).is_loopback
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
+        """What a request hears that does not show the token, or comes from an address with too many wrong ones."""
+        if self.is_insecure:
+            return None
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return error_response(401, WRONG_TOKEN)
+        address, now_ms = request.remote or "", int(1000 * asyncio.get_running_loop().time())
+        wait_ms = self.failed_logins.wait_ms(address, now_ms)
+        if wait_ms:
+            response = error_response(429, f"ERR {self.failed_logins.refusal()}")
+            response.headers["Retry-After"] = str(ceil(wait_ms / 1000))
+            return response
+        if self.secret_hash is not None and hmac.compare_digest(_hash(token.strip()), self.secret_hash):
+            return None
+        self.failed_logins.note(address, now_ms)
+        await asyncio.sleep(self.delay_s)
+        return error_response(401, WRONG_TOKEN)
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

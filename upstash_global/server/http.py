@@ -280,7 +280,10 @@ class HttpConnection(asyncio.Protocol):
             try:
                 self.handler.request(self, request)
             except HttpError as refusal:
-                self.respond(render_error(refusal), retry_after_s=refusal.retry_after_s)
+                if refusal.delay_ms:
+                    self.loop.call_later(refusal.delay_ms / 1000, self._respond_late, request, refusal)
+                else:
+                    self.respond(render_error(refusal), retry_after_s=refusal.retry_after_s)
         self.is_handing_over = False
         if self.queue or self.running is not None:
             return
@@ -309,6 +312,10 @@ class HttpConnection(asyncio.Protocol):
             return
         self.deadline = self.loop.time() + self.limits.idle_s
         self._go_on()
+
+    def _respond_late(self, request: Request, refusal: HttpError) -> None:
+        if self.running is request:
+            self.respond(render_error(refusal), retry_after_s=refusal.retry_after_s)
 
     def _head(
         self,
@@ -363,8 +370,14 @@ class HttpConnection(asyncio.Protocol):
         """Read nothing more, answer what came before, then this, and close."""
         if not self.is_broken:
             self.is_broken = True
-            self.refusal = refusal
-            self._go_on()
+            if refusal.delay_ms:
+                self.loop.call_later(refusal.delay_ms / 1000, self._refuse_late, refusal)
+            else:
+                self._refuse_late(refusal)
+
+    def _refuse_late(self, refusal: HttpError) -> None:
+        self.refusal = refusal
+        self._go_on()
 
     def _refuse(self, refusal: HttpError) -> None:
         transport = self.transport

@@ -66,8 +66,11 @@ class RespConnection:
         self.shell.node.metrics.bytes_in += len(data)
         if commands:
             self.shell.node.handle(session, commands, self.shell.clock.now_ms())
-            if not parser.authenticated and session.user is not None:
-                self._logged_in(session)
+            if not parser.authenticated:
+                if session.user is not None:
+                    self._logged_in(session)
+                elif session.waiting:
+                    self._pause()  # it gave a wrong password: nothing more is read until it hears so
             if not session.input:
                 self.waiting_bytes = 0
             else:
@@ -184,8 +187,13 @@ class RespConnection:
     def _resume(self) -> None:
         session, transport = self.session, self.transport
         if session is not None and session.is_paused and transport is not None and not transport.is_closing():
+            if session.waiting and session.user is None:
+                return  # it has yet to hear of its wrong password
             session.is_paused = False
             self.waiting_bytes = 0
+            if not self.parser.authenticated and session.user is not None:  # it logged in at the second try
+                self._logged_in(session)
+                self.shell.schedule()
             transport.resume_reading()
 
     def _login_timeout(self) -> None:

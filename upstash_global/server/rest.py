@@ -132,7 +132,7 @@ class RestListener:
 
     def begin(self, connection: HttpConnection, request: Request) -> None:
         """Before a body is invited, or read if it is long: whether this client may send one."""
-        self._user(request)
+        self._user(connection, request)
 
     def request(self, connection: HttpConnection, request: Request) -> None:
         """Run a request; raises HttpError when it is refused as a whole."""
@@ -144,7 +144,7 @@ class RestListener:
             return
         if self._is_edge(request):
             self._admit(connection, session)  # whoever stands behind it
-        session.user = user = self._user(request)
+        session.user = user = self._user(connection, request)
         self._admit(connection, session)
         call = parse_request(request, self.max_commands)
         self._count(user, len(call.commands))
@@ -189,9 +189,10 @@ class RestListener:
         proof = request.headers.get(b"upstash-edge")
         return proof is not None and compare_digest(proof, self.edge_proof)
 
-    def _user(self, request: Request) -> User:
-        """Whose token the request carries. Raises HttpError."""
-        users = self.shell.node.users
+    def _user(self, connection: HttpConnection, request: Request) -> User:
+        """Whose token the request carries. Raises HttpError; a wrong token is told late, and not to everybody."""
+        node = self.shell.node
+        users = node.users
         token = access_token(request)
         if self.tokens is None:
             return users.default
@@ -199,10 +200,24 @@ class RestListener:
         if token is not None:
             name = self.tokens.find(token)
             user = users.find(name) if name is not None else user_of_token(users, token)
+            if node.permissions.logins.of_address and not self._is_edge(request):  # an edge sees to that itself
+                self._check_address(connection, user)
         if user is None or not user.is_on:
-            self.shell.node.metrics.n_failed_logins += 1
-            raise unauthorized()
+            node.metrics.n_failed_logins += 1
+            if token is None:
+                raise unauthorized()  # that was no guess
+            if not self._is_edge(request):
+                node.permissions.note_failure_of(connection.host)
+            raise unauthorized(node.settings.failed_login_delay_ms)
         return user
+
+    def _check_address(self, connection: HttpConnection, user: User | None) -> None:
+        """Refuse whoever comes from an address with too many failed logins, and is not the one who has used the connection
+        before. Raises HttpError."""
+        node, session = self.shell.node, connection.state
+        wait_ms = node.permissions.logins.wait_ms(connection.host, node.local_ms)
+        if wait_ms and not (session.is_known and user is not None and user is session.user):
+            raise HttpError(429, f"ERR {node.permissions.logins.refusal()}", ceil(wait_ms / 1000))
 
     def _count(self, user: User, n_commands: int) -> None:
         """Refuse what exceeds the user's allowance of commands. Raises HttpError."""

@@ -85,6 +85,8 @@ def settings_of(config: Config, name: str) -> Settings:
     settings.forward_timeout_ms = config.consistency.forward_timeout_ms
     settings.max_staleness_ms = config.consistency.max_staleness_ms
     settings.entry_bytes = config.limits.entry_bytes
+    settings.failed_logins_per_minute = config.limits.failed_logins_per_minute
+    settings.failed_login_delay_ms = config.limits.failed_login_delay_ms
     settings.max_clients = config.limits.max_clients
     settings.version = __version__
     return settings

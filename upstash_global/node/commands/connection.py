@@ -18,10 +18,11 @@ from upstash_global.engine.users import DEFAULT
 from upstash_global.errors import CommandError, error, not_an_integer, shown, syntax_error, wrong_arity
 from upstash_global.node.commands.tracking import redirection
 from upstash_global.node.info import REDIS_VERSION
+from upstash_global.node.parking import Parked
 from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
 from upstash_global.node.transactions import is_dirty
 from upstash_global.protocol.consistency import BOUNDED, read_consistency
-from upstash_global.reply import NO_REPLY, OK, PONG, Reply, Simple, Verbatim
+from upstash_global.reply import NO_REPLY, OK, PENDING, PONG, Reply, Simple, Verbatim
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -42,10 +43,10 @@ def auth(node: "Node", session: Session, argv: list[bytes]) -> Reply:
                 "AUTH <password> called without any password configured for the default user. "
                 "Are you sure your configuration is correct?"
             )
-        _authenticate(node, session, b"default", argv[1], argv[0])
+        refused = _authenticate(node, session, b"default", argv[1], argv[0])
     else:
-        _authenticate(node, session, argv[1], argv[2], argv[0])
-    return OK
+        refused = _authenticate(node, session, argv[1], argv[2], argv[0])
+    return OK if refused is None else refused
 
 
 @command("ECHO", arity=2, flags=LOADING | STALE | FAST)
@@ -77,7 +78,9 @@ def hello(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         else:
             raise error(f"Syntax error in HELLO option '{shown(argv[args.at])}'")
     if credentials is not None:
-        _authenticate(node, session, credentials[0], credentials[1], argv[0])
+        refused = _authenticate(node, session, credentials[0], credentials[1], argv[0])
+        if refused is not None:
+            return refused
     if session.user is None:
         raise CommandError(
             "NOAUTH",
@@ -310,12 +313,33 @@ def client_unblock(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 # -- what they share ----------------------------------------------------------------------------------------------
 
 
-def _authenticate(node: "Node", session: Session, name: bytes, password: bytes, command: bytes) -> None:
+def _authenticate(node: "Node", session: Session, name: bytes, password: bytes, command: bytes) -> Reply:
+    """Log the session in: None, or what it is refused with; a wrong password is told late."""
     user = node.users.authenticate(name, password)
-    if user is None:
-        node.permissions.note_failed_login(session, name, command)
+    host = session.address.rpartition(":")[0]
+    if node.permissions.logins.wait_ms(host, node.local_ms) and (user is None or user is not session.user):
+        raise error(node.permissions.logins.refusal())
+    if user is not None:
+        session.user = user
+        return None
+    node.permissions.note_failed_login(session, name, command)
+    node.permissions.note_failure_of(host)
+    delay_ms = node.settings.failed_login_delay_ms
+    if not delay_ms or not node.engine.context.may_block:
         raise WRONGPASS
-    session.user = user
+    node.parking.park(
+        Parked(
+            session, lambda _: PENDING, node.local_ms + delay_ms, lambda: _wrong_password(node, session), [], "login"
+        )
+    )
+    return PENDING
+
+
+def _wrong_password(node: "Node", session: Session) -> Reply:
+    if session.row is not None:
+        session.row.failed_calls += 1
+    node.metrics.note_refusal(WRONGPASS)
+    return WRONGPASS
 
 
 def _check_name(name: bytes) -> None:
