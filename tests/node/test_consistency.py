@@ -3,9 +3,10 @@
 import pytest
 
 from tests.node.stage import Client, Stage
-from upstash_global.errors import CommandError
+from upstash_global.errors import CommandError, error
 from upstash_global.protocol.consistency import Consistency
-from upstash_global.reply import OK
+from upstash_global.protocol.tokens import SyncToken, encode_token, sync_token_key
+from upstash_global.reply import OK, Simple
 
 
 @pytest.fixture
@@ -110,3 +111,77 @@ def test_the_default_is_a_setting() -> None:
     stage.hold_entries()
     stage.leader.client().run("SET k v")
     assert stage.replica.client().run("GET k") == b"v"
+
+
+# -- SYNCTOKEN
+
+
+def test_a_token_of_another_node_is_waited_for(stage: Stage) -> None:
+    token = stage.leader.client().run("SYNCTOKEN")
+    client = reader(stage)
+    assert client.run([b"SYNCTOKEN", token]) == OK
+    assert client.say("GET k").take() == []
+    assert reader(stage).run("GET k") == b"old"  # who has no token does not wait
+    n_forwarded = stage.replica.node.forwarding.n_forwarded
+    stage.is_following = True
+    stage.leader.client().run("SET other v")  # there is a gap before it: the replica asks for what it has missed
+    stage.pass_ms(100)
+    assert client.take() == [b"new"]
+    assert stage.replica.node.forwarding.n_forwarded == n_forwarded
+
+
+def test_a_token_that_is_not_reached_in_time_is_the_leaders_to_answer(stage: Stage) -> None:
+    token = stage.leader.client().run("SYNCTOKEN")
+    client = reader(stage)
+    client.run([b"SYNCTOKEN", token])
+    client.say("GET k")
+    stage.pass_ms(2_200)  # sync_wait_ms for the token, and once more for the position that the leader answered at
+    assert client.take() == [b"new"]
+    stage.replica.node.forward_disconnected("leader", stage.now_ms)
+    reply = client.run("GET k")
+    assert isinstance(reply, CommandError) and reply.code == "STALE"
+
+
+def test_a_token_of_a_reign_that_was_given_up_is_said_to_be_lost() -> None:
+    stage = Stage(replica=True)
+    stage.hold_entries()
+    leader = stage.leader.client()
+    leader.run("SET k lost")
+    token = leader.run("SYNCTOKEN")
+    stage.cut()
+    stage.replica.node.roles.promote(True)
+    client = stage.replica.client()
+    assert client.run([b"SYNCTOKEN", token]) == Simple("lost-epoch")
+    assert client.run("GET k") is None
+
+
+def test_a_token_covers_what_was_written_in_the_same_packet_and_what_is_owed(stage: Stage) -> None:
+    leader = stage.leader.client()
+    assert leader.run("SYNCTOKEN") != leader.run("SET k newer", "SYNCTOKEN")
+    client = reader(stage, "EVENTUAL")
+    client.run("SET k mine")  # not applied here
+    assert client.run("SYNCTOKEN") == leader.run("SYNCTOKEN") != reader(stage).run("SYNCTOKEN")
+
+
+def test_an_older_token_takes_nothing_back(stage: Stage) -> None:
+    old = stage.replica.client().run("SYNCTOKEN")
+    new = stage.leader.client().run("SYNCTOKEN")
+    client = reader(stage)
+    for token in (new, old):
+        assert client.run([b"SYNCTOKEN", token]) == OK
+    assert client.run("SYNCTOKEN") == new
+
+
+def test_info_tells_the_token_of_this_nodes_state(stage: Stage) -> None:
+    for machine in stage.machines.values():
+        client = machine.client()
+        assert b"\r\nsync_token:%s\r\n" % client.run("SYNCTOKEN") in client.run("INFO replication").text
+
+
+def test_what_this_cluster_did_not_write_is_refused(stage: Stage) -> None:
+    client = reader(stage)
+    foreign = encode_token(SyncToken(1, 1), "another", sync_token_key("another"))
+    for token in ("made-up", foreign):
+        assert client.run(f"SYNCTOKEN {token}") == error("this is no sync token of this cluster")
+    assert client.run("SYNCTOKEN a b").text == "ERR wrong number of arguments for 'synctoken' command"
+    assert client.run("MULTI", "SYNCTOKEN") == error("Command not allowed inside a transaction")

@@ -303,6 +303,14 @@ def test_the_sync_token_changes_with_every_write(client: Client) -> None:
     assert all(len(each) <= 512 for each in tokens)
 
 
+def test_resp_has_the_same_tokens_and_rest_leaves_the_command_to_it(client: Client, served: Served) -> None:
+    token = client.ask("GET", "/set/k/1").headers[b"upstash-sync-token"]
+    with served.redis() as resp:
+        assert resp.execute_command("SYNCTOKEN") == resp.info("replication")["sync_token"].encode() == token
+        assert resp.execute_command("SYNCTOKEN", token) == b"OK"
+    assert client.get("/synctoken")[0] == 400
+
+
 def test_parallel_writes_have_tokens_of_their_own(served: Served) -> None:
     async def story() -> set[str]:
         headers = {"Authorization": f"Bearer {TOKEN}"}

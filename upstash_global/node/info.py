@@ -320,6 +320,7 @@ def _replication(node: "Node") -> Lines:
             ("epoch", node.roles.epoch),
             ("lsn", head.lsn),
             ("position", f"{head.epoch}:{head.lsn}"),
+            ("sync_token", node.sync_tokens.of(head).decode()),
             ("lag_entries", status["lag_entries"]),
             ("lag_bytes", status["lag_bytes"]),
             ("lag_ms", status["lag_ms"]),

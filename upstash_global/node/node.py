@@ -50,6 +50,7 @@ from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.settings import Settings
 from upstash_global.node.slowlog import SlowLog, heaviest
 from upstash_global.node.snapshots import Snapshots
+from upstash_global.node.synctokens import SyncTokens
 from upstash_global.node.tables import load_system_tables, system_tables
 from upstash_global.node.transactions import execute_queue
 from upstash_global.replication.changes import Changes
@@ -117,6 +118,7 @@ class Node:
         self.cpu_seconds: Callable[[], tuple[float, float]] = _no_cpu  # (system, user)
         self.stop: Callable[[bool], None] = _cannot_stop  # SHUTDOWN: end the process, at once if True
         self.link_is_busy: Callable[[str], bool] = _never  # whether a stream still writes what it was given before
+        self.sync_tokens = SyncTokens(settings.cluster_id, settings.token_key)
         self.permissions = Permissions(self)
         self.forwarding = Forwarding(self)
         self.snapshots = Snapshots(self)

@@ -1,6 +1,7 @@
 """What a node has to know of its configuration; plain values, so that the node needs no file and no environment."""
 
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY
+from upstash_global.protocol.tokens import sync_token_key
 
 
 class Peer:
@@ -25,6 +26,7 @@ class Settings:
         self.peers = {peer.name: peer for peer in peers}  # this node included
         self.cluster_id = cluster_id
         self.first_leader = first_leader  # leads an empty cluster; afterwards the nodes' own state decides
+        self.token_key = sync_token_key(cluster_id)  # what sync tokens are signed with
         self.password: str | None = None
         self.fsync = "everysec"  # always, everysec or no
         self.backlog_entries = 50_000

@@ -35,15 +35,8 @@ from upstash_global.protocol.rest import (
     render_error,
     unauthorized,
 )
-from upstash_global.protocol.tokens import (
-    AccessTokens,
-    SyncToken,
-    decode_token,
-    edge_proof,
-    encode_token,
-    sync_token_key,
-)
-from upstash_global.replication.position import NEVER, START, Position
+from upstash_global.protocol.tokens import AccessTokens, edge_proof
+from upstash_global.replication.position import START, Position
 from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
 from upstash_global.server.nearest import Neighbours
@@ -78,12 +71,8 @@ class RestListener:
         reads = config.consistency
         self.consistency = read_consistency(reads.default) or DEFAULT_CONSISTENCY  # of requests that ask for none
         self.consistency_of = {READ_ONLY: read_consistency(reads.read_only) or DEFAULT_CONSISTENCY}
-        self.cluster = config.cluster.id
-        shared_secret = credentials.cluster or config.cluster.id
-        self.token_key = sync_token_key(shared_secret)
-        self.edge_proof = edge_proof(shared_secret)
+        self.edge_proof = edge_proof(credentials.cluster or config.cluster.id)
         self.is_surrogate = config.surrogate
-        self.newest_token: tuple[Position, bytes] = NEVER, b""  # the last one that was made, and its position
         self.connections: set[HttpConnection] = set()
         self.unapplied: dict[bytes, Position] = {}  # user → a write answered before this node had applied it
         self.server: asyncio.Server | None = None
@@ -235,11 +224,11 @@ class RestListener:
         seen = START
         session.owes = session.is_lost_epoch = False
         if call.sync_token:
-            token = decode_token(call.sync_token, self.cluster, self.token_key)
-            if token is None:  # who knows what it stands for: only the leader may answer
+            named = node.sync_tokens.read(call.sync_token)
+            if named is None:  # who knows what it stands for: only the leader may answer
                 session.ask(Consistency(LEADER))
                 return
-            seen = Position(token.epoch, token.lsn)
+            seen = named
             session.is_lost_epoch = is_lost(node, seen)
         for asked in (call.if_match, call.if_none_match):
             if asked is not None and asked != NOWHERE and asked[1] > seen.lsn:
@@ -261,7 +250,7 @@ class RestListener:
         served, seen = session.served, session.own
         if seen.epoch == served.epoch and seen.lsn > served.lsn:
             served = seen
-        headers = [(b"upstash-sync-token", self._token(served)), *self._receipt(session)]
+        headers = [(b"upstash-sync-token", self.shell.node.sync_tokens.of(served)), *self._receipt(session)]
         headers += session.told_caches
         if call.is_unit:
             outcome = _outcome(call, replies)
@@ -287,13 +276,6 @@ class RestListener:
                 session.told_caches = [(b"upstash-edge", tag)]
         elif self.is_surrogate and request.method == b"GET":
             session.told_caches = surrogate_headers(self.shell.node, session)
-
-    def _token(self, position: Position) -> bytes:
-        """The sync token of a position; between two writes all answers carry the same."""
-        if position != self.newest_token[0]:
-            token = encode_token(SyncToken(position.epoch, position.lsn), self.cluster, self.token_key)
-            self.newest_token = position, token.encode()
-        return self.newest_token[1]
 
     def _receipt(self, session: RestSession) -> list[Header]:
         """From what state the request was answered: every reply is at least as new as that."""

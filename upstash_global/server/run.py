@@ -22,6 +22,7 @@ from upstash_global.config import Config
 from upstash_global.node.node import Node
 from upstash_global.node.settings import Peer, Settings
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, read_consistency
+from upstash_global.protocol.tokens import sync_token_key
 from upstash_global.replication.feed import FeedState
 from upstash_global.replication.messages import Message, StatusReply, StatusRequest
 from upstash_global.replication.storage import StorageError
@@ -69,6 +70,7 @@ def settings_of(config: Config, name: str) -> Settings:
         for index, node in enumerate(config.nodes)
     ]
     settings = Settings(name, peers, config.cluster.id, config.cluster.leader)
+    settings.token_key = sync_token_key(config.credentials.cluster or config.cluster.id)
     settings.password = None if config.credentials.insecure else config.credentials.password
     settings.fsync = config.durability.fsync
     settings.snapshot_bytes = config.durability.snapshot_bytes

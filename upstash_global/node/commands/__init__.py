@@ -12,6 +12,7 @@ from upstash_global.node.commands import (  # noqa: F401
     scripts,
     server,
     subscriptions,
+    synctokens,
     tracking,
     transactions,
 )

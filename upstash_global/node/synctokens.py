@@ -1,0 +1,30 @@
+"""Sync tokens as a node makes and reads them; what they are made of is protocol/tokens.py's."""
+
+from typing import Final
+
+from upstash_global.protocol.tokens import SyncToken, decode_token, encode_token
+from upstash_global.replication.position import NEVER, Position
+
+
+class SyncTokens:
+    def __init__(self, cluster: str, key: bytes) -> None:
+        self.cluster: Final = cluster
+        self.key: Final = key  # what this cluster's tokens are signed with
+        self.newest: tuple[Position, bytes] = NEVER, b""  # the last one that was made, and its position
+
+    def of(self, position: Position) -> bytes:
+        """The token of a position; between two writes all clients are told the same."""
+        if position != self.newest[0]:
+            token = encode_token(SyncToken(position.epoch, position.lsn), self.cluster, self.key)
+            self.newest = position, token.encode()
+        return self.newest[1]
+
+    def read(self, text: str) -> Position | None:
+        """The position that a token stands for; None for anything that this cluster did not write."""
+        token = decode_token(text, self.cluster, self.key)
+        return None if token is None else Position(token.epoch, token.lsn)
+
+
+def later(one: Position, other: Position) -> Position:
+    """The one that shows at least as much on the newest history that either knows."""
+    return other if (other.epoch, other.lsn) > (one.epoch, one.lsn) else one
