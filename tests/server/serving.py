@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -58,6 +59,7 @@ class Served:
         self.resp, self.rest, self.admin = me.resp.port, me.rest.port, me.admin.port
         self.directory = directory
         self.loop = asyncio.new_event_loop()
+        self.stopping: Future[int] | None = None
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
     def __enter__(self) -> "Served":
@@ -71,8 +73,15 @@ class Served:
         await running.start()
         return running
 
+    def begin_to_stop(self) -> None:
+        """As SIGTERM does; `with` waits for the end."""
+        self.stopping = asyncio.run_coroutine_threadsafe(self.running.stop(), self.loop)
+
     def __exit__(self, *failure: object) -> None:
-        self.await_(self.running.stop())
+        if self.stopping is None:
+            self.begin_to_stop()
+        assert self.stopping is not None
+        self.stopping.result(LIMIT_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(LIMIT_S)
         self.loop.close()

@@ -1,12 +1,13 @@
-"""Attention: what the node does around a command when somebody follows what sessions do, or holds them back.
+"""Attention: what the node does around a command when somebody follows what sessions do, or holds them back, or it stops.
 
 While nobody does, commands run through `dispatch` alone and this costs nothing: see `Node.is_attended`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import BLOCKING, Row, find_row
-from upstash_global.node.dispatch import dispatch
+from upstash_global.errors import CommandError
+from upstash_global.node.dispatch import dispatch, refuse
 from upstash_global.node.freshness import FORWARD
 from upstash_global.node.session import Session, TrackingState
 from upstash_global.reply import PENDING, QUEUED, Reply
@@ -15,9 +16,22 @@ if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
 
+SHUTTING_DOWN: Final = CommandError("SHUTTINGDOWN", "The server is shutting down")
+_SERVED_TO_THE_END: Final = ("QUIT", "SHUTDOWN")
+
+
+def stop_serving(node: "Node") -> None:
+    """From now on refuse what clients say, and what other nodes forward: the process is about to end."""
+    node.is_stopping = True
+    node.audience.note_attention()
+
+
 def attend(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """As `dispatch`; what the session hears of its own command waits for the reply, and what it read is noted."""
     row = find_row(argv)
+    if node.is_stopping and row is not None and row.name not in _SERVED_TO_THE_END and row.arity_fits(len(argv)):
+        session.row = row
+        return refuse(node, session, argv, row, SHUTTING_DOWN)
     if node.pause.holds(session, row, argv):
         session.row = row
         return node.pause.park(session, argv)

@@ -109,5 +109,6 @@ class Audience:
             self.tracking.sessions
             or self.monitors.sessions
             or self.node.pause.until_ms
+            or self.node.is_stopping
             or self.notifications.mask & EVENT_MISS
         )

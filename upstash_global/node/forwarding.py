@@ -39,7 +39,7 @@ RUN: Final = "run"
 EXEC: Final = "exec"
 OWN: Final = "own"  # the stream on which a node that was promoted serves what it had forwarded itself
 
-REFUSED: Final = "refused"  # status of a Forwarded: this node does not lead, and has not run it
+REFUSED: Final = "refused"  # status of a Forwarded: this node does not lead, or not for long, and has not run it
 
 
 class Outstanding:
@@ -340,7 +340,7 @@ class Forwarding:
     def serve(self, peer: str, message: Forward) -> None:
         """Run a Forward of another node's session, unless it ran before."""
         node = self.node
-        if not node.is_leader:
+        if not node.is_leader or node.is_stopping:
             node.send(peer, Forwarded(message.session, message.sequence, [], START, REFUSED))
             return
         key = (message.origin, message.boot_id, message.session)

@@ -135,6 +135,7 @@ class Node:
         self.write_refusal: CommandError | None = None
         self.sessions: dict[int, Session] = {}
         self.last_session_id = 0
+        self.is_stopping = False  # clients are refused: see `stop_serving`
         self.is_attended = False  # somebody follows what sessions do: commands run through `attend`
 
         self.records: list[bytes] = []

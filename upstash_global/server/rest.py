@@ -16,6 +16,7 @@ from upstash_global.engine.acl import User
 from upstash_global.engine.table import lookup
 from upstash_global.engine.users import DEFAULT, READ_ONLY
 from upstash_global.errors import CommandError, error
+from upstash_global.node.attention import SHUTTING_DOWN
 from upstash_global.node.clients import RestSession
 from upstash_global.node.edges import NOT_TO_BE_KEPT, edge_tag, surrogate_headers
 from upstash_global.node.freshness import is_lost
@@ -131,6 +132,9 @@ class RestListener:
         if request.method == b"OPTIONS":
             connection.respond(Response(200, b""))
             return
+        if node.is_stopping:
+            connection.keep_alive = False  # so that the client goes elsewhere
+            raise HttpError(503, SHUTTING_DOWN.text)
         if self._is_edge(request):
             self._admit(connection, session)  # whoever stands behind it
         session.user = user = self._user(connection, request)

@@ -1,7 +1,8 @@
 """Run one node: compose it from the configuration, start it in the right order, end it without losing anything.
 
 Start: disk → recover → listen for peers → ask them who leads → take a role → listen for clients.
-Stop (SIGTERM): accept nobody new → let replicas catch up → fsync → close. A second signal skips the waits, not the fsync.
+Stop (SIGTERM): accept nobody new → refuse what clients still say → finish what runs → let replicas catch up → fsync → answer →
+close. A second signal skips the waits, not the fsync.
 """
 
 import asyncio
@@ -14,11 +15,13 @@ import secrets
 import signal
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from upstash_global import __version__
 from upstash_global.config import Config
+from upstash_global.node.attention import stop_serving
 from upstash_global.node.node import Node
 from upstash_global.node.settings import Peer, Settings
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, read_consistency
@@ -37,6 +40,7 @@ from upstash_global.server.shell import Shell
 
 PEERS_ANSWER_S: Final = 3.0  # at most so long a starting node waits to hear who leads
 CATCH_UP_S: Final = 5.0
+FINISH_S: Final = 5.0
 
 log = logging.getLogger("upstash_global")
 
@@ -220,12 +224,15 @@ class RunningNode:
         self.resp.stop_accepting()
         self.rest.stop_accepting()
         node.scripts.end()
+        stop_serving(node)
+        await self._wait_until(self._is_answered, FINISH_S)
         if node.is_leader:
-            await self._let_replicas_catch_up()
+            await self._wait_until(self._is_level, CATCH_UP_S)
         self.shell.turn()
         code = 0
         try:
-            self.storage.sync()
+            node.persisted(self.storage.sync())
+            self.shell.turn()  # what waited for the fsync is answered
         except StorageError as failure:
             log.error("the last fsync failed: %s", failure)
             code = 1
@@ -245,16 +252,21 @@ class RunningNode:
         self.shell.disk.shutdown()
         self.storage.close()
 
-    async def _let_replicas_catch_up(self) -> None:
-        """Until every streaming replica has everything, at most CATCH_UP_S, or until somebody is in a hurry."""
-        node = self.node
-        deadline = self.shell.loop.time() + CATCH_UP_S
-        while self.shell.loop.time() < deadline and not self.shell.hurry.is_set():
-            lsn = node.log.head.lsn
-            streaming = [feed for feed in node.roles.feeds.values() if feed.state is FeedState.STREAMING]
-            if all(feed.acked.lsn >= lsn for feed in streaming):
-                return
+    async def _wait_until(self, is_done: Callable[[], bool], at_most_s: float) -> None:
+        """Unless it takes too long, or somebody is in a hurry."""
+        deadline = self.shell.loop.time() + at_most_s
+        while not is_done() and self.shell.loop.time() < deadline and not self.shell.hurry.is_set():
             await asyncio.sleep(0.02)
+
+    def _is_answered(self) -> bool:
+        """Whether the leader has answered everything that was forwarded to it, but for what waits there for an event."""
+        return all(outstanding.blocks for outstanding in self.node.forwarding.outstanding.values())
+
+    def _is_level(self) -> bool:
+        """Whether every streaming replica has everything."""
+        node = self.node
+        streaming = [feed for feed in node.roles.feeds.values() if feed.state is FeedState.STREAMING]
+        return all(feed.acked.lsn >= node.log.head.lsn for feed in streaming)
 
 
 def _process_facts() -> dict[str, object]:
