@@ -260,7 +260,7 @@ def test_a_discarded_transaction_is_one_error() -> None:
 
 NEEDS_A_CONNECTION = [
     "AUTH", "CLIENT", "HELLO", "RESET", "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH", "MONITOR",
-    "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE",
+    "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "SYNCTOKEN",
 ]  # fmt: skip
 
 
@@ -272,6 +272,23 @@ def test_what_needs_a_connection_is_refused(name: str) -> None:
     asked = call("POST /pipeline", f'[["PING"],["{name}"]]')
     assert asked.commands[0] == [b"PING"]
     assert json.loads(render(asked, [Simple("PONG"), asked.commands[1]])[1])[1] == {"error": text}
+
+
+@pytest.mark.parametrize("words", [["ACL", "SETUSER", "default", "off"], ["acl", "deluser", "alice", "default"]])
+def test_the_user_of_the_standard_token_cannot_be_changed(words: list[str]) -> None:
+    text = "ERR the user 'default' cannot be changed over REST; use a connection of RESP"
+    assert refused(f"GET /{'/'.join(words)}") == refused("POST /", json.dumps(words)) == (400, text)
+    assert refused("POST /multi-exec", json.dumps([["PING"], words])) == (400, text)
+    row = call("POST /pipeline", json.dumps([words])).commands[0]
+    assert isinstance(row, CommandError) and row.text == text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/acl/setuser/default_ro/off", "/acl/setuser/alice/on/default", "/acl/getuser/default", "/acl/list", "/acl"],
+)
+def test_other_users_can_be_changed_and_default_be_looked_at(path: str) -> None:
+    assert call(f"GET {path}").commands == [[word.encode() for word in path[1:].split("/")]]
 
 
 # Server-sent events.

@@ -129,6 +129,15 @@ def test_a_rest_token_has_the_rights_of_its_user(http: Client, admin: "redis.Red
     )
 
 
+def test_rest_leaves_default_alone_and_resp_may_narrow_it(http: Client, admin: "redis.Redis") -> None:
+    status, told = http.get("/acl/setuser/default/off")
+    assert status == 400 and "cannot be changed over REST" in told["error"]
+    say(admin, "ACL", "SETUSER", "default", "-lolwut")
+    assert http.get("/lolwut")[1]["error"].startswith("NOPERM ")
+    say(admin, "ACL", "SETUSER", "default", "+lolwut")
+    assert http.get("/lolwut")[0] == 200
+
+
 def test_a_transaction_of_a_token_is_whole_or_nothing(http: Client, admin: "redis.Redis") -> None:
     admin.acl_setuser("alice", enabled=True, passwords=["+pw"], keys=["a*"], commands=["+set"])
     alice = bearer(http.get("/acl/resttoken/alice/pw")[1]["result"])

@@ -53,6 +53,8 @@ JSON: Final = "application/json; charset=utf-8"
 OCTETS: Final = "application/octet-stream"
 EVENTS: Final = "text/event-stream"
 
+DEFAULT_STAYS: Final = error("the user 'default' cannot be changed over REST; use a connection of RESP")
+
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS"))
 _NEEDS_A_CONNECTION: Final = frozenset(
     b"AUTH CLIENT HELLO RESET QUIT SYNCTOKEN MULTI EXEC DISCARD WATCH UNWATCH MONITOR "
@@ -224,9 +226,15 @@ def _path_command(request: Request, segments: list[bytes], query: bytes) -> list
 
 def _refusal(argv: list[bytes]) -> CommandError | None:
     name = argv[0].upper()
-    if name not in _NEEDS_A_CONNECTION:
-        return None
-    return error(f'Command "{name.decode()}" is not allowed in REST or it has a special context path')
+    if name in _NEEDS_A_CONNECTION:
+        return error(f'Command "{name.decode()}" is not allowed in REST or it has a special context path')
+    return DEFAULT_STAYS if name == b"ACL" and _changes_default(argv) else None
+
+
+def _changes_default(argv: list[bytes]) -> bool:
+    """Whether a command would change the user that the standard token stands for: a slip could lock all of REST out."""
+    subcommand = argv[1].upper() if len(argv) > 2 else b""
+    return (subcommand == b"SETUSER" and argv[2] == b"default") or (subcommand == b"DELUSER" and b"default" in argv[2:])
 
 
 def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
