@@ -112,3 +112,11 @@ def test_inside_a_transaction_a_wrong_password_is_told_with_the_rest() -> None:
     client = guarded().leader.client()
     client.run("AUTH secret")
     assert client.run("MULTI", "AUTH wrong", "GET k", "EXEC") == [WRONGPASS, None]
+
+
+def test_a_password_cannot_be_guessed_by_asking_for_its_token() -> None:
+    client = guarded().leader.client()
+    client.run("AUTH secret")
+    client.run("ACL SETUSER alice on >pw")
+    told = [client.run(f"ACL RESTTOKEN alice {guess}") for guess in ("a", "b", "c", "pw")]
+    assert told == [*[error('Wrong password or user "alice" does not exist')] * 3, REFUSED]

@@ -79,8 +79,12 @@ def log(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 def resttoken(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """A bearer token for REST with the rights of a user, who has this password."""
     name, password = argv[2], argv[3]
+    logins, host = node.permissions.logins, session.address.rpartition(":")[0]
+    if logins.wait_ms(host, node.local_ms):
+        raise error(logins.refusal())
     if len(name) > MAX_NAME_BYTES or node.users.authenticate(name, password) is None:
         node.permissions.note_failed_login(session, name, argv[0])
+        node.permissions.note_failure_of(host)
         raise error(f'Wrong password or user "{shown(name)}" does not exist')
     return encode_credentials(name, password).encode()
 
