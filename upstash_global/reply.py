@@ -6,6 +6,7 @@
 | int                     | integer        | integer                                |
 | float                   | double         | bulk string of its shortest text       |
 | Double                  | double         | bulk string, both of the text it holds |
+| BigNumber               | big number     | bulk string, both of the text it holds |
 | bool                    | boolean        | integer 1 or 0                         |
 | None                    | null           | null bulk string                       |
 | list, tuple             | array          | array                                  |
@@ -66,6 +67,24 @@ class Double:
 
     def __repr__(self) -> str:
         return f"Double({self.text!r})"
+
+
+class BigNumber:
+    """A whole number of any length, as a script returns it: the text is the script's, not ours."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text.replace(b"\r", b" ").replace(b"\n", b" ")  # RESP3 ends it at the line's end
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BigNumber) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"BigNumber({self.text!r})"
 
 
 class Items:
@@ -174,6 +193,7 @@ _BIG: Final = 8
 _DOUBLE: Final = 9
 _NAMED: Final = 10
 _BY_PROTOCOL: Final = 11
+_BIG_NUMBER: Final = 12
 
 
 def pack(reply: Reply) -> bytes:
@@ -192,6 +212,8 @@ def _pack_special(value: object) -> object:
         return msgpack.ExtType(_SIMPLE, value.text.encode())
     if isinstance(value, Double):
         return msgpack.ExtType(_DOUBLE, value.text)
+    if isinstance(value, BigNumber):
+        return msgpack.ExtType(_BIG_NUMBER, value.text)
     if isinstance(value, Set):
         return msgpack.ExtType(_SET, pack(value.items))
     if isinstance(value, Pairs):
@@ -240,4 +262,6 @@ def _unpack_special(code: int, data: bytes) -> Reply:
         return int(data)
     if code == _DOUBLE:
         return Double(data)
+    if code == _BIG_NUMBER:
+        return BigNumber(data)
     raise ValueError(f"unknown reply extension {code}")

@@ -1,6 +1,6 @@
 """The same scripts give the same replies on a node and on a real redis-server, in RESP2 and RESP3.
 
-Left out are what we do otherwise on purpose: the version, chance (Redis does not seed each run anew), and redis.set_repl,
+Left out are what we do otherwise on purpose: the version, doubles (their shortest text, as of 7.2), chance (Redis does not seed each run anew), and redis.set_repl,
 which would make regions differ.
 """
 
@@ -73,6 +73,44 @@ return {double=3.5}
 return {map={a=1}}
 return {set={a=true}}
 return {verbatim_string={format='txt',string='abc'}}
+return {big_number='123'}
+redis.setresp(3) return {big_number='123'}
+redis.setresp(3) return {big_number='123\r\n+INJ'}
+return {big_number='123\r\n+INJ'}
+redis.setresp(3) return {{big_number='1\r2'}, {big_number='3\n4'}}
+redis.setresp(3) return {big_number=123}
+redis.setresp(3) return {big_number='no number'}
+redis.setresp(3) return {map={[1]={big_number='5'}}}
+redis.setresp(3) return {verbatim_string={format='txt',string='a\r\n+INJ'}}
+redis.setresp(3) return {verbatim_string={format='t\r\n',string='abc'}}
+redis.setresp(3) return {verbatim_string={format='text',string='abc'}}
+redis.setresp(3) return {verbatim_string={format='x',string='abc'}}
+redis.setresp(3) return {verbatim_string={format='',string='abc'}}
+redis.setresp(3) return {verbatim_string={format='é!',string='abc'}}
+return {verbatim_string={format='t\r\n',string='abc'}}
+redis.setresp(3) return {verbatim_string={format='txt'}}
+redis.setresp(3) return {verbatim_string='txt:abc'}
+redis.setresp(3) return {{double=1/0}, {double=-1/0}, {double=3}, {double=-2.5}, {double=-0}}
+redis.setresp(3) return {double='3\r\n+INJ'}
+redis.setresp(3) return {map={['a\r\n+INJ']='b\r\n+INJ'}}
+redis.setresp(3) return {set={['a\r\n+INJ']=true}}
+redis.setresp(3) return {map={a={map={b=1}}}}
+redis.setresp(3) return {map={}}
+redis.setresp(3) return {set={}}
+redis.setresp(3) return {set={{1}}}
+redis.setresp(3) return {map='x'}
+return {ok='fine\r\n+INJ'}
+return {err='bad\r\n+INJ'}
+return {err='bad\r\n'}
+return redis.status_reply('fine\r\n+INJ')
+return redis.error_reply('bad\r\n+INJ')
+return {redis.status_reply('a\nb'), redis.error_reply('a\nb')}
+error('bad\r\n+INJ')
+error({err='bad\r\n+INJ'})
+return {err='', ok='x', double=1}
+return {ok='x', big_number='1'}
+redis.setresp(3) return {big_number='1', verbatim_string={format='txt',string='a'}}
+redis.setresp(3) return {set={a=true}, map={a=1}}
 redis.setresp(3) return {true, false, nil}
 redis.setresp(3) redis.call('hset','h','a',1) return redis.call('hgetall','h')
 redis.setresp(3) return tostring(redis.call('get','nokey'))

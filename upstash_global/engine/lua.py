@@ -22,7 +22,7 @@ from upstash_global.engine.scripts import sha_of
 from upstash_global.engine.table import DENYOOM, NOSCRIPT, WRITE, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.floats import format_double
-from upstash_global.reply import Double, Items, Named, Pairs, Reply, Set, Simple, Special, Verbatim
+from upstash_global.reply import BigNumber, Double, Items, Named, Pairs, Reply, Set, Simple, Special, Verbatim
 
 VERSION: Final = b"7.2.0"  # what redis.REDIS_VERSION says
 VERSION_NUMBER: Final = 0x070200
@@ -350,7 +350,7 @@ def _reply_of(value: Any, resp: int) -> Reply:
         return value
     ((mark, content),) = value.items()
     if mark == b"err":
-        return _error_of(content)
+        return _error_of(content.rstrip(b"\r\n"))
     if mark == b"ok":
         return Simple(_line(content))
     if mark == b"set":
@@ -361,7 +361,9 @@ def _reply_of(value: Any, resp: int) -> Reply:
     if mark == b"verbatim_string":
         form, text = content
         return Verbatim(text, form.decode("latin-1")[:3])
-    return content  # double, big_number
+    if mark == b"big_number":
+        return BigNumber(content)
+    return content  # double
 
 
 def _integer(value: float) -> int:

@@ -19,6 +19,7 @@ from upstash_global.reply import (
     NO_REPLY,
     NULL_ARRAY,
     OK,
+    BigNumber,
     ByProtocol,
     Double,
     Named,
@@ -431,6 +432,11 @@ def _encode_rare(out: BytesWriter, reply: Reply, version: int) -> None:
             _encode_bulk(out, reply.text)
         else:
             out.write(b",%b\r\n" % reply.text)
+    elif isinstance(reply, BigNumber):
+        if version == 2:
+            _encode_bulk(out, reply.text)
+        else:
+            out.write(b"(%b\r\n" % reply.text)
     elif isinstance(reply, bytearray):
         _encode_bulk(out, bytes(reply))
     elif isinstance(reply, str):
@@ -461,7 +467,7 @@ def _encode_rare(out: BytesWriter, reply: Reply, version: int) -> None:
         if version == 2:
             _encode_bulk(out, reply.text)
         else:
-            out.write(b"=%d\r\n%b:%b\r\n" % (len(reply.text) + 4, reply.format.encode(), reply.text))
+            out.write(b"=%d\r\n%b:%b\r\n" % (len(reply.text) + 4, _format(reply.format), reply.text))
     elif isinstance(reply, ByProtocol):
         encode(out, reply.resp2 if version == 2 else reply.resp3, version)
     elif reply is NULL_ARRAY:
@@ -473,6 +479,11 @@ def _encode_rare(out: BytesWriter, reply: Reply, version: int) -> None:
 def _line(text: str) -> bytes:
     """Text for a reply that ends at the line's end; Redis too blanks line ends inside one."""
     return _utf8(text).replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+def _format(name: str) -> bytes:
+    """The name of a verbatim text's format, which has three bytes, whatever a script called it."""
+    return name.encode("latin-1", "replace").partition(b"\0")[0][:3].ljust(3)
 
 
 def _utf8(text: str) -> bytes:

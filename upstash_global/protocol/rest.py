@@ -31,6 +31,7 @@ from upstash_global.protocol.resp import encode
 from upstash_global.reply import (
     NO_REPLY,
     NULL_ARRAY,
+    BigNumber,
     ByProtocol,
     Double,
     Named,
@@ -477,7 +478,7 @@ def _plain(reply: Reply, base64: bool) -> Reply:
         return _plain(reply.encode("utf-8", "replace"), base64)
     if isinstance(reply, float):
         return _plain(format_double(reply), base64)
-    if isinstance(reply, (Double, Verbatim)):
+    if isinstance(reply, (BigNumber, Double, Verbatim)):
         return _plain(reply.text, base64)
     if isinstance(reply, dict):
         return [_plain(part, base64) for pair in reply.items() for part in pair]

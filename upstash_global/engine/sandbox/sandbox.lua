@@ -422,7 +422,7 @@ local function write_table(out, value, depth)
     local mark = MARKED[i]
     local marked = value[mark]
     local kind = type(marked)
-    local is_text = kind == "string" and mark ~= "double" and mark ~= "verbatim_string"
+    local is_text = kind == "string" and (mark == "err" or mark == "ok" or mark == "big_number")
     local is_table = kind == "table" and (mark == "map" or mark == "set"
       or mark == "verbatim_string" and type(marked.format) == "string" and type(marked.string) == "string")
     if is_text or is_table or (mark == "double" and kind == "number") then
