@@ -16,6 +16,7 @@ from upstash_global.node import roles
 from upstash_global.node.answers import Answers
 from upstash_global.node.node import Node
 from upstash_global.node.outbox import Outbox
+from upstash_global.node.sweeping import Sweeping
 from upstash_global.node.tracking import Reads
 from upstash_global.replication.codec import EPOCH, Entry
 from upstash_global.replication.feed import Feed
@@ -105,13 +106,14 @@ def test_a_command_that_logs_chance(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_expiry_that_is_logged_as_a_plain_del(monkeypatch: pytest.MonkeyPatch) -> None:
     """A replica hides the key by then and has nothing to delete."""
 
-    def sweep(node: Node) -> None:
-        for key in expired_keys(node.engine.keyspace, node.now_ms, 200):
+    def sweep(sweeping: Sweeping) -> None:
+        node = sweeping.node
+        for key in expired_keys(node.engine.keyspace, node.now_ms, 200) if sweeping.may_run else []:
             node.engine.begin(node.now_ms)
             node.engine.execute(TABLE[b"_EXPIRED"], [b"_EXPIRED", key])
             node.commit(None, Effects([[b"DEL", key]], [key], False, []), None)
 
-    monkeypatch.setattr(Node, "sweep", sweep)
+    monkeypatch.setattr(Sweeping, "run", sweep)
     assert_found("an entry could not be applied")
 
 

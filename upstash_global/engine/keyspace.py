@@ -9,13 +9,17 @@ Hashes with deadlines of fields are listed by the earliest of them, so that the 
 nothing. A hash whose fields are all hidden is no key for anybody, though it is still present.
 """
 
+from collections import OrderedDict
 from heapq import heapify, heappop, heappush
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from upstash_global.engine.accesses import Accesses
 from upstash_global.engine.types.deadlines import Deadlines
 from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
+
+ALL: Final = 1 << 62
 
 
 class Observer:
@@ -35,7 +39,8 @@ class Keyspace:
         self.index: IndexedSet | None = None  # all keys of `values`, once SCAN or RANDOMKEY asked
         self.observer: Observer | None = None
         self.accesses: Accesses | None = None  # when keys were last used, while a memory policy wants to know
-        self.hidden: dict[bytes, None] = {}  # present keys whose deadline `due` has seen pass, oldest deadline first
+        # Present keys whose deadline `due` has seen pass, oldest first; ordered, for the sweep takes from its front for long.
+        self.hidden: OrderedDict[bytes, None] = OrderedDict()
         self.heap: list[tuple[int, bytes]] = []  # (deadline, key); stale pairs are skipped
         self.hashes = Deadlines()  # key of a hash with deadlines of fields → the earliest, or an earlier time
 
@@ -61,7 +66,7 @@ class Keyspace:
         self.values = {}
         self.deadlines = {}
         self.index = None
-        self.hidden = {}
+        self.hidden = OrderedDict()
         self.heap = []
         self.hashes = Deadlines()
         if self.accesses is not None:
@@ -88,6 +93,15 @@ class Keyspace:
                 self.hidden[key] = None
         return self.hidden
 
+    def some_due(self, now_ms: int, limit: int) -> list[bytes]:
+        """Up to `limit` of those keys, at the cost of as many."""
+        heap = self.heap
+        while len(self.hidden) < limit and heap and heap[0][0] <= now_ms:
+            at_ms, key = heappop(heap)
+            if self.deadlines.get(key) == at_ms:
+                self.hidden[key] = None
+        return list(islice(self.hidden, limit))
+
     def next_to_expire(self) -> bytes | None:
         """The key with the earliest deadline, hidden or not; None if no key has one."""
         for key in self.hidden:
@@ -105,12 +119,12 @@ class Keyspace:
         elif self.hashes.times.get(key) != earliest:
             self.hashes.set(key, earliest)
 
-    def hashes_due(self, now_ms: int) -> list[bytes]:
-        """The keys of hashes that have hidden fields, where the key itself is not hidden."""
+    def hashes_due(self, now_ms: int, limit: int = ALL) -> list[bytes]:
+        """The keys of hashes that have hidden fields, where the key itself is not hidden; only `limit` hashes are looked at."""
         due: list[bytes] = []
-        for key in list(self.hashes.due(now_ms)):
+        for key in self.hashes.some_due(now_ms, limit):
             value = self.values.get(key)
-            if type(value) is not Hash or not value.hidden(now_ms):
+            if type(value) is not Hash or not value.some_hidden(now_ms, 1):
                 self.hashes.clear(key)
                 if type(value) is Hash:
                     self.note_fields(key, value)

@@ -22,7 +22,6 @@ from upstash_global.engine.dump import digest, type_name
 from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.memory import Memory
-from upstash_global.engine.sweep import expired_fields, expired_keys
 from upstash_global.engine.table import FAST, NO_AUTH, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
@@ -50,6 +49,7 @@ from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.settings import Settings
 from upstash_global.node.slowlog import SlowLog, heaviest
 from upstash_global.node.snapshots import Snapshots
+from upstash_global.node.sweeping import Sweeping
 from upstash_global.node.synctokens import SyncTokens
 from upstash_global.node.tables import load_system_tables, system_tables
 from upstash_global.node.transactions import execute_queue
@@ -64,7 +64,6 @@ from upstash_global.reply import PENDING, Push, Reply
 if TYPE_CHECKING:
     from random import Random
 
-SWEEP_LIMIT: Final = 200  # expired keys removed per tick
 NO_ATTRIBUTES: Final[dict[str, Any]] = {}
 NOTHING_BEHIND: Final[dict[int, list[Push]]] = {}
 
@@ -109,6 +108,7 @@ class Node:
         self.eviction = Eviction(self)
         self.redundancy: Redundancy | None = None  # how many replicas must follow before anything is written
         self.idleness = Idleness(self)
+        self.sweeping = Sweeping(self)
         self.output_limits: dict[str, int] = {}  # bytes that a kind of client may leave unread; 0: see the cluster file
         self.slowlog = SlowLog()
         self.latency = Latency()
@@ -129,7 +129,6 @@ class Node:
         self.is_leader = False
         self.is_busy = False  # a script has paused in the middle of a unit
         self.is_replaying = False  # entries come from this node's own disk: nobody is to hear of them again
-        self.sweeps = True  # DEBUG SET-ACTIVE-EXPIRE 0 stops that
         self.is_sealed = False  # a switchover is draining: writes wait
         self.read_refusal: CommandError | None = LOADING
         self.write_refusal: CommandError | None = None
@@ -585,14 +584,7 @@ class Node:
         self.idleness.tick()
         if not self.pause.until_ms:
             self.eviction.tick()
-        if (
-            self.is_leader
-            and self.sweeps
-            and not self.pause.until_ms
-            and not self.is_sealed
-            and self.write_refusal is None
-        ):
-            self.sweep()
+        self.sweeping.run()
         for session, reply in self.parking.expire(self.local_ms):
             if reply is not PENDING:
                 self.answer(session, [reply])
@@ -602,28 +594,11 @@ class Node:
         self.read_refusal = self._read_refusal()
 
     def go_on(self, now_ms: int) -> None:
-        """Let the script that has paused run for another while."""
+        """Let what gave way to others run for another while: the script that has paused, the sweep."""
         self.set_clock(now_ms)
         self.scripts.go_on()
-
-    def sweep(self) -> None:
-        """Log the removal of keys and of hash fields whose deadline has passed."""
-        row = TABLE[b"_EXPIRED"]
-        started_us = self.clock_us()
-        expired = [[key] for key in expired_keys(self.engine.keyspace, self.now_ms, SWEEP_LIMIT)]
-        if self.engine.keyspace.hashes.times:
-            expired += expired_fields(self.engine.keyspace, self.now_ms, SWEEP_LIMIT)
-        for key_and_fields in expired:
-            self.engine.begin(self.now_ms)
-            self.engine.execute(row, [b"_EXPIRED", *key_and_fields])
-            effects = self.engine.take_effects()
-            assert effects is not None
-            self.commit(None, effects, None)
-            self.metrics.n_expired += len(key_and_fields) == 1
-        if expired and self.latency.threshold_us > 0:
-            took_us = self.clock_us() - started_us
-            if took_us >= self.latency.threshold_us:
-                self.latency.note("expire-cycle", self.now_ms, took_us)
+        if self.sweeping.has_more and not self.is_busy:
+            self.sweeping.run()
 
     def _read_refusal(self) -> CommandError | None:
         if self.is_leader:
@@ -693,6 +668,7 @@ class Node:
             outbox.finish_snapshot = True
             self.wants_snapshot_finished = False
         outbox.is_busy = self.is_busy
+        outbox.has_expired = self.sweeping.has_more
         outbox.has_more = self.roles.have_more() or bool(self.forwarding.own_answers)
         wanted = head_lsn if always else required
         if wanted > self.durable_lsn and wanted > self.sync_wanted:

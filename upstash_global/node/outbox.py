@@ -18,4 +18,5 @@ class Outbox:
         self.finish_snapshot = False  # call storage.finish_snapshot off the loop, then node.snapshots.finished
         self.has_more = False  # another turn would send more at once
         self.is_busy = False  # a script wants to go on: call node.go_on soon
+        self.has_expired = False  # the sweep wants to go on: call node.go_on when others have had their turn
         self.released: list[tuple[Session, Any]] = []  # (session, what its take_output gave)

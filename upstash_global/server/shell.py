@@ -18,6 +18,7 @@ from upstash_global.server.clock import STEP_MS, Clock
 from upstash_global.server.links import Links
 
 TICK_S: Final = 0.02
+SWEEP_PAUSE_S: Final = 0.001  # between two stretches of the sweep, which take as long
 SYNC_EVERY_S: Final = 1.0
 SLOW_SYNC_S: Final = 2.0  # an fsync that takes longer makes writes wait for it
 ASK_TIMEOUT_S: Final = 3.0
@@ -35,6 +36,7 @@ class Shell:
         self.links: Links | None = None
         self.addresses: dict[str, str] = {}  # node name → gRPC address that this node dials
         self.is_scheduled = False
+        self.is_sweeping = False  # another stretch of the sweep is planned
         self.is_syncing = False
         self.sync_began = 0.0
         self.disk = ThreadPoolExecutor(1, "fsync")
@@ -87,6 +89,9 @@ class Shell:
             )
         if outbox.is_busy:
             self.loop.call_soon(self._go_on)
+        if outbox.has_expired and not self.is_sweeping:
+            self.is_sweeping = True
+            self.loop.call_later(SWEEP_PAUSE_S, self._sweep_on)
         if outbox.has_more:
             self.schedule()
         if self.node.leader_name != self.following:
@@ -96,6 +101,10 @@ class Shell:
         """Another slice of a long script; whatever else has come was served before it."""
         self.node.go_on(self.clock.now_ms())
         self.schedule()
+
+    def _sweep_on(self) -> None:
+        self.is_sweeping = False
+        self._go_on()
 
     def _send(self, outbox: Outbox) -> None:
         links = self.links

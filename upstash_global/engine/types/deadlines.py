@@ -6,6 +6,7 @@ that are out of date are skipped, and dropped when they are the larger part.
 
 from collections.abc import ItemsView
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
 
 class Deadlines:
@@ -40,6 +41,17 @@ class Deadlines:
             if self.times.get(name) == at_ms:
                 self.passed[name] = None
         return self.passed
+
+    def some_due(self, now_ms: int, limit: int) -> list[bytes]:
+        """Up to `limit` of those names, at the cost of as many."""
+        heap = self.heap
+        if now_ms > self.asked_ms:
+            self.asked_ms = now_ms
+        while len(self.passed) < limit and heap and heap[0][0] <= now_ms:
+            at_ms, name = heappop(heap)
+            if self.times.get(name) == at_ms:
+                self.passed[name] = None
+        return list(islice(self.passed, limit))
 
     def earliest(self) -> int:
         """The earliest time of all, or one that has passed already; -1 if there is none."""

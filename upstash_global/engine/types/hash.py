@@ -85,6 +85,10 @@ class Hash:
         """The hidden fields, longest hidden first; not to be changed. For readers."""
         return _NONE if self.deadlines is None else self.deadlines.due(now_ms)
 
+    def some_hidden(self, now_ms: int, limit: int) -> list[bytes]:
+        """Up to `limit` of the hidden fields, at the cost of as many. For readers."""
+        return [] if self.deadlines is None else self.deadlines.some_due(now_ms, limit)
+
     def visible(self, now_ms: int) -> dict[bytes, bytes]:
         """The fields that are not hidden with their values; not to be changed. For readers."""
         hidden = self.hidden(now_ms)

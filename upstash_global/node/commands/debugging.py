@@ -162,7 +162,7 @@ def _reload(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 
 def _set_active_expire(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    node.sweeps = argv[2] != b"0"
+    node.sweeping.is_on = argv[2] != b"0"
     return OK
 
 

@@ -1,0 +1,16 @@
+"""The turn of a node's event loop: what the node asks for is done."""
+
+from tests.server.serving import Served, wait_for
+
+
+def test_a_sweep_that_gave_way_goes_on_before_the_next_tick(served: Served) -> None:
+    shell = served.running.shell
+
+    async def turn_that_left_something() -> bool:
+        shell.node.sweeping.has_more = True
+        shell.turn()
+        return shell.is_sweeping
+
+    assert served.await_(turn_that_left_something())
+    wait_for(lambda: not shell.is_sweeping)  # only the stretch that was planned ends that
+    assert not served.ask(lambda node: node.sweeping.has_more)
