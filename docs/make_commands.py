@@ -1,18 +1,27 @@
 """Writes docs/commands.md from the command table: `make docs`. A test says when the page is out of date.
 
+The first lines of the functions' docstrings go to engine/summaries.json before that, read from the sources: compiled
+functions have no docstrings, and HELP and COMMAND DOCS show those lines.
+
 What a row cannot know, where and why a command differs from Redis, stands in differences.yaml beside this file.
 """
 
+import ast
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import yaml
 
-import upstash_global.node.node  # noqa: F401  # fills the table
-from upstash_global.engine.facts import facts_of
+import upstash_global
+import upstash_global.node.node  # fills the table
+from upstash_global.engine.facts import facts_of, summary_of
 from upstash_global.engine.table import BLOCKING, INTERNAL, TABLE, Row
 
 PAGE: Final = Path(__file__).with_name("commands.md")
+PACKAGE: Final = Path(upstash_global.__file__).parent
+SUMMARIES: Final = PACKAGE / "engine" / "summaries.json"
 DIFFERENCES: Final = Path(__file__).with_name("differences.yaml")
 
 HEAD: Final = """# Commands
@@ -39,10 +48,28 @@ def page() -> str:
         for row in rows:
             if row.group == group:
                 remark = differences.get(row.name, "")
-                text = summary_of(row) + (f" **Differs:** {remark}" if remark else "")
+                text = sentence_of(row) + (f" **Differs:** {remark}" if remark else "")
                 since = facts_of(row).get("since", "")
                 parts.append(f"| `{row.name}` | {place_of(row)} | {since} | {text.replace('|', chr(92) + '|')} |\n")
     return "".join(parts)
+
+
+def summaries_text() -> str:
+    """The whole text of engine/summaries.json, one command a line."""
+    found: dict[str, str] = {}
+    for path in [*PACKAGE.glob("engine/commands/*.py"), *PACKAGE.glob("node/commands/*.py")]:
+        found.update(_declared(ast.parse(path.read_text())))
+    lines = [f"{json.dumps(name)}:{json.dumps(found[name], ensure_ascii=False)}" for name in sorted(found)]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _declared(module: ast.Module) -> Iterator[tuple[str, str]]:
+    """Name and summary of what `@command("NAME", …)` and its like declare."""
+    for function in module.body:
+        if isinstance(function, ast.FunctionDef):
+            for each in function.decorator_list:
+                if isinstance(each, ast.Call) and each.args and isinstance(each.args[0], ast.Constant):
+                    yield str(each.args[0].value), (ast.get_docstring(function) or "").split("\n")[0]
 
 
 def all_rows() -> list[Row]:
@@ -57,9 +84,8 @@ def all_rows() -> list[Row]:
     return found
 
 
-def summary_of(row: Row) -> str:
-    summary: str = facts_of(row).get("summary") or row.summary
-    return summary.split("\n")[0].rstrip(".:") + "."
+def sentence_of(row: Row) -> str:
+    return summary_of(row).rstrip(".:") + "."
 
 
 def place_of(row: Row) -> str:
@@ -70,4 +96,5 @@ def place_of(row: Row) -> str:
 
 
 if __name__ == "__main__":
+    SUMMARIES.write_text(summaries_text())
     PAGE.write_text(page())

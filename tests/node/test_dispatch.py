@@ -1,5 +1,7 @@
 """Which refusal comes first, what is queued, and what an EXEC of it answers."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -247,3 +249,22 @@ def test_help_names_every_subcommand(client: Client, container: str) -> None:
 def test_help_shows_what_a_subcommand_takes(client: Client) -> None:
     lines = [line.text for line in client.run("CLIENT HELP")]
     assert "REPLY (ON|OFF|SKIP)" in lines and "SETNAME <connection-name>" in lines
+
+
+def test_what_commands_do_is_told_by_a_build_without_docstrings() -> None:
+    """As mypyc's is; `python -OO` drops them as well."""
+    story = """
+from tests.node.stage import Stage
+client = Stage().leader.client()
+docs = client.run("COMMAND DOCS blpop client")
+print(docs[b"blpop"][b"summary"].decode())
+print(docs[b"client"][b"subcommands"][b"client|id"][b"summary"].decode())
+lines = [line.text for line in client.run("CLIENT HELP")]
+print(lines[lines.index("ID") + 1].strip())
+"""
+    told = subprocess.run([sys.executable, "-OO", "-c", story], capture_output=True, text=True, check=True).stdout
+    assert told.splitlines() == [
+        "The first element of the first list that has one, with its key; waits for one.",
+        "The connection's number, unique on this node while it runs.",
+        "The connection's number, unique on this node while it runs.",
+    ]

@@ -3,6 +3,9 @@
 They stand in facts.json, beside this module, and are read when a client first asks (COMMAND INFO, COMMAND DOCS). The file
 is generated from a redis-server; a test says when it is out of date. A command of ours that Redis does not have is told by
 its row alone.
+
+What a command does is the first line of its function's docstring. Compiled functions have none, so `make docs` copies those
+lines to summaries.json, which both builds read; a test says when that is out of date.
 """
 
 import json
@@ -14,14 +17,27 @@ from upstash_global.engine.table import READONLY, Row
 Facts = dict[str, Any]
 
 _LOADED: Final[dict[str, Facts]] = {}
+_SUMMARIES: Final[dict[str, str]] = {}  # by the row's name
 _SPECS: Final[dict[str, list["KeySpec"]]] = {}  # by the row's name, once asked
 
 
 def facts_of(row: Row) -> Facts:
     """`since`, `complexity`, `arguments`, `tips`, `keys` and more, as far as they are known."""
     if not _LOADED:
-        _LOADED.update(json.loads(files("upstash_global.engine").joinpath("facts.json").read_text()))
+        _LOADED.update(_read("facts.json"))
     return _LOADED.get(row.display_name, {})
+
+
+def summary_of(row: Row) -> str:
+    """What the command does, in a sentence."""
+    if not _SUMMARIES:
+        _SUMMARIES.update(_read("summaries.json"))
+    return row.summary or _SUMMARIES.get(row.name, "")
+
+
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(files("upstash_global.engine").joinpath(name).read_text("utf-8"))
+    return found
 
 
 class KeySpec:

@@ -138,7 +138,7 @@ class Row:
         self.flags = flags
         self.keys = keys
         self.group = group
-        self.summary = summary
+        self.summary = summary  # "" if it is the first line of the handler's docstring: see `facts.summary_of`
         self.handler: Handler | None = None
         self.session_handler: SessionHandler | None = None
         self.subcommands: dict[bytes, Row] = {}
@@ -252,25 +252,32 @@ class Family:
 
     def command(self, name: str, *, arity: int, flags: int = 0, keys: Keys = NO_KEYS) -> Callable[[Any], Any]:
         """Declare a data command: the decorated function is (Context, argv) → Reply."""
-        return _Declaration(self.group, name, arity, flags, keys, False)
+        return _Declaration(self.group, name, arity, flags, keys, False, "")
 
-    def session_command(self, name: str, *, arity: int, flags: int = 0, keys: Keys = NO_KEYS) -> Callable[[Any], Any]:
-        """Declare a command about a session, the node or the cluster: (node, session, argv) → Reply."""
-        return _Declaration(self.group, name, arity, flags, keys, True)
+    def session_command(
+        self, name: str, *, arity: int, flags: int = 0, keys: Keys = NO_KEYS, summary: str = ""
+    ) -> Callable[[Any], Any]:
+        """Declare a command about a session, the node or the cluster: (node, session, argv) → Reply.
+
+        `summary` is for what is declared in a loop; of a decorated function it is the first line of its docstring.
+        """
+        return _Declaration(self.group, name, arity, flags, keys, True, summary)
 
 
 class _Declaration:
-    def __init__(self, group: str, name: str, arity: int, flags: int, keys: Keys, of_session: bool) -> None:
+    def __init__(
+        self, group: str, name: str, arity: int, flags: int, keys: Keys, of_session: bool, summary: str
+    ) -> None:
         self.group = group
         self.name = name
         self.arity = arity
         self.flags = flags
         self.keys = keys
         self.of_session = of_session
+        self.summary = summary
 
     def __call__(self, function: Any) -> Any:
-        doc = function.__doc__ or ""
-        row = Row(self.name, self.arity, self.flags, self.keys, self.group, doc.strip().split("\n")[0])
+        row = Row(self.name, self.arity, self.flags, self.keys, self.group, self.summary)
         if self.of_session:
             row.session_handler = function
         else:

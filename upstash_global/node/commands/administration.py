@@ -161,10 +161,10 @@ def readwrite(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 
 def _cluster(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """Refused: this is no Redis Cluster, every node has all keys."""
     raise NO_CLUSTER
 
 
+_REFUSED: Final = "Refused: this is no Redis Cluster, every node has all keys."
 _ARRANGES: Final = ADMIN | STALE | NO_ASYNC_LOADING
 _CLUSTER_SUBCOMMANDS: Final = [  # name, arity, flags
     ("ADDSLOTS", -3, _ARRANGES),
@@ -196,7 +196,7 @@ _CLUSTER_SUBCOMMANDS: Final = [  # name, arity, flags
     ("SLOTS", 2, STALE),
 ]
 for _name, _arity, _flags in _CLUSTER_SUBCOMMANDS:
-    cluster_command(f"CLUSTER {_name}", arity=_arity, flags=_flags)(_cluster)
+    cluster_command(f"CLUSTER {_name}", arity=_arity, flags=_flags, summary=_REFUSED)(_cluster)
 
 
 @command("MODULE LIST", arity=2, flags=ADMIN | NOSCRIPT)

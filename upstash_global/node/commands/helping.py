@@ -1,8 +1,8 @@
 """HELP of every command that has subcommands: what they take and what they do, as the table and the facts say."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from upstash_global.engine.facts import facts_of
+from upstash_global.engine.facts import facts_of, summary_of
 from upstash_global.engine.table import LOADING, STALE, TABLE, Family
 from upstash_global.node.session import Session
 from upstash_global.reply import Reply, Simple
@@ -10,22 +10,23 @@ from upstash_global.reply import Reply, Simple
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
+SUMMARY: Final = "Print this help."
+
 
 def declare() -> None:
     """Add a HELP to every container that has none; call it when all other commands are declared."""
     for container in list(TABLE.values()):
         if container.subcommands and b"HELP" not in container.subcommands:
             family = Family(container.group)
-            family.session_command(f"{container.name} HELP", arity=2, flags=LOADING | STALE)(help_)
+            family.session_command(f"{container.name} HELP", arity=2, flags=LOADING | STALE, summary=SUMMARY)(help_)
 
 
 def help_(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """Print this help."""
     container = TABLE[argv[0].upper()]
     lines = [f"{container.name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
     for name, row in sorted(container.subcommands.items()):
         lines.append(" ".join([name.decode(), *map(_syntax, facts_of(row).get("arguments", []))]))
-        lines.append(f"    {row.summary}")
+        lines.append(f"    {summary_of(row)}")
     return [Simple(line) for line in lines]
 
 

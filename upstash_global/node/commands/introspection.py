@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from upstash_global.engine.facts import KeySpec, facts_of, key_specs, keys_with_flags
+from upstash_global.engine.facts import KeySpec, facts_of, key_specs, keys_with_flags, summary_of
 from upstash_global.engine.table import (
     FLAG_NAMES,
     INTERNAL,
@@ -157,7 +157,7 @@ _DOC_FIELDS = ("complexity", "doc_flags", "deprecated_since", "replaced_by", "hi
 
 def _docs(row: Row) -> dict[bytes, Any]:
     facts = facts_of(row)
-    docs: dict[bytes, Any] = {b"summary": row.summary.encode()}
+    docs: dict[bytes, Any] = {b"summary": summary_of(row).encode()}
     if "since" in facts:
         docs[b"since"] = facts["since"].encode()
     docs[b"group"] = row.group.encode()
