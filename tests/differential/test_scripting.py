@@ -111,6 +111,13 @@ return {err='', ok='x', double=1}
 return {ok='x', big_number='1'}
 redis.setresp(3) return {big_number='1', verbatim_string={format='txt',string='a'}}
 redis.setresp(3) return {set={a=true}, map={a=1}}
+redis.setresp(3) local n = 0 for flag in pairs(redis.call('command', 'getkeysandflags', 'get', 'a')[1][2].set) do n = n + #flag.ok end return n
+return redis.call('command', 'info', 'get')
+redis.setresp(3) return redis.call('command', 'info', 'get')[1][1]
+redis.setresp(3) redis.call('geoadd', 'g', 13, 38, 'm') return redis.call('geopos', 'g', 'm', 'q')
+redis.setresp(3) return redis.call('config', 'resetstat')
+redis.setresp(3) redis.call('rpush', 'list', 'a') return redis.call('lmpop', 1, 'list', 'left')
+redis.setresp(3) return redis.call('xinfo', 'stream', 'x')
 redis.setresp(3) return {true, false, nil}
 redis.setresp(3) redis.call('hset','h','a',1) return redis.call('hgetall','h')
 redis.setresp(3) return tostring(redis.call('get','nokey'))

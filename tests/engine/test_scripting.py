@@ -233,3 +233,11 @@ def test_refusals(words: list[str], text: str) -> None:
     bench = Bench()
     assert refusal(bench.run(*words)) == text
     assert bench.entries == []
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+def test_a_reply_that_looks_otherwise_in_resp3_reaches_a_script_as_the_script_wants_it(resp: int) -> None:
+    bench = Bench()
+    bench.run("JSON.SET j $ [1,2]")
+    numbers = bench.run(f"EVAL \"redis.setresp({resp}) return redis.call('json.numincrby', 'j', '$.*', 1)\" 0")
+    assert numbers == (b"[2,3]" if resp == 2 else [2, 3])

@@ -22,7 +22,19 @@ from upstash_global.engine.scripts import sha_of
 from upstash_global.engine.table import DENYOOM, NOSCRIPT, WRITE, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.floats import format_double
-from upstash_global.reply import BigNumber, Double, Items, Named, Pairs, Reply, Set, Simple, Special, Verbatim
+from upstash_global.reply import (
+    BigNumber,
+    ByProtocol,
+    Double,
+    Items,
+    Named,
+    Pairs,
+    Reply,
+    Set,
+    Simple,
+    Special,
+    Verbatim,
+)
 
 VERSION: Final = b"7.2.0"  # what redis.REDIS_VERSION says
 VERSION_NUMBER: Final = 0x070200
@@ -321,21 +333,40 @@ def _plain(reply: Reply, resp: int) -> Any:
         if resp == 3:
             return [[_plain(name, resp), _plain(value, resp)] for name, value in reply.items]
         return [_plain(item, resp) for pair in reply.items for item in pair]
+    if isinstance(reply, ByProtocol):
+        return _plain(reply.resp3 if resp == 3 else reply.resp2, resp)
     if isinstance(reply, Set) and resp == 3:
-        return {"set": {item: True for item in reply.items}}
+        return {"set": {_member(_plain(item, resp)): True for item in reply.items}}
     if isinstance(reply, Named) and resp == 3:
         return {"map": {name: _plain(value, resp) for name, value in reply.items}}
     if isinstance(reply, Items):
         return [_plain(item, resp) for item in reply.items]
     if isinstance(reply, dict):
         if resp == 3:
-            return {"map": {name: _plain(value, resp) for name, value in reply.items()}}
+            return {"map": {_member(_plain(name, resp)): _plain(value, resp) for name, value in reply.items()}}
         return [_plain(item, resp) for pair in reply.items() for item in pair]
     if isinstance(reply, Verbatim):
         if resp == 3:
             return {"verbatim_string": {"format": reply.format, "string": reply.text}}
         return reply.text
     return bytes(reply)
+
+
+class _Member(dict[str, Any]):
+    """A marked value as the key of a map: like a table in Lua, it equals only itself."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def _member(plain: Any) -> Any:
+    """What `_plain` gave, as the key of a map."""
+    if isinstance(plain, list):
+        return tuple([_member(item) for item in plain])
+    return _Member(plain) if isinstance(plain, dict) else plain
 
 
 def _reply_of(value: Any, resp: int) -> Reply:
