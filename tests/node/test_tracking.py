@@ -219,3 +219,18 @@ def test_what_a_client_tracks_is_told_of_it(stage: Stage) -> None:
     info = client.run("INFO")
     for told in (b"tracking_clients:1\r\n", b"tracking_total_prefixes:2\r\n", b"tracking_total_keys:0\r\n"):
         assert told in info.text
+
+
+def test_what_a_lost_leader_answered_is_given_up_when_another_leads(stage: Stage) -> None:
+    """The replica had not applied the write that its client read at the leader. Found by seed 75 of the simulation."""
+    client = tracker(stage, "replica")
+    stage.hold_entries()
+    stage.leader.client().run("SET k 1")
+    client.say("INCR other", "GET k")
+    stage.pass_ms(1100)
+    assert client.take() == [1, b"1"]
+    stage.replica.node.roles.promote(force=True)
+    stage.cut()
+    stage.settle()
+    assert client.take() == [ALL]
+    assert client.run("GET k") is None

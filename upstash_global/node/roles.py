@@ -221,6 +221,7 @@ class Roles:
         node.records.append(entry.record)
         node.must_be_durable = entry.position.lsn
         node.events.note(node.now_ms, "led", f"leads epoch {epoch} from LSN {entry.position.lsn}")
+        node.tracking.note_flush()  # what clients read through the old leader may be lost: no entry will say so
         node.forwarding.serve_own()
         self._announce()
 
@@ -284,6 +285,8 @@ class Roles:
 
     def note_epoch(self, epoch: int) -> None:
         """An applied entry opened `epoch`; one from this node's own disk is known to its durable state already."""
+        if not self.node.is_replaying:
+            self.node.tracking.note_flush()  # as in `lead`
         if epoch > self.epoch:
             if self.node.is_replaying:
                 self.epoch = epoch
