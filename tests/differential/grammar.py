@@ -385,7 +385,7 @@ class Maker:
 
 def parse(text: str) -> Node:
     """A syntax as a tree for Maker.line."""
-    tokens = re.findall(r"\.\.\.|[\[\](){}|]|[^\s\[\](){}|.]+", text)
+    tokens = re.findall(r"\.\.\.|[\[\](){}|]|[^\s\[\](){}|.]+(?:\.[A-Z]+)?", text)
     node, at = _sequence(tokens, 0)
     assert at == len(tokens), f"{text}: cannot read {tokens[at:]}"
     return node

@@ -41,5 +41,5 @@ def test_a_script_takes_every_reply(resp: int) -> None:
         if not row.flags & INTERNAL:
             words = row.name.split()
             for extra in range(3):
-                line = [*words, *["x"] * (abs(row.arity) - len(words) + extra)]
-                client.run([b"EVAL", SCRIPT % resp, b"0", *[word.encode() for word in line]])
+                words_said = [*words, *["x"] * (abs(row.arity) - len(words) + extra)]
+                client.run([b"EVAL", SCRIPT % resp, b"0", *[word.encode() for word in words_said]])

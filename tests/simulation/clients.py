@@ -8,9 +8,9 @@ from collections import deque
 from random import Random
 from typing import TYPE_CHECKING
 
-from tests.differential.families import FAMILIES, MIXTURE, lines_of
-from tests.differential.grammar import Maker, parse
+from tests.differential.grammar import Maker
 from tests.simulation.ledger import ACKED, REFUSED, UNKNOWN
+from tests.simulation.repertoire import SYNTAXES, script_line
 from upstash_global.errors import CommandError
 from upstash_global.replication.position import START, Position
 from upstash_global.reply import NULL_ARRAY, Push, Reply
@@ -22,7 +22,6 @@ THINK_MS = 150
 PATIENCE_MS = 12_000  # virtual time in which every batch is answered or its connection cut
 REGISTERS = 3
 
-SYNTAXES = [parse(line) for table in [*FAMILIES.values(), MIXTURE] for line in lines_of(table)]
 SHORT_LIVED = ["SET k0 v PX %d", "PEXPIRE k1 %d", "PEXPIRE k2 %d", "PEXPIRE k3 %d", "SET x0 v PX %d", "GETEX k0 PX %d"]
 
 CHANCE = ["SADD chance a b c d e f g", "SPOP chance", "SPOP chance 2"]
@@ -137,6 +136,8 @@ class Anything(Client):
             return random.choice(CHANCE).encode().split()
         if self.flushes and luck < 0.28:
             return [b"FLUSHALL"]
+        if luck < 0.4:
+            return script_line(self.maker, random)
         return self.maker.line(random.choice(SYNTAXES))
 
 
