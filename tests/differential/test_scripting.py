@@ -118,6 +118,12 @@ redis.setresp(3) redis.call('geoadd', 'g', 13, 38, 'm') return redis.call('geopo
 redis.setresp(3) return redis.call('config', 'resetstat')
 redis.setresp(3) redis.call('rpush', 'list', 'a') return redis.call('lmpop', 1, 'list', 'left')
 redis.setresp(3) return redis.call('xinfo', 'stream', 'x')
+return {redis.call('incrby', 'big', '8825501086245354148')}
+redis.call('set', 'big', '8825501086245354148') return {redis.call('incrby', 'big', 1), redis.call('decrby', 'big', 2), redis.call('incr', 'big')}
+redis.call('set', 'big', '-8825501086245354148') return {redis.call('incrby', 'big', 1), redis.call('decrby', 'big', 2)}
+return {cmsgpack.unpack('\207\122\122\122\122\122\122\122\164'), cmsgpack.unpack('\211\133\133\133\133\133\133\133\92')}
+return {struct.unpack('>l', '\122\122\122\122\122\122\122\164'), struct.unpack('>l', '\133\133\133\133\133\133\133\92'), struct.unpack('<L', '\164\122\122\122\122\122\122\122')}
+return {struct.unpack('>h', '\255\254'), struct.unpack('<i', '\0\0\0\128'), struct.unpack('>l', '\255\255\255\255\255\255\255\255')}
 redis.setresp(3) return {true, false, nil}
 redis.setresp(3) redis.call('hset','h','a',1) return redis.call('hgetall','h')
 redis.setresp(3) return tostring(redis.call('get','nokey'))

@@ -197,8 +197,10 @@ local function pack(...)
   return concat(out)
 end
 
-local function unsigned(text, at, n)
+local unsigned
+function unsigned(text, at, n)
   if at + n - 1 > #text then fail("Missing bytes in input.") end
+  if n == 8 then return unsigned(text, at, 4) * 2 ^ 32 + unsigned(text, at + 4, 4), at + 8 end -- rounded only once
   local value = 0
   for i = at, at + n - 1 do
     value = value * 256 + byte(text, i)

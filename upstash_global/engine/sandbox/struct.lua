@@ -112,14 +112,15 @@ local function pack(fmt, ...)
 end
 
 local function integer_from(text, is_little, is_signed)
-  local value, negative = 0, false
+  local high, low = 0, 0 -- of the last four bytes: put together at the end, so that the number is rounded only once
   if is_little then text = reverse(text) end
-  negative = is_signed and byte(text, 1) >= 128
+  local negative = is_signed and byte(text, 1) >= 128
   for i = 1, #text do
     local b = byte(text, i)
-    value = value * 256 + (negative and b - 255 or b) -- a negative one is counted down from -1
+    local digit = negative and b - 255 or b -- a negative one is counted down from -1
+    if i <= #text - 4 then high = high * 256 + digit else low = low * 256 + digit end
   end
-  return negative and value - 1 or value
+  return high * 2 ^ 32 + (negative and low - 1 or low)
 end
 
 local function unpack_record(fmt, text, from)
