@@ -6,10 +6,12 @@ from typing import Final
 
 from tests.differential.families import FAMILIES, command_of, lines_of, mixture_of
 from tests.differential.grammar import KEYS, Argv, Maker, parse
-from tests.differential.normalise import questions, same
+from tests.differential.normalise import questions
+from tests.differential.scripts import same_script, script_lines
 from tests.differential.sides import SCANS, EngineSide, Side
 from tests.differential.wire import Reply
 
+SCRIPTS: Final = "scripts"  # a family without a table of its own: see scripts.py
 BATCH: Final = 300
 CHECK_EVERY: Final = 500  # lines between two comparisons of the whole keyspace
 ROUND: Final = 2500  # lines between two fresh starts
@@ -54,7 +56,7 @@ def lines(ours: Side, family: str, seed: int, version: int) -> Iterator[Argv]:
 
 def duel(ours: Side, oracle: Side, family: str, seed: int, version: int, commands: int) -> str | None:
     """Run that many lines; None if all replies were the same, else the story of the first difference."""
-    source = lines(ours, family, seed, version)
+    source = script_lines(ours, seed, version) if family == SCRIPTS else lines(ours, family, seed, version)
     for number in range(-(-commands // ROUND)):
         story = [next(source) for _ in range(ROUND)]
         mismatch = play(ours, oracle, story)
@@ -88,7 +90,7 @@ def play(ours: Side, oracle: Side, story: list[Argv]) -> Mismatch | None:
             replies = iter(oracle.run([question for each in asked for question in each]))
             results = [[next(replies) for _ in each] for each in asked]
         for at, (answer, result) in enumerate(zip(answers, results, strict=True), start):
-            if not same(story[at], answer, result):
+            if not same_script(story[at], answer, result):
                 return Mismatch(at, story[at], answer, result)
         start = end
     return None

@@ -74,7 +74,7 @@ class ServerSide(Side):
         return self.connection.pipeline(lines)
 
     def reset(self) -> None:
-        self.run([[b"FLUSHALL"]])
+        self.run([[b"FLUSHALL"], [b"SCRIPT", b"FLUSH"], [b"FUNCTION", b"FLUSH"]])
 
     def close(self) -> None:
         self.connection.close()
