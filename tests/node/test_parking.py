@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tests.node.stage import Client, Stage
 from upstash_global.node.parking import Parked, Parking
-from upstash_global.reply import NULL_ARRAY, OK, PENDING, Reply
+from upstash_global.reply import NULL_ARRAY, OK, PENDING, Named, Reply
 
 
 class Waiting:
@@ -127,3 +127,18 @@ def test_wait_answers_when_enough_replicas_have_it() -> None:
     assert client.say("SET k w", "WAIT 1 500").take() == [OK]
     stage.pass_ms(600)
     assert client.take() == [0]
+
+
+def test_of_two_consumers_that_wait_one_is_served_and_the_other_goes_on_waiting() -> None:
+    """Being tried changed the stream by when the consumer was seen, which woke it again, for ever."""
+    stage = Stage()
+    me, you, other = (stage.leader.client() for _ in range(3))
+    other.run("XGROUP CREATE x g $ MKSTREAM", "XGROUP CREATECONSUMER x g me", "XGROUP CREATECONSUMER x g you")
+    me.say("XREADGROUP GROUP g me BLOCK 0 STREAMS x >")
+    you.say("XREADGROUP GROUP g you BLOCK 0 NOACK STREAMS x >")
+    head = stage.leader.node.log.head.lsn
+    other.run("XADD x 1-1 f v")
+    assert me.take() == [Named([(b"x", [[b"1-1", [b"f", b"v"]]])])] and you.take() == []
+    assert stage.leader.node.log.head.lsn == head + 2  # what waits on writes nothing
+    other.run("XADD x 1-2 f v")
+    assert you.take() == [Named([(b"x", [[b"1-2", [b"f", b"v"]]])])]

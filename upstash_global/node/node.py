@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import upstash_global.engine.commands
 import upstash_global.node.commands  # noqa: F401
 from upstash_global.engine.commands.blocking import TYPE_OF_GROUP, narrowed
+from upstash_global.engine.commands.streamgroups import has_news
 from upstash_global.engine.context import MESSAGE
 from upstash_global.engine.dump import digest, type_name
 from upstash_global.engine.engine import Effects, Engine
@@ -430,19 +431,22 @@ class Node:
         context = self.engine.context
         context.now_ms = self.now_ms
         value = context.glance(key)
-        if row.name != "XREADGROUP" and (value is None or type_name(value) != TYPE_OF_GROUP[row.group]):
+        narrow = narrowed(argv, key)
+        if row.name == "XREADGROUP":
+            if not has_news(value, narrow):
+                return PENDING
+        elif value is None or type_name(value) != TYPE_OF_GROUP[row.group]:
             return PENDING
         if session.user is not None and session.user.is_restricted:  # its rules may have changed meanwhile
             refused = self.permissions.refusal(session, row, argv)
             if refused is not None:
                 return refused
-        argv = narrowed(argv, key)
         if row.needs_leader:
-            return execute_unit(self, session, row, argv)
+            return execute_unit(self, session, row, narrow)
         self.engine.begin(self.now_ms, session)
-        reply = self.engine.execute(row, argv)
+        reply = self.engine.execute(row, narrow)
         if session.tracking is not None and reply is not PENDING:
-            self.tracking.note_read(session, row, argv)
+            self.tracking.note_read(session, row, narrow)
         return reply
 
     def unblock_all(self) -> None:

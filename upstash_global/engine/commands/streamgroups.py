@@ -226,6 +226,16 @@ def xreadgroup(ctx: Context, argv: list[bytes]) -> Reply:
     return NULL_ARRAY if options.timeout_ms < 0 else ctx.block(options.keys, options.timeout_ms, NULL_ARRAY, NULL_ARRAY)
 
 
+def has_news(value: Any, argv: list[bytes]) -> bool:
+    """Whether a consumer that waits by this XREADGROUP has anything to hear of its one stream: entries, or that the group is gone.
+
+    Asked before it is tried again, for to be seen once more is a change, and would wake it and the other consumers for ever.
+    """
+    options = ReadOptions(argv, "xreadgroup", ">")
+    group = value.groups.get(options.group) if type(value) is Stream else None
+    return group is None or bool(value.entries.between(group.last_id + 1, MAX_ID, 1))
+
+
 def _read_one(ctx: Context, key: bytes, name: bytes, after: int, options: ReadOptions) -> list[Any] | None:
     """What one stream has for the consumer; None if nothing is new."""
     stream = ctx.edit_stream(key)
