@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from click.testing import CliRunner, Result
 from upstash_global import __version__
 from upstash_global.cli.main import cli
 from upstash_global.cli.output import bytes_text, duration_text
+from upstash_global.replication.log import DATA, ReplicationLog
+from upstash_global.server.disk import DiskStorage
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "example.yaml"
 SECRETS = {name: name.lower() for name in ("PASSWORD", "TOKEN", "READ_ONLY_TOKEN", "CLUSTER_SECRET", "ADMIN_TOKEN")}
@@ -106,3 +109,90 @@ def test_bytes_in_words(n_bytes: int, text: str) -> None:
 )
 def test_durations_in_words(milliseconds: float, text: str) -> None:
     assert duration_text(milliseconds) == text
+
+
+# -- the log of a node at rest ----------------------------------------------------------------------------------------
+
+AT_MS = 1_700_000_000_000
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    """A data directory: an epoch, and three writes behind it."""
+    storage = DiskStorage(tmp_path / "node", "test", lambda: AT_MS)
+    storage.recover()
+    log = ReplicationLog()
+    storage.append([log.begin_epoch(1, AT_MS, "leader").record])
+    for n in range(1, 4):
+        storage.append([log.append(AT_MS + n, DATA, [[b"SET", b"k", b"value %d" % n]], {}).record])
+    storage.sync()
+    storage.close()
+    return tmp_path / "node"
+
+
+def segment(node: Path) -> Path:
+    (only,) = (node / "log").glob("*.log")
+    return only
+
+
+def damage(node: Path) -> str:
+    """Change one letter of the second write, and answer how the place of its record is told."""
+    data = bytearray(segment(node).read_bytes())
+    at = data.index(b"value 2")
+    start = data.rindex(b"UGLR", 0, at)
+    data[at] ^= 0x20
+    segment(node).write_bytes(data)
+    return f"segment {segment(node).name}, byte {start}, LSN 3"
+
+
+def test_log_dump_prints_every_entry(node: Path) -> None:
+    lines = run("log", "dump", str(node)).stdout.splitlines()
+    assert [line.split(maxsplit=1)[1].strip() for line in lines[1:]] == [
+        f'{n + 1} 2023-11-14T22:13:20.00{n}Z data   SET k "value {n}"' for n in (1, 2, 3)
+    ]
+
+
+def test_log_dump_for_programs_is_a_line_per_entry_also_of_one_file(node: Path) -> None:
+    for place in (node, segment(node)):
+        result = run("log", "dump", str(place), "-o", "json")
+        assert result.exit_code == 0, result.output
+        entries = [json.loads(line) for line in result.stdout.splitlines()]
+        assert [(each["lsn"], each["kind"]) for each in entries] == [
+            (1, "epoch"),
+            (2, "data"),
+            (3, "data"),
+            (4, "data"),
+        ]
+        assert entries[-1]["commands"] == [["SET", "k", "value 3"]]
+
+
+def test_log_verify_of_a_whole_log(node: Path) -> None:
+    result = run("log", "verify", str(node))
+    assert (result.exit_code, result.stdout) == (0, "every entry is whole and in its place\n")
+    assert json.loads(run("log", "verify", str(node), "-o", "json").stdout) == {"problems": []}
+
+
+def test_log_verify_names_segment_byte_and_lsn_of_a_damage_and_exits_with_1(node: Path) -> None:
+    place = damage(node)
+    result = run("log", "verify", str(node), "-o", "json")
+    assert result.exit_code == 1
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert place in problem
+    assert place in re.sub(r"\s+", " ", run("log", "verify", str(node)).stdout)
+    assert "1 problem" in result.stderr
+
+
+def test_log_dump_prints_what_is_whole_and_then_names_the_damage(node: Path) -> None:
+    place = damage(node)
+    result = run("log", "dump", str(node), "-o", "json")
+    assert result.exit_code == 1
+    assert [json.loads(line)["lsn"] for line in result.stdout.splitlines()] == [1, 2]
+    assert place in result.stderr
+
+
+def test_log_verify_names_a_torn_tail(node: Path) -> None:
+    with segment(node).open("r+b") as file:
+        file.truncate(segment(node).stat().st_size - 1)
+    result = run("log", "verify", str(node), "-o", "json")
+    assert result.exit_code == 1
+    assert "LSN 4" in json.loads(result.stdout)["problems"][0]
