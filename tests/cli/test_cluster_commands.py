@@ -177,6 +177,22 @@ def test_a_single_node_is_found_by_its_url(running: Running, tmp_path: Path) -> 
     assert result.exit_code == 0, result.output
 
 
+EDGE: dict[str, Any] = {"role": "edge", "upstream": "sa-east-1", "bytes": 0} | dict.fromkeys(
+    ["hits", "stale_hits", "misses", "bypassed", "replies", "invalidated"], 0
+)
+
+
+@pytest.mark.parametrize(("state", "code"), [("streaming", 0), ("ttl", 0), ("disconnected", 4)])
+def test_the_state_of_a_single_edge_is_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, code: int
+) -> None:
+    """As the health check of its container asks."""
+    monkeypatch.setenv("UPSTASH_GLOBAL_ADMIN_TOKEN", TOKEN)
+    with FakeNode(status("edge-sa-east-1", "sa-east-1", state=state, **EDGE)) as edge:
+        result = CliRunner().invoke(cli, ["status", "--admin", edge.url, "--data-dir", str(tmp_path)])
+        assert result.exit_code == code, result.output
+
+
 def test_the_token_may_come_from_the_environment(running: Running) -> None:
     environ = {"UPSTASH_GLOBAL_ADMIN_TOKEN": TOKEN}
     result = CliRunner().invoke(cli, ["status", "--admin", running.leader.url], env=environ)

@@ -77,6 +77,18 @@ def test_the_containers_get_the_variables_that_the_cluster_file_names() -> None:
         assert set(service["environment"]) == named
 
 
+def test_every_container_is_checked_by_our_own_command_line() -> None:
+    """By the check of the image, which asks the admin port of a node or an edge, or by one of its own."""
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
+    (image,) = re.findall(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", dockerfile, re.M)
+    assert image == '["upstash-global", "status", "--admin", "http://127.0.0.1:9100"]'
+    admins = [node.admin.port for node in cluster().nodes] + [edge.admin.port for edge in cluster().edges if edge.admin]
+    assert set(admins) == {9100}
+    own = {name: service["healthcheck"]["test"] for name, service in SERVICES.items() if "healthcheck" in service}
+    assert own == {"wan": ["CMD", "upstash-global", "wan", "show"]}
+    assert len(admins) + len(own) == len(SERVICES)
+
+
 def test_no_container_runs_as_root_or_can_become_it() -> None:
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
     assert "\nUSER 10001\n" in dockerfile[dockerfile.rindex("FROM ") :]
