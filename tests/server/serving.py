@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -11,12 +14,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import redis
+import yaml
 
 from tests.ports import free_port
 from upstash_global.config import LISTENERS, Config, parse
 from upstash_global.node.node import Node
 from upstash_global.server.run import RunningNode
 
+ROOT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 60.0  # a test that hangs fails after this; none waits for it otherwise
 PASSWORD: Final = "correct horse"
 TOKEN: Final = "standard-token"
@@ -28,25 +33,27 @@ T = TypeVar("T")
 
 def config(*, names: tuple[str, ...] = ("one",), **limits: int) -> Config:
     """Nodes on free ports; the first one leads."""
-    return parse(
-        {
-            "cluster": {"id": "test", "leader": names[0]},
-            "credentials": {
-                "password": PASSWORD,
-                "tokens": {"standard": TOKEN, "read_only": READ_TOKEN},
-                "cluster": "peers",
-                "admin": ADMIN_TOKEN,
-            },
-            "durability": {"fsync": "no"},
-            "limits": {"failed_logins_per_minute": 1000} | limits,  # one node serves many tests in a minute
-            "regions": {"us-east-1": {}},
-            "nodes": [
-                {"name": name, "region": "us-east-1"} | {kind: f"127.0.0.1:{free_port()}" for kind in LISTENERS}
-                for name in names
-            ],
+    return parse(cluster_file(names, limits), {})
+
+
+def cluster_file(names: tuple[str, ...], limits: dict[str, int]) -> dict[str, Any]:
+    """What a configuration file says."""
+    return {
+        "cluster": {"id": "test", "leader": names[0]},
+        "credentials": {
+            "password": PASSWORD,
+            "tokens": {"standard": TOKEN, "read_only": READ_TOKEN},
+            "cluster": "peers",
+            "admin": ADMIN_TOKEN,
         },
-        {},
-    )
+        "durability": {"fsync": "no"},
+        "limits": {"failed_logins_per_minute": 1000} | limits,  # one node serves many tests in a minute
+        "regions": {"us-east-1": {}},
+        "nodes": [
+            {"name": name, "region": "us-east-1"} | {kind: f"127.0.0.1:{free_port()}" for kind in LISTENERS}
+            for name in names
+        ],
+    }
 
 
 class Served:
@@ -119,6 +126,58 @@ def _is_ready(node: Node) -> bool:
     if node.is_leader:
         return node.durable_lsn >= node.must_be_durable
     return node.can_forward and node.state_name == "streaming" and node.read_refusal is None
+
+
+class OwnProcess:
+    """A node in a process of its own, so that its memory can be told from that of the test; `with` ends it."""
+
+    def __init__(self, directory: Path, **limits: int) -> None:
+        raw = cluster_file(("one",), limits)
+        file = directory / "cluster.yaml"
+        file.write_text(yaml.safe_dump(raw))
+        me = parse(raw, {}).node("one")
+        self.resp, self.rest = me.resp.port, me.rest.port
+        self.log = directory / "node.log"
+        where = ["--config", str(file), "--name", "one", "--data-dir", str(directory / "one"), "--end-with-parent"]
+        self.command = [sys.executable, "-m", "upstash_global", "node", *where]
+
+    def __enter__(self) -> "OwnProcess":
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment)
+        wait_for(lambda: self.process.poll() is not None or self._answers())
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(LIMIT_S)
+
+    def _answers(self) -> bool:
+        try:
+            with self.wire() as wire:
+                return wire.call("SET", "ready", "") == b"+OK\r\n"
+        except OSError:
+            return False
+
+    def peak_bytes(self) -> int:
+        """The most memory it has ever had resident."""
+        told = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(told.partition("VmHWM:")[2].split()[0]) * 1024
+
+    def wire(self) -> "Wire":
+        """A raw connection to the RESP port, logged in."""
+        wire = Wire(self.resp)
+        assert wire.call("AUTH", PASSWORD) == b"+OK\r\n"
+        return wire
+
+    def http(self) -> "Wire":
+        """A raw connection to the REST port."""
+        return Wire(self.rest)
 
 
 class Wire:

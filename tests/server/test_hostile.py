@@ -6,11 +6,12 @@ offender is gone.
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.server.serving import READ_TOKEN, TOKEN, Served, Wire, command, config, wait_for
+from tests.server.serving import READ_TOKEN, TOKEN, OwnProcess, Served, Wire, command, config, wait_for
 
 MIB = 1 << 20
 
@@ -383,3 +384,68 @@ def test_a_pipeline_over_rest_stops_where_its_answer_is_too_large(served: Served
     assert [list(answer) for answer in answers] == [["result"]] * 4 + [["error"]] * 2
     assert answers[4]["error"].endswith("; not executed")
     assert bystander.call("EXISTS", "k") == b":0\r\n"
+
+
+# -- all of it at once: the process, its memory, the other clients
+
+
+def everything_bad() -> list[tuple[bool, bytes]]:
+    """(whether it goes to the RESP port, what is sent there) of every case above that does not wait for a limit of time."""
+    resp = [sent for sent, _ in MALFORMED_RESP.values()]
+    bodies = [
+        request(b"POST / HTTP/1.1", b"Content-Length: %d" % len(body), b"Connection: close", body=body)
+        for body in BAD_BODIES
+    ]
+    http = [*MALFORMED_HTTP.values(), *(sent for sent, _ in TOO_LARGE_HTTP.values()), *bodies]
+    truncated = [command("SET", "k", "v" * 100)[:cut] for cut in range(1, 120, 7)]
+    return [
+        *((True, sent) for sent in [*resp, *truncated, *http]),
+        *((False, sent) for sent in [*http, *(sent[: len(sent) // 2] for sent in http), *resp]),
+    ]
+
+
+def test_whatever_comes_the_process_its_memory_and_the_others_are_undisturbed(tmp_path: Path) -> None:
+    """Every bad input at either port, all of them eight times over. Meanwhile a client counts and misses nothing. What the
+    largest request may take is taken in the first round; the rounds after it take no more."""
+    with OwnProcess(tmp_path) as node, node.wire() as bystander:
+        peaks, count = [node.peak_bytes()], 0
+        for _ in range(8):
+            for is_resp, sent in everything_bad():
+                with node.wire() if is_resp else node.http() as wire:
+                    try:
+                        wire.send(sent)
+                        wire.socket.shutdown(1)
+                    except OSError:
+                        pass  # it was refused before all of it was sent
+                    wire.read_all()
+                count += 1
+                assert bystander.call("INCR", "count") == b":%d\r\n" % count
+            peaks.append(node.peak_bytes())
+        assert node.process.poll() is None
+        assert peaks[1] - peaks[0] < 4 * 64 * MIB, peaks  # the largest request, and the copies on its way
+        assert peaks[-1] - peaks[1] < 64 * MIB, peaks
+        assert bystander.call("EXISTS", "k") == b":0\r\n"
+
+
+def test_slow_senders_of_huge_commands_take_no_room_before_they_send(tmp_path: Path) -> None:
+    """A hundred clients announce 64 MiB each and send a byte now and then; another one is served all the while."""
+    announced = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % (60 * MIB)
+    with OwnProcess(tmp_path) as node, node.wire() as bystander, ExitStack() as stack:
+        before = node.peak_bytes()
+        slow = [stack.enter_context(node.wire()) for _ in range(100)]
+        for byte in [announced[i : i + 1] for i in range(len(announced))] + [b"x"] * 20:
+            for wire in slow:
+                wire.send(byte)
+            assert bystander.call("PING") == b"+PONG\r\n"
+        assert node.peak_bytes() - before < 64 * MIB
+        assert bystander.call("EXISTS", "k") == b":0\r\n"
+
+
+def test_a_command_that_comes_byte_by_byte_is_run_once_it_is_whole(served: Served, bystander: Wire) -> None:
+    with served.wire() as wire:
+        for sent, answer in ((command("SET", "slow", "value"), b"+OK\r\n"), (b"GET slow\r\n", b"$5\r\nvalue\r\n")):
+            exists = bystander.call("EXISTS", "slow")
+            for i in range(len(sent)):
+                assert bystander.call("EXISTS", "slow") == exists
+                wire.send(sent[i : i + 1])
+            assert wire.reply() == answer
