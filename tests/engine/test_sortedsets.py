@@ -191,3 +191,34 @@ def test_other_types_are_refused(line: str) -> None:
     bench = Bench()
     bench.run("SET s text")
     assert bench.run(line).text.startswith("WRONGTYPE")
+
+
+# -- encodings ----------------------------------------------------------------------------------------------------
+
+
+def scored(n: int) -> str:
+    return " ".join(f"{i} m{i}" for i in range(n))
+
+
+@pytest.mark.parametrize(
+    ("lines", "encoding"),
+    [
+        ([f"ZADD z {scored(128)}"], "listpack"),
+        ([f"ZADD z {scored(129)}"], "skiplist"),
+        ([f"ZADD z {scored(128)}", "ZADD z 1 one-more"], "skiplist"),
+        ([f"ZADD z {scored(129)}", "ZREMRANGEBYRANK z 1 -1"], "skiplist"),
+        ([f"ZADD z 1 {'x' * 64}"], "listpack"),
+        ([f"ZADD z 1 {'x' * 65}"], "skiplist"),
+        ([f"ZADD z 1 {'x' * 65}", f"ZADD z 1 a {'1 ' + 'x' * 64}", f"ZREM z {'x' * 65}"], "skiplist"),
+        ([f"ZINCRBY z 1 {'x' * 65}"], "skiplist"),
+        ([f"ZADD a {scored(128)}", "ZUNIONSTORE z 1 a"], "listpack"),
+        ([f"ZADD a {scored(128)}", "ZADD b 1 x", "ZUNIONSTORE z 2 a b"], "skiplist"),
+        ([f"ZADD a {scored(200)}", "ZRANGESTORE z a 0 127"], "listpack"),
+        ([f"ZADD a {scored(200)}", "ZRANGESTORE z a 0 128"], "skiplist"),
+    ],
+)
+def test_encodings(lines: list[str], encoding: str) -> None:
+    bench = Bench()
+    for line in lines:
+        bench.run(line)
+    assert bench.run("OBJECT ENCODING z") == encoding
