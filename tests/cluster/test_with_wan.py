@@ -2,13 +2,17 @@
 
 import json
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.request import Request
 
 import pytest
 
 from tests.cluster import stories
 from tests.cluster.running import LIMIT_S, Running, fetch, no_proxy, wait_for
+from upstash_global.config import Wan
 
 pytestmark = pytest.mark.cluster
 
@@ -82,6 +86,73 @@ def test_a_receipt_names_the_region_that_answered(cluster: Running, consistency:
         assert json.load(response) == {"result": consistency}
         assert response.headers["Upstash-Region"] == region
         assert int(response.headers["Upstash-Staleness-Ms"]) <= 60_000
+
+
+# What distance alone enforces: a slow machine makes nothing quicker.
+
+
+def rtt_ms(cluster: Running, one: str, other: str) -> float:
+    """What is simulated between the regions of two nodes."""
+    rtt = Wan().rtt(cluster.places[one].region, cluster.places[other].region)
+    assert rtt is not None
+    return rtt
+
+
+def milliseconds_of(call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    call()
+    return (time.monotonic() - began) * 1000
+
+
+def test_a_write_in_singapore_costs_a_round_trip_to_the_leader(cluster: Running) -> None:
+    needed_ms = rtt_ms(cluster, "ap-southeast-1", cluster.leader())
+    assert needed_ms > 200
+    with cluster.redis("ap-southeast-1") as client:
+        client.ping()  # connected
+        assert min(milliseconds_of(partial(client.set, "far", n)) for n in range(5)) >= needed_ms
+    assert min(milliseconds_of(partial(cluster.rest, "ap-southeast-1", "set", "far", n)) for n in range(5)) >= needed_ms
+
+
+def test_a_read_at_a_replica_makes_no_trip(cluster: Running) -> None:
+    """Counted, not timed."""
+
+    def n_forwarded() -> int:
+        text = cluster.ask("ap-southeast-1", "/metrics")[1]
+        (line,) = [line for line in text.splitlines() if line.startswith("upstash_global_forwarded_commands_total ")]
+        return int(float(line.split()[1]))
+
+    with cluster.redis("ap-southeast-1") as client:
+        client.set("near", "by")
+        before = n_forwarded()
+        assert before > 0
+        for _ in range(50):
+            assert client.get("near") == "by"
+            assert cluster.rest("ap-southeast-1", "get", "near")[1] == {"result": "by"}
+        assert n_forwarded() == before
+
+
+def test_a_write_is_visible_in_sao_paulo_no_sooner_than_distance_allows(cluster: Running) -> None:
+    """At the leader: one way from there. In Singapore: the way to the leader, and the one from there."""
+    leader = cluster.leader()
+    from_leader_ms = rtt_ms(cluster, leader, "sa-east-1") / 2
+    to_leader_ms = rtt_ms(cluster, "ap-southeast-1", leader) / 2
+    for name, needed_ms in ((leader, from_leader_ms), ("ap-southeast-1", to_leader_ms + from_leader_ms)):
+        for n in range(5):
+            assert seen_after_ms(cluster, name, f"{name} {n}") >= needed_ms
+
+
+def seen_after_ms(cluster: Running, name: str, value: str) -> float:
+    """From the moment that a write is sent to a node until São Paulo first answers with it."""
+    with cluster.redis("sa-east-1") as reader, cluster.redis(name) as writer, ThreadPoolExecutor(1) as thread:
+        reader.ping()
+        writer.ping()
+        began = time.monotonic()
+        written = thread.submit(writer.set, "seen", value)
+        while reader.get("seen") != value:  # without a pause, which would pass for distance
+            assert time.monotonic() - began < LIMIT_S, cluster.report()
+        seen = time.monotonic()
+        assert written.result(LIMIT_S)
+    return (seen - began) * 1000
 
 
 def test_lag_is_at_least_one_way_under_load_and_zero_when_idle(cluster: Running) -> None:
