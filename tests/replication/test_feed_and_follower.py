@@ -208,6 +208,24 @@ def test_an_edge_starts_at_the_head_and_never_gets_a_snapshot() -> None:
     assert [entry.position.lsn for entry in pair.replica.applied] == [56, 57, 58]
 
 
+@pytest.mark.parametrize("purpose", ["edge", "changes"])
+def test_who_keeps_no_data_and_reads_too_slowly_is_sent_to_the_head(purpose: str) -> None:
+    """It was streaming from the beginning; meanwhile the log behind two snapshots was dropped."""
+    leader = leader_with(50, backlog_entries=4)
+    feed = leader.feed
+    assert feed is not None
+    (resumed,) = feed.receive(subscribe(purpose=purpose), 0)
+    assert isinstance(resumed, Resume) and not resumed.reset
+    for _ in range(2):
+        leader.write(20)
+        leader.take_snapshot()
+    (answer,) = feed.advance(leader.log.head.lsn, 0)
+    assert isinstance(answer, Resume) and answer.reset and answer.position == leader.log.head
+    leader.write()
+    (entries,) = feed.advance(leader.log.head.lsn, 0)
+    assert isinstance(entries, Entries) and entries.first_lsn == leader.log.head.lsn
+
+
 # -- divergence -----------------------------------------------------------------------------------------------------
 
 

@@ -165,7 +165,7 @@ class Feed:
         """What may be sent now: one frame of entries, or chunks of a snapshot up to the window. [] when there is none."""
         self.limit_lsn = limit_lsn
         if self.state is FeedState.STREAMING:
-            return self._send_entries()
+            return self._send_entries(now_ms)
         if self.state is FeedState.SNAPSHOT:
             if self.transfer is None:
                 return self._begin_transfer("", 0, now_ms)
@@ -248,12 +248,7 @@ class Feed:
     def _resync(self, reason: str, message: Subscribe, now_ms: int) -> list[Message]:
         """The follower cannot go on from where it is: a snapshot, or for one that keeps no data a new start."""
         if not self.is_replica:
-            lsn = min(self.limit_lsn, self.log.head.lsn)
-            crc = self._crc_at(lsn)
-            if crc is None:
-                self._fall_silent(now_ms)
-                return [self._refused("the head cannot be read", BUSY)]
-            return self._resume(self.log.history.position_at(lsn), crc, now_ms, reset=True)
+            return self._start_anew(now_ms)
         if not self.host.full_syncs.begin(self.peer, now_ms):
             self._fall_silent(now_ms)
             return [self._refused("no full resync can be given now", BUSY)]
@@ -268,6 +263,15 @@ class Feed:
         self.state = FeedState.SNAPSHOT
         self.resync_reason = reason
         return self._begin_transfer(message.snapshot, message.offset, now_ms)
+
+    def _start_anew(self, now_ms: int) -> list[Message]:
+        """For one that keeps no data: it drops what it has made of the log so far, and goes on at the head."""
+        lsn = min(self.limit_lsn, self.log.head.lsn)
+        crc = self._crc_at(lsn)
+        if crc is None:
+            self._fall_silent(now_ms)
+            return [self._refused("the head cannot be read", BUSY)]
+        return self._resume(self.log.history.position_at(lsn), crc, now_ms, reset=True)
 
     def _stream_from(self, lsn: int, now_ms: int) -> None:
         self._end_transfer(True, now_ms)
@@ -290,7 +294,7 @@ class Feed:
 
     # -- streaming ----------------------------------------------------------------------------------------------
 
-    def _send_entries(self) -> list[Message]:
+    def _send_entries(self, now_ms: int) -> list[Message]:
         limits = self.limits
         if self.sent_lsn >= self.limit_lsn or self.unacked_bytes >= limits.unacked_bytes:
             return []
@@ -299,6 +303,8 @@ class Feed:
         if records is None:
             records = self._records_on_disk(room)
         if records is None:
+            if not self.is_replica:
+                return self._start_anew(now_ms)
             self.state = FeedState.SNAPSHOT
             self.resync_reason = "the log no longer reaches back"
             return []
