@@ -13,8 +13,8 @@ from typing import Final
 import click
 from rich.console import Console
 
-from bench import against_redis, lag, memory, rest, scale, wide
-from bench.report import Table
+from bench import against_redis, lag, memory, rest, scale, start, wide
+from bench.report import Table, missing, summary
 from bench.servers import REPOSITORY, Unavailable, is_compiled
 
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
@@ -24,8 +24,8 @@ PARTS: Final[dict[str, Callable[[Path], list[Table]]]] = {
     "rest": rest.measure,
     "lag": lag.measure,
     "memory": memory.measure,
-    "wan": wide.measure_wan,
-    "start": wide.measure_start,
+    "wan": wide.measure,
+    "start": start.measure,
 }
 
 
@@ -52,14 +52,17 @@ def main(only: str, write: bool) -> None:
         with tempfile.TemporaryDirectory(prefix="bench-") as directory:
             try:
                 measured = PARTS[name](Path(directory))
-            except Unavailable as reason:
-                raise click.ClickException(str(reason)) from None
+            except Unavailable as reason:  # the other parts are worth as much without it
+                measured = [missing(name, str(reason))]
         for table in measured:
             table.show(console)
         tables += measured
         console.print(f"{name}: {time.monotonic() - began:.0f} s\n")
+    console.print(summary(tables))
     if write and set(names) == set(PARTS):
-        RESULTS.write_text(f"{_heading()}\n" + "\n".join(table.markdown() for table in tables))
+        RESULTS.write_text(
+            "\n".join([_heading(), summary(tables)]) + "\n" + "\n".join(table.markdown() for table in tables)
+        )
         console.print(f"written to {RESULTS.relative_to(REPOSITORY)}")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from bench.report import Table
+from bench.report import Aim, Table, at_least
 from bench.servers import Server, Unavailable, our_servers, redis_servers
 
 PIPELINES: Final = (1, 16)
@@ -35,6 +35,13 @@ COMMANDS: Final[list[tuple[str, list[str], float]]] = [  # name, argv, share of 
     ("MSET (10 keys)", ["MSET", *(part for _ in range(10) for part in ("key:__rand_int__", VALUE))], 0.2),
     ("LRANGE_100", ["LRANGE", "list", "0", "99"], 0.2),
 ]
+
+
+AIMS: Final[dict[tuple[str, int], Aim]] = {  # by command and pipeline, of a server alone
+    (name, pipeline): at_least("throughput", least)
+    for name in ("GET", "SET")
+    for pipeline, least in ((1, 0.85), (16, 0.8))
+}
 
 
 class Run:
@@ -90,6 +97,7 @@ def _measured(directory: Path, n_replicas: int, names: list[str] | None, rounds:
         "Ratios are ours to redis, above 1 is better than redis; the CPU is that of the server process.",
         ["command", ">P", ">ours/s", ">redis/s", ">throughput ratio", ">ours µs CPU", ">redis µs CPU", ">CPU ratio"],
     )
+    is_judged = n_replicas == 0
     for pipeline in PIPELINES:
         for name, _, _ in chosen:
             ours_run, their_run = runs[(name, pipeline, True)], runs[(name, pipeline, False)]
@@ -104,5 +112,6 @@ def _measured(directory: Path, n_replicas: int, names: list[str] | None, rounds:
                 f"{cpu_us:.2f}",
                 f"{their_cpu_us:.2f}",
                 f"{their_cpu_us / cpu_us:.2f}",
+                aims=[(AIMS[name, pipeline], per_s / their_per_s)] if is_judged and (name, pipeline) in AIMS else (),
             )
     return table

@@ -3,22 +3,21 @@
 from pathlib import Path
 from typing import Final
 
-from bench.report import Table
+from bench.report import Table, at_most
 from bench.servers import Server, our_servers, packed, redis_servers
 
 KEYS: Final = 1_000_000
 KEY_BYTES: Final = 16
 VALUE_BYTES: Final = 64
 BATCH: Final = 500
-AIM: Final = 1.6
+AIM: Final = at_most("times redis", 1.6)
 
 
 def measure(directory: Path) -> list[Table]:
     table = Table(
         "Memory per key",
         f"Growth of the peak resident memory while {KEYS:,} keys of {KEY_BYTES} B with values of {VALUE_BYTES} B are "
-        f"set in pipelines of {BATCH}, by key; log, backlog and change index included. The aim is at most {AIM} times "
-        "redis.",
+        f"set in pipelines of {BATCH}, by key; log, backlog and change index included.",
         ["server", ">bytes per key", ">times redis", ">µs CPU per SET"],
     )
     with redis_servers(directory / "redis") as (theirs,):
@@ -29,8 +28,9 @@ def measure(directory: Path) -> list[Table]:
         replica.wait_until(f"keys={KEYS},", "INFO", "keyspace")
         replica_bytes = (replica.peak_bytes() - idle_bytes) / KEYS
     table.add("redis-server", f"{redis_bytes:.0f}", "1.00", f"{redis_cpu_us:.2f}")
-    table.add("our leader", f"{our_bytes:.0f}", f"{our_bytes / redis_bytes:.2f}", f"{our_cpu_us:.2f}")
-    table.add("our replica", f"{replica_bytes:.0f}", f"{replica_bytes / redis_bytes:.2f}", "-")
+    for name, n_bytes, cpu in (("our leader", our_bytes, f"{our_cpu_us:.2f}"), ("our replica", replica_bytes, "-")):
+        times = n_bytes / redis_bytes
+        table.add(name, f"{n_bytes:.0f}", f"{times:.2f}", cpu, aims=[(AIM, times)])
     return [table]
 
 

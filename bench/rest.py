@@ -16,7 +16,7 @@ from typing import Final
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from bench.report import Table
+from bench.report import Table, at_least
 from bench.servers import START_S, Server, Unavailable, free_ports, our_servers, redis_servers, started
 
 CONNECTIONS: Final = 50
@@ -33,6 +33,9 @@ REQUESTS: Final = [
     ("SET", 1, f'wrk.path = "/set/key:1/{VALUE}"', f"/SET/key:1/{VALUE}"),
     ("pipeline of 10 GET", 10, f"wrk.path = '/pipeline'\nwrk.method = 'POST'\nwrk.body = '{PIPELINE}'", "/GET/key:1"),
 ]
+
+THROUGHPUT: Final = at_least("throughput", 1.3)
+CPU: Final = at_least("CPU", 1.0)
 
 _opener: Final = build_opener(ProxyHandler({}))
 
@@ -53,9 +56,9 @@ class Run:
 
 def measure(directory: Path, seconds: int = SECONDS, rounds: int = ROUNDS, compiled: bool = True) -> list[Table]:
     """The table of both. Raises Unavailable without wrk or webdis."""
-    for name in ("wrk", "webdis"):
-        if shutil.which(name) is None:
-            raise Unavailable(f"{name} is not installed (apt-get install {name})")
+    missing = [name for name in ("wrk", "webdis") if shutil.which(name) is None]
+    if missing:
+        raise Unavailable(f"{' and '.join(missing)} cannot be found; in Debian: apt-get install {' '.join(missing)}")
     runs: dict[tuple[str, bool], Run] = {}
     with (
         redis_servers(directory / "redis") as (redis, *_),
@@ -98,6 +101,7 @@ def measure(directory: Path, seconds: int = SECONDS, rounds: int = ROUNDS, compi
             f"{cpu_us:.2f}",
             f"{their_cpu_us:.2f}",
             f"{their_cpu_us / cpu_us:.2f}",
+            aims=[(THROUGHPUT, per_s / their_per_s), (CPU, their_cpu_us / cpu_us)],
         )
     return [table]
 

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Final
 
 from bench.against_redis import Run
-from bench.report import Table
+from bench.report import Aim, Table, at_least
 from bench.servers import Client, Server, our_servers, packed, redis_servers
 
 N: Final = 1_000_000
@@ -43,6 +43,8 @@ COMMANDS: Final[list[tuple[str, list[str], int]]] = [  # name, argv, requests in
     ("SCAN COUNT 100", ["SCAN", RANDOM, "COUNT", "100"], 20_000),
 ]
 
+AIMS: Final[dict[str, Aim]] = {"ZADD": at_least("throughput", 0.5)}
+
 
 def measure(directory: Path) -> list[Table]:
     table = Table(
@@ -74,6 +76,7 @@ def measure(directory: Path) -> list[Table]:
             f"{cpu_us:.2f}",
             f"{their_cpu_us:.2f}",
             f"{their_cpu_us / max(cpu_us, 0.01):.2f}",
+            aims=[(AIMS[name], per_s / their_per_s)] if name in AIMS else (),
         )
     table.add(
         "SCAN of all keys, COUNT 1000",

@@ -13,7 +13,7 @@ from typing import Final
 
 REPOSITORY: Final = Path(__file__).parent.parent
 START_S: Final = 60.0
-STOP_S: Final = 20.0
+STOP_S: Final = 30.0
 POLL_S: Final = 0.02
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 

@@ -1,22 +1,27 @@
-"""The wide area as `up --wan` simulates it, and how long `up` takes to be ready."""
+"""The wide area as `up --wan` simulates it: round trips, writes, and how soon they are seen elsewhere."""
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 from bench.report import Table
-from bench.servers import REPOSITORY, Client, Unavailable, node_command
+from bench.servers import POLL_S, STOP_S, Client, Unavailable, node_command
 
 SAMPLES: Final = 15
 READY_S: Final = 120.0
-STOP_S: Final = 30.0
+LATE_S: Final = 10.0
+
+# Sets a key where the leader runs it, and answers with the leader's time then, in microseconds.
+SET_AND_TELL: Final = "redis.call('SET', KEYS[1], ARGV[1]) local at = redis.call('TIME') return at[1] * 1000000 + at[2]"
 
 
 class Member:
@@ -24,89 +29,136 @@ class Member:
         self.name: str = node["name"]
         self.region: str = node["region"]
         self.is_leader = node["role"] == "leader"
-        self.client = Client(int(node["resp"].rpartition(":")[2]))
-        self.client.call("AUTH", password)
+        self.client = self.connected(node, password)
+        self.writer = self.connected(node, password)
+        self.writes: list[float] = []  # seconds
+        self.reads: list[float] = []
+        self.seen: list[float] = []  # seconds from the leader's execution of others' writes until they are read here
+
+    @staticmethod
+    def connected(node: dict[str, Any], password: str) -> Client:
+        client = Client(int(node["resp"].rpartition(":")[2]))
+        client.call("AUTH", password)
+        return client
+
+    def write(self, value: str) -> int:
+        """When the leader ran it, in microseconds since 1970."""
+        began = time.perf_counter()
+        reply = self.writer.call("EVAL", SET_AND_TELL, "1", "wan", value)
+        self.writes.append(time.perf_counter() - began)
+        if not reply.startswith(b":"):
+            raise Unavailable(f"{self.name} refused a write: {reply!r}")
+        return int(reply[1:-2])
 
 
-def measure_wan(directory: Path) -> list[Table]:
-    from upstash_global.config import Wan
+def measure(directory: Path) -> list[Table]:
+    from upstash_global.config import Wan, load
 
     table = Table(
         "Across regions",
         "`upstash-global up --wan`: a leader in us-east-1 and a replica in each region, delayed by our own proxies. "
-        f"Medians of {SAMPLES}, in milliseconds. RTT: what is simulated between the region and the leader's. Write: a SET "
-        "sent to the region's replica until its answer, which the replica gives once it has applied the write. "
-        "Visible: from that answer until the value is read in the other region that sees it last. Read: a GET at the "
-        "replica.",
-        ["region", ">RTT", ">write", ">write : RTT", ">visible in all", ">read"],
+        f"Medians of {SAMPLES} or more, in milliseconds. RTT: simulated between the region and the leader's, and measured by "
+        "HTTP/2 PINGs to the leader's listener through the proxy of that region. Write: a script with a SET, sent to the "
+        "region's replica until its answer, which the replica gives once it has applied the write. Seen after: from the moment "
+        "the leader ran a write that came in elsewhere, by the leader's clock, which is this machine's, until a GET at the "
+        "replica shows it; one way is half of the measured RTT. Read: a GET at the replica.",
+        ["region", ">RTT simulated", ">RTT measured", ">write", ">write : RTT", ">one way", ">seen after", ">read"],
     )
-    with cluster(directory, True, True) as (endpoints, _):
+    with cluster(directory) as endpoints:
+        config = load(directory / "data" / "cluster.yaml", os.environ)
         members = [Member(node, endpoints["password"]) for node in endpoints["nodes"]]
-        leader_region = next(member.region for member in members if member.is_leader)
+        (leader,) = [member for member in members if member.is_leader]
+        for n in range(SAMPLES):
+            for member in members:
+                sample(member, members, f"{member.name}-{n}")
         for member in members:
-            writes, visible, reads = [], [], []
-            others = [other for other in members if other is not member]
-            for n in range(SAMPLES):
-                value = f"{member.name}-{n}"
-                began = time.perf_counter()
-                member.client.call("SET", "wan", value)
-                answered = time.perf_counter()
-                writes.append(answered - began)
-                waiting = list(others)
-                while waiting:
-                    waiting = [other for other in waiting if value.encode() not in other.client.call("GET", "wan")]
-                visible.append(time.perf_counter() - answered)
-                began = time.perf_counter()
-                member.client.call("GET", "wan")
-                reads.append(time.perf_counter() - began)
-            rtt_ms = 0.0 if member.is_leader else Wan().rtt(member.region, leader_region) or 0.0
-            write_ms = median(writes) * 1e3
+            simulated_ms = None if member.is_leader else Wan().rtt(member.region, leader.region)
+            is_near = member.is_leader or member.region == leader.region  # no proxy in between
+            place = config.address_of(leader.name, member.name)
+            rtt_ms = 0.0 if is_near else median(ping(place.host, place.port) for _ in range(SAMPLES)) * 1e3
+            write_ms = median(member.writes) * 1e3
             table.add(
                 f"{member.region} (leader)" if member.is_leader else member.region,
-                f"{rtt_ms:.1f}",
+                "-" if is_near else f"{simulated_ms:.1f}",
+                "-" if is_near else f"{rtt_ms:.1f}",
                 f"{write_ms:.1f}",
-                f"{write_ms / rtt_ms:.2f}" if rtt_ms else "-",
-                f"{median(visible) * 1e3:.1f}",
-                f"{median(reads) * 1e3:.2f}",
+                "-" if is_near else f"{write_ms / rtt_ms:.2f}",
+                "-" if is_near else f"{rtt_ms / 2:.1f}",
+                "-" if member.is_leader else f"{median(member.seen) * 1e3:.1f}",
+                f"{median(member.reads) * 1e3:.2f}",
             )
     return [table]
 
 
-def measure_start(directory: Path) -> list[Table]:
-    table = Table(
-        "Starting",
-        "From the command until all six nodes of `upstash-global up --no-wan` are ready, in seconds; the build itself "
-        "is not in it. Again: on the data of the first start.",
-        ["build", ">first start s", ">again s"],
-    )
-    for name, compiled in (("compiled", True), ("pure Python", False)):
-        times: list[float] = []
-        for _ in range(2):
-            with cluster(directory / name.split()[0], False, compiled) as (_, seconds):
-                times.append(seconds)
-        table.add(name, *(f"{seconds:.1f}" for seconds in times))
-    return [table]
+def sample(writer: Member, members: list[Member], value: str) -> None:
+    """One write, and when each other member first shows it; the members are asked in turn, without a pause."""
+    seen_us: dict[Member, int] = {}
+    waiting = [member for member in members if member is not writer]
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(writer.write, value)
+        deadline = time.monotonic() + LATE_S
+        while waiting:
+            for member in waiting:
+                if value.encode() in member.client.call("GET", "wan"):
+                    seen_us[member] = time.time_ns() // 1000
+            waiting = [member for member in waiting if member not in seen_us]
+            if time.monotonic() > deadline:
+                raise Unavailable(f"a write at {writer.name} is not seen at {', '.join(each.name for each in waiting)}")
+        ran_us = running.result(LATE_S)
+    for member, at_us in seen_us.items():
+        member.seen.append((at_us - ran_us) / 1e6)
+    began = time.perf_counter()
+    writer.client.call("GET", "wan")
+    writer.reads.append(time.perf_counter() - began)
+
+
+# Frames of HTTP/2: length, type, flags, stream.
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"  # and our SETTINGS, empty
+_SETTINGS: Final = 4
+_PING: Final = 6
+_PAYLOAD: Final = b"8 bytes."
+
+
+def ping(host: str, port: int) -> float:
+    """Seconds of one HTTP/2 PING, on a connection of its own: gRPC takes several of them on one for an attack."""
+    with socket.create_connection((host, port), timeout=LATE_S) as peer, peer.makefile("rb") as replies:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer.sendall(_PREFACE)
+        _wait_for_frame(replies, _SETTINGS)
+        began = time.perf_counter()
+        peer.sendall(b"\0\0\x08\x06\0\0\0\0\0" + _PAYLOAD)
+        while _wait_for_frame(replies, _PING) != _PAYLOAD:
+            pass
+        return time.perf_counter() - began
+
+
+def _wait_for_frame(replies: Any, wanted: int) -> bytes:
+    """The payload of the next frame of a type."""
+    while True:
+        head = replies.read(9)
+        if len(head) < 9:
+            raise Unavailable("the leader's gRPC listener closed a connection")
+        payload: bytes = replies.read(int.from_bytes(head[:3], "big"))
+        if head[3] == wanted:
+            return payload
 
 
 @contextmanager
-def cluster(directory: Path, wan: bool, compiled: bool) -> Iterator[tuple[dict[str, Any], float]]:
-    """`upstash-global up`: what endpoints.json says, and after how many seconds it was there."""
-    directory.mkdir(parents=True, exist_ok=True)
-    command = [*node_command(compiled), "up", "--data-dir", str(directory / "data"), "--wan" if wan else "--no-wan"]
-    command += ["--base-port", str(_base_port())]
+def cluster(directory: Path) -> Iterator[dict[str, Any]]:
+    """`upstash-global up --wan` of the installed build: what endpoints.json says."""
+    command = [*node_command(True), "up", "--data-dir", str(directory / "data"), "--wan"]
+    command += ["--base-port", str(base_port())]
     endpoints = directory / "data" / "endpoints.json"
     log = directory / "up.log"
     began = time.monotonic()
     with log.open("wb") as file:
-        cwd = directory if compiled else REPOSITORY
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=cwd)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=directory)
     try:
         while not endpoints.exists():
             if process.poll() is not None or time.monotonic() - began > READY_S:
                 raise Unavailable(f"`up` did not come up:\n{log.read_text(errors='replace')[-2000:]}")
-            time.sleep(0.02)
-        seconds = time.monotonic() - began
-        yield json.loads(endpoints.read_text()), seconds
+            time.sleep(POLL_S)
+        yield json.loads(endpoints.read_text())
     finally:
         if process.poll() is None:
             os.kill(process.pid, signal.SIGTERM)
@@ -117,7 +169,7 @@ def cluster(directory: Path, wan: bool, compiled: bool) -> Iterator[tuple[dict[s
         process.wait()
 
 
-def _base_port() -> int:
+def base_port() -> int:
     """A port above which the ports of a cluster are free, below those that outgoing connections get."""
     from upstash_global.cli.failures import Failed
     from upstash_global.cli.processes import check_ports
