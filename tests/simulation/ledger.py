@@ -36,6 +36,7 @@ class Ledger:
         self.digests: dict[Position, str] = {}
         self.leaders: dict[int, str] = {}  # epoch → the one node that led it
         self.reigns: set[tuple[str, int]] = set()  # (node, term) that was led
+        self.led_ms: dict[str, int] = {}  # node → when it began to lead last
         self.heads: dict[str, tuple[Position, int]] = {}  # node → its head when last seen, and how often it went back
         self.loggers: dict[Position, tuple[str, int]] = {}  # who logged the entry, and when
         self.durable: set[Position] = set()  # on the disk of who logged it
@@ -159,9 +160,13 @@ class Ledger:
         if reign in self.reigns:
             self._check_taken_back(machine)
         self.reigns.add(reign)
+        self.led_ms[name] = self.cluster.now_ms
 
     def _check_taken_back(self, machine: "SimNode") -> None:
-        """A leader that goes on after a crash must have asked its peers for what it lost."""
+        """A leader that goes on after a crash must have asked its peers for what it lost since it led last.
+
+        What it lost before that it was out of reach for, and another reign of its own stands there now.
+        """
         mine = machine.up().log.history
         for name, head in self.in_reach[machine.name].items():
             other = self.cluster.nodes[name]
@@ -170,8 +175,9 @@ class Ledger:
             if max(self.cluster.network.changed_ms, other.started_ms) >= machine.started_ms:
                 continue
             for position, crashes in self.lost.items():
-                taken = crashes[-1][0] == machine.name and not mine.contains(position)
-                if taken and position.lsn <= head.lsn and other.up().log.history.contains(position):
+                loser, lost_ms = crashes[-1]
+                is_lost = loser == machine.name and lost_ms >= self.led_ms.get(loser, 0) and not mine.contains(position)
+                if is_lost and position.lsn <= head.lsn and other.up().log.history.contains(position):
                     self.cluster.broken(f"{machine.name} leads again without {position}, which {name} has")
 
     def _note_durable(self, machine: "SimNode") -> None:
