@@ -5,7 +5,7 @@ import pytest
 from tests.engine.bench import Bench, Words, argv_of
 from tests.engine.examples import EXAMPLES
 from tests.engine.test_replay import play
-from upstash_global.engine.footprint import WHOLE_KEYSPACE, keys_changed, keys_read, true_until
+from upstash_global.engine.footprint import WHOLE_KEYSPACE, keys_changed, keys_named, keys_read, true_until
 from upstash_global.engine.table import BLOCKING, READONLY, VOLATILE, all_rows
 from upstash_global.errors import CommandError
 
@@ -182,6 +182,37 @@ def test_the_keys_that_an_entry_changes_are_found_in_its_commands(name: str) -> 
             assert effects.flushed or not effects.touched, f"{example} changes keys that the table does not name"
         else:
             assert not effects.flushed and set(effects.touched) <= set(found), example
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_a_command_changes_no_key_that_it_does_not_name(name: str) -> None:
+    if name.startswith("_"):
+        return  # a row of the log, which no client sends
+    for example in EXAMPLES[name]:
+        bench = Bench(seed=1)
+        play(bench, example)
+        effects, named = bench.effects, keys_named(argv_of(example[-1]))
+        assert effects is not None
+        if named is not None:
+            assert not effects.flushed and set(effects.touched) <= set(named), example
+
+
+@pytest.mark.parametrize("line", READS)
+def test_a_read_names_the_keys_that_its_reply_depends_on(line: str) -> None:
+    assert keys_named(argv_of(line)) == (keys_read(argv_of(line)) or None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["EVAL 'return 1' 1 k", "FCALL_RO f 1 k", "SORT l BY w_*", "SORT_RO l", "FLUSHALL", "RANDOMKEY", "SCRIPT LOAD x"],
+)
+def test_what_may_touch_more_than_it_names_is_about_every_key(line: str) -> None:
+    assert keys_named(argv_of(line)) is None
+
+
+@pytest.mark.parametrize("line", ["PING", "TIME", "CLIENT ID", "PUBLISH channel text", "GET", "NOSUCH k", "MULTI"])
+def test_what_is_about_no_data_names_no_key(line: str) -> None:
+    assert keys_named(argv_of(line)) == []
 
 
 def test_an_entry_that_is_not_known_here_changes_everything() -> None:

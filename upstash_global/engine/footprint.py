@@ -13,6 +13,10 @@ from upstash_global.errors import CommandError
 WHOLE_KEYSPACE: Final[list[bytes]] = []  # what a reply depends on that names no key: any change may change it
 
 _OF_ALL_KEYS: Final = frozenset(["DBSIZE", "KEYS", "SCAN"])
+_OF_ANY_KEY: Final = frozenset(  # they may touch others than those they name
+    ["EVAL", "EVALSHA", "EVALSHA_RO", "EVAL_RO", "FCALL", "FCALL_RO", "SORT", "SORT_RO"]
+)
+_OF_NO_DATA: Final = frozenset(["PUBLISH", "SPUBLISH"])
 _OF_NO_KEY: Final = frozenset(  # in the log, and change no key
     ["PUBLISH", "SPUBLISH", "_SCRIPT", "FUNCTION DELETE", "FUNCTION FLUSH", "FUNCTION LOAD", "FUNCTION RESTORE"]
 )
@@ -49,6 +53,23 @@ def keys_changed(commands: list[list[bytes]]) -> list[bytes] | None:
             return None
         changed.extend(keys)
     return changed
+
+
+def keys_named(argv: list[bytes]) -> list[bytes] | None:
+    """The keys that a command may read or change; None if that may be any key, or something beside the keys.
+
+    What will not run names none, and neither does what is about a connection or a node.
+    """
+    try:
+        row = lookup(argv)
+    except CommandError:
+        return []
+    if row.name in _OF_ANY_KEY:
+        return None
+    keys = row.keys.find(argv)
+    if keys or row.name in _OF_NO_DATA or (row.handler is None and not row.needs_leader):
+        return keys
+    return None
 
 
 def true_until(keyspace: Keyspace, keys: list[bytes], now_ms: int) -> int:
