@@ -68,6 +68,20 @@ def test_a_history_contains_what_it_went_through_up_to_its_head() -> None:
     assert [history.epoch_at(lsn) for lsn in (0, 1, 5, 6, 99)] == [0, 10, 10, 20, 20]
 
 
+def test_an_lsn_is_located_along_the_history_that_led_to_an_epoch() -> None:
+    history = log_with((10, 4), (20, 2)).history
+    for epoch, lsn, position in [
+        (10, 5, Position(10, 5)),
+        (20, 5, Position(10, 5)),
+        (20, 8, Position(20, 8)),
+        (10, 6, Position(10, 6)),
+        (20, 9, Position(20, 9)),
+        (30, 5, Position(30, 5)),
+        (0, 0, START),
+    ]:
+        assert history.locate(epoch, lsn) == position
+
+
 def test_two_histories_know_where_they_parted() -> None:
     base, mine, theirs = (
         log_with((10, 4)).history,
@@ -214,6 +228,19 @@ def test_a_flush_changes_every_key() -> None:
     assert changes.changed_after(b"never", 6) and not changes.changed_after(b"never", 7)
     changes.note([b"a"], 8, 0)
     assert changes.changed_after(b"a", 7)
+
+
+def test_the_last_change_of_a_key_is_known_above_the_floor_and_the_last_flush() -> None:
+    changes = Changes(max_changes=4, min_age_ms=1000)
+    for lsn in range(1, 50):
+        changes.note([b"%d" % (lsn % 3)], lsn, 0)
+        for known in range(max(changes.floor, lsn - 3) + 1, lsn + 1):
+            assert changes.last_change(b"%d" % (known % 3)) == known > changes.known_after
+    assert changes.last_change(b"never") <= changes.known_after == changes.floor
+    changes.note_flush(50)
+    assert changes.last_change(b"1") <= changes.known_after == 50
+    changes.note([b"1"], 51, 0)
+    assert changes.last_change(b"1") == 51
 
 
 @pytest.mark.parametrize("n", [0, 1, 15, 16, 255, 256, 65_535, 65_536])

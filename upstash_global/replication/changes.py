@@ -69,6 +69,15 @@ class Changes:
             return True
         return self.newer.last_change(key) > lsn or self.older.last_change(key) > lsn
 
+    @property
+    def known_after(self) -> int:
+        """The LSN after which the last change of every key is known: the floor, or a flush above it, which changed all."""
+        return max(self.floor, self.flushed_lsn)
+
+    def last_change(self, key: bytes) -> int:
+        """The LSN of the last change of `key`; what is not above `known_after` stands for anything up to there."""
+        return self.newer.last_change(key) or self.older.last_change(key)
+
     def __len__(self) -> int:
         return self.newer.n_changes + self.older.n_changes
 

@@ -102,6 +102,14 @@ class History:
                 return starts[i + 1][1] - 1 if i + 1 < len(starts) else self.head_lsn
         return None
 
+    def locate(self, epoch: int, lsn: int) -> Position:
+        """Where `lsn` stands here, counted along the history that led to `epoch`.
+
+        (epoch, lsn) as it is when this history has not come there, or went another way.
+        """
+        end_lsn = self.fork_point(epoch)
+        return Position(epoch, lsn) if end_lsn is None or lsn > end_lsn else self.position_at(lsn)
+
     def common_lsn(self, other: "History") -> int:
         """The last LSN up to which both histories are the same; 0 when they share nothing.
 
