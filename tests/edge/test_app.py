@@ -261,6 +261,20 @@ def test_a_token_that_the_edge_has_not_reached_goes_to_the_node(served: ServedEd
     assert served.get("/get/k", upstash_sync_token=token) == ("hit", b'{"result":"new"}')
 
 
+def test_a_scoped_token_counts_at_the_edge_by_the_newest_of_its_keys(served: ServedEdge) -> None:
+    scope = "session; scope=key"
+    served.request("GET", "/set/k/old")
+    served.level()
+    assert [served.get("/get/k", upstash_consistency=scope)[0] for _ in range(2)] == ["miss", "hit"]
+    with unfollowed(served):
+        with served.node.http() as wire:
+            written = wire.send(request_bytes("GET", "/set/other/new", upstash_consistency=scope)).answer()
+        token = written.headers[b"upstash-sync-token"].decode()
+        assert served.get("/get/k", upstash_sync_token=token, upstash_consistency=scope)[0] == "bypass"
+    served.level()
+    assert served.get("/get/k", upstash_sync_token=token, upstash_consistency=scope)[1] == b'{"result":"old"}'
+
+
 class unfollowed:
     """The edge hears nothing of the log meanwhile."""
 

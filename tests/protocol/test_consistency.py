@@ -10,6 +10,8 @@ from upstash_global.protocol.consistency import Consistency, read_consistency
     [
         ("eventual", Consistency("eventual")),
         (" Session ", Consistency("session")),
+        ("session; scope=key", Consistency("session", is_scoped=True)),
+        ("SESSION ;Scope = Key", Consistency("session", is_scoped=True)),
         ("LEADER", Consistency("leader")),
         ("bounded; max-staleness-ms=250", Consistency("bounded", 250)),
         ("bounded;max-staleness-ms = 0", Consistency("bounded", 0)),
@@ -36,6 +38,12 @@ def test_what_is_read(text: str, read: Consistency) -> None:
         "bounded; staleness=1",
         "leader; x=1",
         "session;",
+        "session; scope",
+        "session; scope=all",
+        "session; max-staleness-ms=5",
+        "leader; scope=key",
+        "bounded; scope=key",
+        "bounded; max-staleness-ms=5; scope=key",
     ],
 )
 def test_what_is_refused(text: str) -> None:

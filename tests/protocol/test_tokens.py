@@ -31,6 +31,17 @@ def test_a_token_is_short_and_safe_in_a_url(token: SyncToken) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]+", text)
 
 
+def test_the_longest_token_has_383_characters() -> None:
+    longest = SyncToken(2**64 - 1, 2**64 - 1, 2**16 - 1, ((2**64 - 1, 2**64 - 1),) * 16)
+    assert len(encode_token(longest, "demo", KEY)) == 383
+
+
+@given(tokens)
+def test_the_newest_of_a_token_is_not_before_any_of_it(token: SyncToken) -> None:
+    assert token.newest_lsn in (token.lsn, *[lsn for _, lsn in token.keys])
+    assert all(lsn <= token.newest_lsn for lsn in (token.lsn, *[lsn for _, lsn in token.keys]))
+
+
 def test_each_write_changes_the_text() -> None:
     texts = {encode_token(SyncToken(7, lsn), "demo", KEY) for lsn in range(1000)}
     assert len(texts) == 1000

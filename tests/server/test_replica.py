@@ -4,6 +4,7 @@ import json
 import threading
 
 from tests.server.serving import TOKEN, Served, command, position, rest, wait_for
+from upstash_global.protocol.tokens import SyncToken, decode_token, encode_token, key_hash, sync_token_key
 
 MIB = 1 << 20
 
@@ -211,8 +212,61 @@ def test_an_unknown_consistency_is_refused(leader: Served) -> None:
     status, answer, _ = rest(leader, ["get", "k"], upstash_consistency="strong")
     assert (status, answer) == (
         400,
-        {"error": "ERR Upstash-Consistency is eventual, session, leader, or bounded; max-staleness-ms=N"},
+        {
+            "error": "ERR Upstash-Consistency is eventual, session, session; scope=key, leader, or bounded; max-staleness-ms=N"
+        },
     )
+
+
+def signed(epoch: int, base: int, **keys: int) -> str:
+    """A token of this cluster for a client that has seen these keys at these LSNs."""
+    pairs = tuple((key_hash(key.encode()), lsn) for key, lsn in keys.items())
+    return encode_token(SyncToken(epoch, base, 0, pairs), "test", sync_token_key("peers"))
+
+
+def seen(headers: dict[bytes, bytes]) -> SyncToken:
+    token = decode_token(headers[b"upstash-sync-token"].decode(), "test", sync_token_key("peers"))
+    assert token is not None
+    return token
+
+
+def test_a_scoped_token_holds_back_the_reads_of_its_keys_only(leader: Served, replica: Served) -> None:
+    def forwards() -> int:
+        return replica.ask(lambda node: node.forwarding.n_forwarded)
+
+    epoch, base = position(rest(replica, ["mset", "a", "1", "b", "2"])[2])
+    before = forwards()
+    token = signed(epoch, base, a=base + 1_000_000)
+    asked = {"upstash_consistency": "session; scope=key", "upstash_sync_token": token}
+    for value, path in ((["get", "b"], "/"), ([["get", "b"], ["ping"]], "/pipeline"), ([["get", "b"]], "/multi-exec")):
+        status, _, headers = rest(replica, value, path, **asked)
+        assert (status, forwards()) == (200, before)
+        told = seen(headers)
+        assert (told.epoch, told.lsn, dict(told.keys)[key_hash(b"a")]) == (epoch, base, base + 1_000_000)
+    assert rest(replica, ["get", "a"], **asked)[:2] == (200, {"result": "1"})
+    assert forwards() == before + 1
+    assert rest(replica, ["get", "b"], upstash_sync_token=token)[:2] == (200, {"result": "2"})
+    assert forwards() == before + 2, "without the scope all of the token counts"
+
+
+def test_a_scoped_write_leaves_its_key_and_its_entry_in_the_token(leader: Served, replica: Served) -> None:
+    def write(served: Served, value: object, path: str = "/") -> SyncToken:
+        answer = rest(served, value, path, upstash_consistency="session; scope=key", upstash_sync_token=tokens[-1])
+        tokens.append(answer[2][b"upstash-sync-token"].decode())
+        return seen(answer[2])
+
+    tokens = [""]
+    for served in (leader, replica):
+        token = write(served, ["set", "mine", "1"])
+        head = leader.ask(lambda node: node.log.head)
+        assert dict(token.keys)[key_hash(b"mine")] == head.lsn > token.lsn and token.epoch == head.epoch
+        assert write(served, [["incr", "mine"], ["incr", "other"], ["get", "mine"]], "/pipeline").keys == (
+            (key_hash(b"other"), head.lsn + 2),
+            (key_hash(b"mine"), head.lsn + 1),
+        )
+        assert write(served, ["keys", "*"]).keys == ()
+    assert len(set(tokens)) == len(tokens)
+    assert all(len(token) <= 512 for token in tokens)
 
 
 def test_what_the_leader_is_asked_for_is_forwarded_and_only_that(replica: Served) -> None:

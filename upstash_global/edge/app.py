@@ -174,13 +174,13 @@ class EdgeListener:
         return owed.epoch < self.cache.applied.epoch or self.edge.covers(owed)
 
     def _position_in(self, sync_token: bytes) -> Position:
-        """What a sync token says that the client has seen: START without one, NEVER if it cannot be read."""
+        """What a sync token says that the client has seen, the newest of its keys: START without one, NEVER if it cannot be read."""
         if not sync_token:
             return START
         token = decode_token(sync_token.decode("latin-1"), self.cluster, self.token_key)
         if token is None:
             return NEVER
-        return Position(token.epoch, max([token.lsn, *[lsn for _, lsn in token.keys]]))
+        return self.edge.following.log.history.locate(token.epoch, token.newest_lsn)
 
     def serve(self, asked: Asked) -> None:
         """Answer from the cache, or let the node be asked."""

@@ -133,7 +133,7 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
         return reply if reply is not PENDING else node.park_blocked(session, row, argv)
     if node.read_refusal is not None and not row.flags & STALE:
         return node.read_refusal
-    if session.position is not START and not serves(node, session):
+    if session.position is not START and not serves(node, session, [argv]):
         if not node.is_leader:
             return park_read(node, session, argv)
         if is_superseded(node, session.position):

@@ -18,6 +18,7 @@ from upstash_global.errors import CommandError
 from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
 from upstash_global.node.metrics import Durations
 from upstash_global.node.retries import Once
+from upstash_global.node.scope import after
 from upstash_global.node.session import RemoteSession, Session, Watch
 from upstash_global.node.tracking import Reads, keys_read
 from upstash_global.protocol.consistency import SESSION
@@ -327,8 +328,10 @@ class Forwarding:
 
     def _deliver_unapplied(self, outstanding: Outstanding) -> None:
         assert outstanding.answer is not None
-        writes = any(_needs_leader(argv) for argv in outstanding.message.commands)
-        outstanding.session.owe(outstanding.answer.head, writes)
+        session, commands, head = outstanding.session, outstanding.message.commands, outstanding.answer.head
+        if session.scope is not None:
+            session.scope = after(session.scope, self.node, commands, head)
+        session.owe(head, any(_needs_leader(argv) for argv in commands))
         self._deliver(outstanding)
 
     def _forget(self, outstanding: Outstanding) -> None:

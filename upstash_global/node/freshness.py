@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.errors import CommandError
 from upstash_global.node.parking import Parked
+from upstash_global.node.scope import is_met
 from upstash_global.node.session import Session
 from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import PENDING, Reply, Special
@@ -21,11 +22,13 @@ TOO_STALE: Final = CommandError("STALE", "this replica is further behind than ma
 STALE_LEADER: Final = CommandError("STALE", "another node has begun to lead, and this one has not heard from it yet")
 
 
-def serves(node: "Node", session: Session) -> bool:
-    """Whether this node's state is as new as the session asks for."""
+def serves(node: "Node", session: Session, commands: list[list[bytes]]) -> bool:
+    """Whether this node's state is as new as the session asks for when it sends these commands."""
     position = session.position
     if position is START or node.covers(position):
         return True
+    if session.scope is not None:
+        return is_met(session.scope, node.log.history, commands)
     return 0 <= session.consistency.bound_ms >= node.staleness_ms and node.covers(session.own)
 
 
@@ -49,7 +52,7 @@ def park_read(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     node.parking.park(
         Parked(
             session,
-            lambda _: node.retry(session, argv) if node.covers(session.position) else PENDING,
+            lambda _: node.retry(session, argv) if serves(node, session, [argv]) else PENDING,
             node.local_ms + node.settings.sync_wait_ms,
             lambda: _read_at_leader(node, session, argv),
             [],

@@ -17,6 +17,7 @@ from upstash_global.engine.users import Caller
 from upstash_global.errors import CommandError
 from upstash_global.node.retries import Once
 from upstash_global.protocol.consistency import BOUNDED, DEFAULT_CONSISTENCY, LEADER, SESSION, Consistency
+from upstash_global.protocol.tokens import SyncToken
 from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import NO_REPLY, Items, Push, Reply
 
@@ -118,6 +119,7 @@ class Session(Caller):
         self.consistency = DEFAULT_CONSISTENCY  # see `ask`
         self.position = START  # reads must not be older than this; NEVER: what `consistency` says
         self.own = START  # what the client has seen or written: asked for unless `consistency` is EVENTUAL
+        self.scope: SyncToken | None = None  # the same, key by key: then not all of `position` counts (scope.py)
         self.owes = False  # a write was answered before this node had applied it
         self.served = START  # the position at which the newest reply was computed
         self.is_served_here = True  # by this node, not by the leader for it
@@ -131,12 +133,16 @@ class Session(Caller):
         self.is_remote = False
         self.n_commands = 0
 
-    def ask(self, consistency: Consistency, seen: Position = START) -> None:
-        """From now on, how new the state of reads must be; `seen` is what the client knows of already."""
+    def ask(self, consistency: Consistency, seen: Position = START, scope: SyncToken | None = None) -> None:
+        """From now on, how new the state of reads must be; `seen` is what the client knows of already.
+
+        `scope` says it key by key, for a `consistency` that is scoped; `seen` includes all of it.
+        """
         kind = consistency.kind
         self.consistency = consistency
         self.position = NEVER if kind in (BOUNDED, LEADER) else START
         self.own = seen
+        self.scope = (scope or SyncToken(seen.epoch, seen.lsn)) if consistency.is_scoped else None
         self.fresh_until_leader = kind in (BOUNDED, LEADER)
         if kind == SESSION:
             self.position = seen

@@ -15,14 +15,15 @@ class SyncTokens:
     def of(self, position: Position) -> bytes:
         """The token of a position; between two writes all clients are told the same."""
         if position != self.newest[0]:
-            token = encode_token(SyncToken(position.epoch, position.lsn), self.cluster, self.key)
-            self.newest = position, token.encode()
+            self.newest = position, self.sign(SyncToken(position.epoch, position.lsn))
         return self.newest[1]
 
-    def read(self, text: str) -> Position | None:
-        """The position that a token stands for; None for anything that this cluster did not write."""
-        token = decode_token(text, self.cluster, self.key)
-        return None if token is None else Position(token.epoch, token.lsn)
+    def sign(self, token: SyncToken) -> bytes:
+        return encode_token(token, self.cluster, self.key).encode()
+
+    def read(self, text: str) -> SyncToken | None:
+        """What a token says; None for anything that this cluster did not write."""
+        return decode_token(text, self.cluster, self.key)
 
 
 def later(one: Position, other: Position) -> Position:

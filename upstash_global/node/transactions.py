@@ -54,7 +54,7 @@ def _may_have_expired(node: "Node", key: bytes) -> bool:
 def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watches: list[Watch]) -> Reply:
     """EXEC: run the queue here, or let the leader, or wait for a switchover to end."""
     writes = any(_needs_leader(argv) for argv in queue)
-    if not node.is_leader and (writes or not serves(node, session)):
+    if not node.is_leader and (writes or not serves(node, session, queue)):
         if not node.can_forward:
             return node.forwarding.no_leader()
         for_leader = [argv for argv in queue if not _runs_here(argv)]

@@ -34,16 +34,21 @@ _CREDENTIALS: Final = struct.Struct(">BH")
 
 @dataclass(frozen=True, slots=True)
 class SyncToken:
-    """A reader with this token must be shown at least the state at `(epoch, lsn)`.
+    """A reader with this token must be shown at least the state at `lsn` of the history that led to `epoch`.
 
-    `keys` holds (key hash, LSN) of up to 16 keys for which it must be a later one, of the same epoch
-    (`Upstash-Consistency: session; scope=key`).
+    `keys` holds (key hash, LSN) of up to 16 keys for which it must be a later one, on the same history
+    (`Upstash-Consistency: session; scope=key`; see node/scope.py).
     """
 
     epoch: int
     lsn: int
     stream: int = 0
     keys: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def newest_lsn(self) -> int:
+        """The LSN at which all of it has been seen."""
+        return max([self.lsn, *[lsn for _, lsn in self.keys]])
 
 
 def encode_token(token: SyncToken, cluster: str, key: bytes) -> str:

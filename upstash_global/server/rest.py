@@ -21,6 +21,7 @@ from upstash_global.node.clients import RestSession
 from upstash_global.node.edges import NOT_TO_BE_KEPT, edge_tag, surrogate_headers
 from upstash_global.node.freshness import is_lost
 from upstash_global.node.permissions import user_of_token
+from upstash_global.node.scope import after
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, LEADER, Consistency, read_consistency
 from upstash_global.protocol.rest import (
     NOWHERE,
@@ -226,17 +227,19 @@ class RestListener:
         node, user = self.shell.node, session.user.name
         consistency = call.consistency or self.consistency_of.get(user, self.consistency)
         seen = START
+        token = None
         session.owes = session.is_lost_epoch = False
         if call.sync_token:
-            named = node.sync_tokens.read(call.sync_token)
-            if named is None:  # who knows what it stands for: only the leader may answer
+            token = node.sync_tokens.read(call.sync_token)
+            if token is None:  # who knows what it stands for: only the leader may answer
                 session.ask(Consistency(LEADER))
                 return
-            seen = named
+            seen = node.log.history.locate(token.epoch, token.newest_lsn)
             session.is_lost_epoch = is_lost(node, seen)
         for asked in (call.if_match, call.if_none_match):
             if asked is not None and asked != NOWHERE and asked[1] > seen.lsn:
                 seen = Position(*asked)
+                token = None
         owed = self.unapplied.get(user)
         if owed is not None and node.covers(owed):
             del self.unapplied[user]
@@ -245,7 +248,7 @@ class RestListener:
             session.ask(consistency, owed)
             session.fresh_until_leader = True
         else:
-            session.ask(consistency, seen)
+            session.ask(consistency, seen, token)
 
     def answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
         """The response to a call whose replies are all there, with its receipt."""
@@ -254,7 +257,7 @@ class RestListener:
         served, seen = session.served, session.own
         if seen.epoch == served.epoch and seen.lsn > served.lsn:
             served = seen
-        headers = [(b"upstash-sync-token", self.shell.node.sync_tokens.of(served)), *self._receipt(session)]
+        headers = [(b"upstash-sync-token", self._token(session, call, served)), *self._receipt(session)]
         headers += session.told_caches
         if call.is_unit:
             outcome = _outcome(call, replies)
@@ -280,6 +283,14 @@ class RestListener:
                 session.told_caches = [(b"upstash-edge", tag)]
         elif self.is_surrogate and request.method == b"GET":
             session.told_caches = surrogate_headers(self.shell.node, session)
+
+    def _token(self, session: RestSession, call: Call, served: Position) -> bytes:
+        """The sync token of what the client has seen once it is answered: a position, or key by key."""
+        node = self.shell.node
+        if session.scope is None:
+            return node.sync_tokens.of(served)
+        commands = [argv for argv in call.commands if not isinstance(argv, CommandError)]
+        return node.sync_tokens.sign(after(session.scope, node, commands, session.served))
 
     def _receipt(self, session: RestSession) -> list[Header]:
         """From what state the request was answered: every reply is at least as new as that."""

@@ -144,12 +144,16 @@ def select(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 @command("CLIENT CONSISTENCY", arity=-2, flags=NOSCRIPT | LOADING | STALE)
 def client_consistency(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """How new the state of this connection's reads must be: EVENTUAL, SESSION, LEADER or BOUNDED MILLISECONDS."""
+    """How new the state of this connection's reads must be: EVENTUAL, SESSION [SCOPE KEY], LEADER or BOUNDED MILLISECONDS."""
     if len(argv) == 2:
         return str(session.consistency).encode()
     words = [word.decode("latin-1") for word in argv[2:]]
-    bounded = len(words) == 2 and words[0].lower() == BOUNDED
-    consistency = read_consistency(f"{BOUNDED}; max-staleness-ms={words[1]}" if bounded else " ".join(words))
+    text = " ".join(words)
+    if len(words) == 2 and words[0].lower() == BOUNDED:
+        text = f"{BOUNDED}; max-staleness-ms={words[1]}"
+    elif len(words) == 3:
+        text = f"{words[0]}; {words[1]}={words[2]}"
+    consistency = read_consistency(text)
     if consistency is None:
         raise syntax_error()
     session.ask(consistency, session.own)

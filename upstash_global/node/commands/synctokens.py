@@ -27,8 +27,10 @@ def synctoken(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         return node.sync_tokens.of(later(node.log.head, session.own))
     if len(argv) > 2:
         raise wrong_arity("synctoken")
-    position = node.sync_tokens.read(argv[1].decode("latin-1"))
-    if position is None:
+    token = node.sync_tokens.read(argv[1].decode("latin-1"))
+    if token is None:
         raise error("this is no sync token of this cluster")
-    session.ask(session.consistency, later(session.own, position))
+    position = node.log.history.locate(token.epoch, token.newest_lsn)
+    scope = token if node.covers(session.own) else None  # what is owed to this connection has no keys in the token
+    session.ask(session.consistency, later(session.own, position), scope)
     return LOST if is_lost(node, position) else OK
