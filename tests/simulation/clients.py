@@ -12,6 +12,9 @@ from tests.differential.grammar import Maker
 from tests.simulation.ledger import ACKED, REFUSED, UNKNOWN
 from tests.simulation.repertoire import SYNTAXES, script_line
 from upstash_global.errors import CommandError
+from upstash_global.node.scope import after, is_met
+from upstash_global.protocol.consistency import SESSION, Consistency
+from upstash_global.protocol.tokens import SyncToken
 from upstash_global.replication.position import START, Position
 from upstash_global.reply import NULL_ARRAY, Push, Reply
 
@@ -240,8 +243,7 @@ class Reading(Client):
 
     def connected(self) -> None:
         if self.travels:
-            assert self.session is not None
-            self.session.position = self.token
+            self.show_token()
         else:
             self.sightings.append([])
 
@@ -268,10 +270,15 @@ class Reading(Client):
                 )
         if self.travels:
             if not all(isinstance(reply, CommandError) for reply in replies):
-                self._take_token()
+                self.take_token()
             self._travel()
 
-    def _take_token(self) -> None:
+    def show_token(self) -> None:
+        """As a REST request does."""
+        assert self.session is not None
+        self.session.position = self.token
+
+    def take_token(self) -> None:
         """The position that a successful REST response carries."""
         session = self.session
         assert session is not None
@@ -286,7 +293,7 @@ class Reading(Client):
             self.home.hang_up(session)
             self.home = self.random.choice(list(self.cluster.nodes.values()))
         else:
-            session.position = self.token
+            self.show_token()
 
     def cut_off(self) -> None:
         for _, mark in self.sent:
@@ -319,6 +326,37 @@ class Reading(Client):
         positions = self.cluster.ledger.marks[mark]  # several: it was lost and ran again, and either may have been seen
         is_kept = len(positions) == 1 and self.cluster.leader.up().log.history.contains(positions[0])
         return positions[0].lsn if is_kept else None
+
+
+class ReadingByKey(Reading):
+    """One that travels and takes along what it has seen key by key; now and then it reads without naming the key."""
+
+    def __init__(self, cluster: "SimCluster", home: "SimNode", random: Random) -> None:
+        super().__init__(cluster, home, random, travels=True)
+        self.scope = SyncToken(0, 0)
+        self.commands: list[list[bytes]] = []
+
+    def show_token(self) -> None:
+        assert self.session is not None
+        seen = self.home.up().log.history.locate(self.scope.epoch, self.scope.newest_lsn)
+        self.session.ask(Consistency(SESSION, is_scoped=True), seen, self.scope)
+
+    def take_token(self) -> None:
+        session = self.session
+        assert session is not None and session.scope is not None
+        self.scope = after(session.scope, self.home.up(), self.commands, session.served)
+
+    def batch(self) -> list[list[bytes]]:
+        commands = super().batch()
+        for n, (register, mark) in enumerate(self.sent):
+            if not mark and self.random.random() < 0.1:
+                commands[n] = [b"EVAL_RO", b"return redis.call('GET', 'reg:%d')" % register, b"0"]
+        self.commands = commands
+        node, session = self.home.up(), self.session
+        assert session is not None
+        if not node.covers(session.position) and is_met(self.scope, node.log.history, commands):
+            self.cluster.note("", "served-by-key")
+        return commands
 
 
 class Publishing(Client):

@@ -15,6 +15,7 @@ from tests.simulation.clients import (
     Listening,
     Publishing,
     Reading,
+    ReadingByKey,
     Waiting,
 )
 from tests.simulation.simcluster import REGIONS, BestCase, SimCluster, SimNode
@@ -97,6 +98,8 @@ class Program:
         for _ in range(2):
             machine = self.random.choice(self.machines)
             self.clients.append(Reading(cluster, machine, Random(self.random.random()), travels=True))
+            machine = self.random.choice(self.machines)
+            self.clients.append(ReadingByKey(cluster, machine, Random(self.random.random())))
 
     def check_patience(self) -> None:
         for client in self.clients:

@@ -12,12 +12,13 @@ from upstash_global.engine.context import Context
 from upstash_global.engine.engine import Effects
 from upstash_global.engine.sweep import expired_keys
 from upstash_global.engine.table import TABLE
-from upstash_global.node import roles
+from upstash_global.node import roles, scope
 from upstash_global.node.answers import Answers
 from upstash_global.node.node import Node
 from upstash_global.node.outbox import Outbox
 from upstash_global.node.sweeping import Sweeping
 from upstash_global.node.tracking import Reads
+from upstash_global.protocol.tokens import SyncToken
 from upstash_global.replication.codec import EPOCH, Entry
 from upstash_global.replication.feed import Feed
 from upstash_global.replication.log import Gap, ReplicationLog
@@ -74,7 +75,7 @@ def test_lsns_compared_without_their_epochs(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ReplicationLog, "accept", accept)
     monkeypatch.setattr(ReplicationLog, "crc_at", lambda log, lsn: None if lsn < log.head.lsn else log.head_crc)
     monkeypatch.setattr(Feed, "_receive_subscribe", trusting)
-    assert_found("without a rewind", "another entry at", "another state at")
+    assert_found("without a rewind", "another entry at", "another one at", "another state at")
 
 
 def test_an_ack_before_the_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +148,17 @@ def test_an_answer_that_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_read_that_does_not_wait_for_what_its_session_has_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Node, "covers", lambda node, position: True)
+    assert_found("a session saw")
+
+
+def test_a_scope_without_what_was_seen_of_each_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scope, "_bounded", lambda epoch, base, seen: SyncToken(epoch, base))
+    assert_found("a session saw")
+
+
+def test_a_scope_that_is_no_matter_to_what_names_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script reads a key that it does not name, as old as it is here."""
+    monkeypatch.setattr(scope, "keys_named", lambda argv: [] if argv[0] == b"EVAL_RO" else argv[1:2])
     assert_found("a session saw")
 
 

@@ -12,7 +12,7 @@ from tests.simulation.simcluster import Broken
 ENOUGH_SEEDS = 75  # for every happening below
 HAPPENINGS = [
     "acked-lost", "acked-put-aside", "checked", "crash", "fetched", "full-resync", "isolate", "kept", "led", "part",
-    "promote", "rewound", "sealed", "snapshot-written", "stepped-down", "switch", "torn-tail", "transaction-aborted",
+    "promote", "rewound", "sealed", "served-by-key", "snapshot-written", "stepped-down", "switch", "torn-tail", "transaction-aborted",
     "unsealed",
 ]  # fmt: skip
 MANY_SEEDS = 400  # for these too
