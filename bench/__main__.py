@@ -13,7 +13,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from bench import against_redis, lag, memory, rest, scale, start, wide
+from bench import against_redis, lag, memory, rest, scale, scoped, start, wide
 from bench.report import Table, missing, summary
 from bench.servers import REPOSITORY, Unavailable, is_compiled
 
@@ -25,6 +25,7 @@ PARTS: Final[dict[str, Callable[[Path], list[Table]]]] = {
     "lag": lag.measure,
     "memory": memory.measure,
     "wan": wide.measure,
+    "scoped": scoped.measure,
     "start": start.measure,
 }
 
