@@ -39,7 +39,7 @@ class RestClient:
         return seconds
 
 
-def measure(directory: Path, compiled: bool = True) -> list[Table]:
+def measure(directory: Path) -> list[Table]:
     from upstash_global.config import Wan
 
     table = Table(
@@ -57,7 +57,7 @@ def measure(directory: Path, compiled: bool = True) -> list[Table]:
             *_headings("its own key"),
         ],
     )
-    with cluster(directory, True, compiled) as (endpoints, _):
+    with cluster(directory) as endpoints:
         token = endpoints["tokens"]["standard"]
         nodes = endpoints["nodes"]
         leader = next(node for node in nodes if node["role"] == "leader")
