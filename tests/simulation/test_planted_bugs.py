@@ -28,7 +28,7 @@ from upstash_global.replication.snapshot import SnapshotWriter
 from upstash_global.reply import Reply
 
 SEEDS = 12  # that must be clean where nothing is planted
-MOST_SEEDS = 60  # within which a planted bug is found; mostly the first few will do
+MOST_SEEDS = 120  # within which a planted bug is found; mostly the first few will do
 
 
 def what_is_found(n_seeds: int = SEEDS) -> str:
