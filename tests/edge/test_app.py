@@ -448,3 +448,15 @@ def test_the_node_counts_the_edge_as_a_follower_but_not_as_a_replica(served: Ser
     followers = served.node.ask(lambda node: node.status()["followers"])
     assert [(each["name"], each["purpose"], each["state"]) for each in followers] == [("edge", "edge", "streaming")]
     assert served.node.ask(lambda node: node.roles.n_replicas_at(0)) == 0
+
+
+def test_a_bug_of_the_edge_answers_500_and_closes(served: ServedEdge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(served.edge.listener.upstream, "pass_on", fail)
+    with served.http() as wire:
+        wire.send(request_bytes("GET", "/set/k/v"))
+        answer = wire.answer()
+        assert (answer.status, json.loads(answer.body)) == (500, {"error": "ERR internal error"})
+        assert wire.read_all() == b""

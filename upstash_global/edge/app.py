@@ -11,6 +11,7 @@ Hit goes only to whom the node has answered before. What changes users or tokens
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -347,14 +348,16 @@ class EdgeListener:
     def _spawn(self, coroutine: Coroutine[None, None, None], connection: HttpConnection | None = None) -> None:
         task: asyncio.Task[None] = self.loop.create_task(coroutine)
         self.tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, connection))
         if connection is not None:
             connection.state = task
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _ended(self, connection: HttpConnection | None, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a request failed", exc_info=task.exception())
+            if connection is not None:
+                connection.fail()
 
     def _sweep(self) -> None:
         """Once a second: late connections, and what is owed to nobody any more."""

@@ -21,7 +21,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import unquote_to_bytes
 
-from upstash_global.errors import CommandError, error, wrong_arity
+from upstash_global.errors import INTERNAL_ERROR, CommandError, error, wrong_arity
 from upstash_global.floats import format_double
 from upstash_global.protocol.consistency import FORMS, Consistency, read_consistency
 from upstash_global.protocol.resp import encode
@@ -415,7 +415,18 @@ def status_of(failure: CommandError) -> int:
     """The HTTP status of a single command that failed so; send Retry-After with 503."""
     if failure.code == "ERR" and failure.message.startswith("max number of clients reached"):
         return 429
+    if is_bug(failure):
+        return 500
     return _STATUS.get(failure.code, 400)
+
+
+def is_bug(reply: Reply) -> bool:
+    """Whether a reply says that we failed, also inside a script: then the whole answer is 500."""
+    return (
+        isinstance(reply, CommandError)
+        and reply.code == INTERNAL_ERROR.code
+        and reply.message.startswith(INTERNAL_ERROR.message)
+    )
 
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)

@@ -7,6 +7,7 @@ one whom the handler lets in, and a client that does not read its answers is not
 """
 
 import asyncio
+import logging
 import re
 from collections import deque
 from collections.abc import Iterable
@@ -16,7 +17,10 @@ from typing import Any, Final, Protocol, cast
 import httptools
 
 from upstash_global.config import Limits
+from upstash_global.errors import INTERNAL_ERROR
 from upstash_global.protocol.rest import HttpError, Request, Response, render_error, too_large
+
+log = logging.getLogger("upstash_global")
 
 MAX_QUEUED_REQUESTS: Final = 32  # read behind the running one; beyond it the client is not read from
 MAX_QUEUED_BYTES: Final = 1 << 20  # of their bodies, likewise
@@ -154,9 +158,13 @@ class HttpConnection(asyncio.Protocol):
             self.refuse(HttpError(405, "") if is_request else HttpError(400, "ERR this is not HTTP"))
         except httptools.HttpParserError as mistake:
             cause = mistake.__context__
-            self.refuse(
-                cause if isinstance(cause, HttpError) else HttpError(400, f"ERR malformed HTTP request: {mistake}")
-            )
+            if isinstance(cause, HttpError):
+                self.refuse(cause)
+            elif isinstance(mistake, httptools.HttpParserCallbackError):
+                log.error("a request could not be read", exc_info=mistake)
+                self.refuse(HttpError(500, INTERNAL_ERROR.text))
+            else:
+                self.refuse(HttpError(400, f"ERR malformed HTTP request: {mistake}"))
         if len(self.queue) > MAX_QUEUED_REQUESTS or self.queued_bytes > MAX_QUEUED_BYTES:
             self._pause_reading()
 
@@ -281,6 +289,9 @@ class HttpConnection(asyncio.Protocol):
                 self.handler.request(self, request)
             except HttpError as refusal:
                 self.respond(render_error(refusal), retry_after_s=refusal.retry_after_s)
+            except Exception:
+                log.exception("a request failed")
+                self.fail()
         self.is_handing_over = False
         if self.queue or self.running is not None:
             return
@@ -294,10 +305,12 @@ class HttpConnection(asyncio.Protocol):
     # -- writing ------------------------------------------------------------------------------------------------
 
     def respond(self, response: Response, headers: Iterable[Header] = (), retry_after_s: int = 1) -> None:
-        """Answer the running request, and turn to the next one."""
+        """Answer the running request, and turn to the next one; behind a failure of ours the connection ends."""
         transport, request = self.transport, self.running
         if transport is None or request is None:
             return
+        if response.status == 500:
+            self.keep_alive = False
         head = self._head(request, response, headers, self.keep_alive, retry_after_s)
         transport.write(head if request.method == b"HEAD" else head + response.body)
         self.running = None
@@ -353,6 +366,13 @@ class HttpConnection(asyncio.Protocol):
             self.transport.write(b"%x\r\n%s\r\n" % (len(data), data) if self.running.is_chunkable else data)
             if self.transport.get_write_buffer_size() > self.limits.output_bytes:
                 self.transport.abort()
+
+    def fail(self) -> None:
+        """A bug of ours: the client is told that there is one, and no more of it."""
+        if self.is_streaming:
+            self.cut()
+        else:
+            self.respond(render_error(INTERNAL_ERROR))
 
     def cut(self) -> None:
         """End the connection at once; what was not written is lost."""

@@ -5,6 +5,7 @@ answer is rendered when its last reply is there, and written when the gate lets 
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from hmac import compare_digest
 from math import ceil
@@ -14,7 +15,7 @@ from upstash_global.config import Config
 from upstash_global.engine.acl import User
 from upstash_global.engine.table import lookup
 from upstash_global.engine.users import DEFAULT, READ_ONLY
-from upstash_global.errors import CommandError, error
+from upstash_global.errors import INTERNAL_ERROR, CommandError, error
 from upstash_global.node.clients import RestSession
 from upstash_global.node.edges import edge_tag, surrogate_headers
 from upstash_global.node.freshness import is_lost
@@ -29,6 +30,7 @@ from upstash_global.protocol.rest import (
     Response,
     access_token,
     cors_headers,
+    is_bug,
     parse_request,
     render,
     render_error,
@@ -50,6 +52,8 @@ from upstash_global.server.units import CHANGED, is_unchanged, make_unit, refuse
 
 if TYPE_CHECKING:
     from upstash_global.server.shell import Shell
+
+log = logging.getLogger("upstash_global")
 
 MAX_KEY_BYTES: Final = 32 << 10  # as Upstash has it
 KEEPALIVE_S: Final = 15.0  # between comment lines on an open event stream
@@ -228,6 +232,13 @@ class RestListener:
 
     def answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
         """The response to a call whose replies are all there, with its receipt."""
+        try:
+            return self._answer(session, call, replies)
+        except Exception:
+            log.exception("an answer cannot be rendered")
+            return render_error(INTERNAL_ERROR), []
+
+    def _answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
         if session.owes and session.user is not None:
             self.unapplied[session.user.name] = session.own
         served, seen = session.served, session.own
@@ -243,6 +254,8 @@ class RestListener:
         if any(isinstance(command, CommandError) for command in call.commands):
             ran = iter(replies)
             replies = [command if isinstance(command, CommandError) else next(ran) for command in call.commands]
+        if any([is_bug(reply) for reply in replies]):
+            return render_error(INTERNAL_ERROR), headers
         response = render(call, replies)
         tag = validator(session, call) if response.status == 200 else None
         if tag is not None:

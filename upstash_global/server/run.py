@@ -121,6 +121,7 @@ class RunningNode:
         self.node.process = _process_facts()
         self.node.stop = self._stop_for_client
         self.node.secret_bytes = secrets.token_bytes
+        self.node.engine.context.tell_bug = self._note_bug
         self.shell = Shell(self.node, self.storage, self.clock, config.durability.min_free_bytes)
         self.shell.addresses = {
             peer.name: str(config.address_of(peer.name, name)) for peer in config.nodes if peer.name != name
@@ -188,6 +189,11 @@ class RunningNode:
             log.error("the node's sense of time is gone", exc_info=ticks.exception())
             self.shell.failed = True
             self.shell.stopping.set()
+
+    def _note_bug(self, command: str, bug: Exception) -> None:
+        """A command failed by a mistake of ours: its client is told so, everybody else is served on."""
+        log.error("%s failed", command, exc_info=bug)
+        self.node.events.note(self.node.now_ms, "bug", f"{command} failed: {type(bug).__name__}", "error")
 
     def _stop_for_client(self, at_once: bool) -> None:
         log.info("%s is told to stop by a client", self.me.name)
