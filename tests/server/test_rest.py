@@ -455,6 +455,26 @@ def test_streams_that_cannot_be_are_refused(client: Client) -> None:
     assert client.get("/subscribe/chat", authorization="")[0] == 401
 
 
+def test_who_may_not_hear_is_told_so_before_any_stream(client: Client, served: Served) -> None:
+    with served.redis() as admin:
+        admin.execute_command("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "resetchannels", "&public", "+@all")
+        token = admin.execute_command("ACL", "RESTTOKEN", "deaf", "secret").decode()
+    deaf = {"authorization": f"Bearer {token}"}
+    for method in ("GET", "POST"):
+        for path in ("/subscribe/private", "/subscribe/public/private", "/psubscribe/p%2A"):
+            answer = client.ask(method, path, **deaf)
+            assert answer.status == 400, answer
+            assert json.loads(answer.body)["error"].startswith("NOPERM ")
+        answer = client.ask(method, "/monitor", authorization=f"Bearer {READ_TOKEN}")
+        assert (answer.status, json.loads(answer.body)) == (
+            400,
+            {"error": "NOPERM this user has no permissions to run the 'monitor' command or its subcommand"},
+        )
+    assert client.get("/ping") == (200, {"result": "PONG"})  # the connection goes on
+    with served.redis() as admin:
+        admin.execute_command("ACL", "DELUSER", "deaf")
+
+
 def _events(wire: Wire, n: int) -> bytes:
     """The text of so many events, however they are cut into chunks."""
     text = b""

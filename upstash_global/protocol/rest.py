@@ -354,7 +354,7 @@ def render(call: Call, replies: list[Reply]) -> Response:
 
     A transaction that was discarded as a whole has no replies; answer it by `render_error`.
     """
-    is_single = call.mode is Mode.SINGLE
+    is_single = call.mode is not Mode.PIPELINE and call.mode is not Mode.TRANSACTION  # a refused stream is one, too
     status = status_of(replies[0]) if is_single and isinstance(replies[0], CommandError) else 200
     if call.is_head:
         return Response(status, b"", OCTETS if call.resp2 else JSON)
