@@ -460,3 +460,10 @@ def test_a_bug_of_the_edge_answers_500_and_closes(served: ServedEdge, monkeypatc
         answer = wire.answer()
         assert (answer.status, json.loads(answer.body)) == (500, {"error": "ERR internal error"})
         assert wire.read_all() == b""
+
+
+def test_connect_gets_one_answer(served: ServedEdge) -> None:
+    with served.http() as wire:
+        wire.send(request_bytes("CONNECT", "example.com:443"))
+        assert wire.answer().status == 405
+        assert wire.read_all() == b""

@@ -97,11 +97,20 @@ def test_other_methods_are_refused_without_a_body(client: Client, method: str) -
     assert client.get("/ping") == (200, {"result": "PONG"})
 
 
-@pytest.mark.parametrize("method", ["CONNECT", "BREW"])
-def test_methods_that_end_the_connection(client: Client, method: str) -> None:
-    client.send(method, "/get/foo")
+@pytest.mark.parametrize("request_line", ["CONNECT /get/foo", "CONNECT example.com:443", "BREW /get/foo"])
+def test_methods_that_end_the_connection(client: Client, request_line: str) -> None:
+    client.send(*request_line.split(" "))
     answer = client.wire.answer()
-    assert (answer.status, answer.body) == (405, b"")
+    assert (answer.status, answer.body, answer.headers[b"connection"]) == (405, b"", b"close")
+    assert client.wire.read_all() == b""  # one answer to one request
+
+
+def test_what_came_before_a_connect_is_answered(client: Client) -> None:
+    client.send("GET", "/set/foo/bar")
+    client.send("CONNECT", "example.com:443")
+    assert _told(client.wire.answer()) == OK
+    assert client.wire.answer().status == 405
+    assert client.wire.read_all() == b""
 
 
 def test_replies_have_the_shapes_of_resp2(client: Client) -> None:

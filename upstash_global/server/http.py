@@ -233,6 +233,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self.is_reading_head = False
+        if self.parser.get_method() == b"CONNECT":  # for the parser what follows is no HTTP, and no request
+            raise HttpError(405, "")
         headers = self.headers
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1") or b"upgrade" in headers:
