@@ -467,3 +467,10 @@ def test_connect_gets_one_answer(served: ServedEdge) -> None:
         wire.send(request_bytes("CONNECT", "example.com:443"))
         assert wire.answer().status == 405
         assert wire.read_all() == b""
+
+
+@pytest.mark.parametrize("path", ["/get/k", "/get", "/get/k?_token=wrong"])
+def test_head_says_how_long_the_answer_to_get_is(served: ServedEdge, path: str) -> None:
+    told, answer = served.request("GET", path), served.request("HEAD", path)
+    assert (answer.status, answer.body) == (told.status, b"")
+    assert answer.headers[b"content-length"] == b"%d" % len(told.body)

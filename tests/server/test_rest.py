@@ -83,10 +83,14 @@ def test_body_form_keeps_numbers_as_they_are_written(client: Client) -> None:
         assert client.get("/get/n") == (200, {"result": written.decode()})
 
 
-def test_head_has_a_status_and_no_body(client: Client) -> None:
+@pytest.mark.parametrize("path", ["/get/foo", "/get", "/nonsense", "/get/foo?_token=wrong"])
+@pytest.mark.parametrize("form", ["json", "resp2"])
+def test_head_says_what_get_would_without_the_body(client: Client, path: str, form: str) -> None:
     client.get("/set/foo/bar")
-    answer = client.ask("HEAD", "/get/foo")
-    assert (answer.status, answer.body) == (200, b"")
+    told = client.ask("GET", path, upstash_response_format=form)
+    answer = client.ask("HEAD", path, upstash_response_format=form)
+    assert (answer.status, answer.headers) == (told.status, told.headers)
+    assert answer.headers[b"content-length"] == b"%d" % len(told.body) != b"0"
     assert client.get("/get/foo") == (200, {"result": "bar"})  # the next answer is whole
 
 

@@ -112,6 +112,7 @@ class Response(NamedTuple):
     status: int
     body: bytes
     content_type: str = JSON
+    untold: int = 0  # bytes of a body that is known by its length alone: another server's answer to HEAD
 
 
 # Reading a request.
@@ -356,8 +357,6 @@ def render(call: Call, replies: list[Reply]) -> Response:
     """
     is_single = call.mode is not Mode.PIPELINE and call.mode is not Mode.TRANSACTION  # a refused stream is one, too
     status = status_of(replies[0]) if is_single and isinstance(replies[0], CommandError) else 200
-    if call.is_head:
-        return Response(status, b"", OCTETS if call.resp2 else JSON)
     if call.resp2:
         out = bytearray()
         for reply in replies:

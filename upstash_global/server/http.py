@@ -313,7 +313,7 @@ class HttpConnection(asyncio.Protocol):
             return
         if response.status == 500:
             self.keep_alive = False
-        head = self._head(request, response, headers, self.keep_alive, retry_after_s)
+        head = self._head(request, response, headers, self.keep_alive, retry_after_s)  # of HEAD as of GET (RFC 9110 §8.6)
         transport.write(head if request.method == b"HEAD" else head + response.body)
         self.running = None
         if not self.keep_alive:
@@ -336,7 +336,8 @@ class HttpConnection(asyncio.Protocol):
         parts = [_STATUS_LINES[response.status]]
         if response.status != 304:
             parts.append(
-                b"content-type: %s\r\ncontent-length: %d\r\n" % (response.content_type.encode(), len(response.body))
+                b"content-type: %s\r\ncontent-length: %d\r\n"
+                % (response.content_type.encode(), len(response.body) + response.untold)
             )
         for name, value in (*self.handler.headers_for(request), *headers):
             parts.append(b"%s: %s\r\n" % (name, value))
