@@ -15,7 +15,7 @@ client asks for RESP2 itself. Never `result` and `error` in one object.
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple, NoReturn
@@ -43,6 +43,7 @@ MAX_COMMANDS: Final = 10_000  # of one pipeline
 MAX_IDEMPOTENCY_KEY: Final = 255
 
 Position = tuple[int, int]  # (epoch, LSN), as clients name it
+PositionOf = Callable[[str], Position | None]  # of a sync token; None: this cluster did not write it
 NOWHERE: Final = ((1 << 64) - 1, (1 << 64) - 1)  # on no history: every key has changed since
 DOCS: Final = "docs/rest.md"
 
@@ -133,8 +134,11 @@ def access_token(request: Request) -> str | None:
     return _text(authorization) or None
 
 
-def parse_request(request: Request, max_commands: int = MAX_COMMANDS) -> Call:
-    """What `request` asks for. Raises HttpError when it is refused as a whole."""
+def parse_request(request: Request, max_commands: int = MAX_COMMANDS, position_of: PositionOf | None = None) -> Call:
+    """What `request` asks for. Raises HttpError when it is refused as a whole.
+
+    `position_of` reads the token in a validator; None for one that is not ours, as all are if nobody can say.
+    """
     token = access_token(request)
     if request.method == b"OPTIONS":
         return Call(Mode.PREFLIGHT, [])
@@ -148,9 +152,9 @@ def parse_request(request: Request, max_commands: int = MAX_COMMANDS) -> Call:
     call.consistency = _consistency(request.headers)
     call.once = _idempotency_key(request.headers)
     if b"if-match" in request.headers:
-        call.if_match = read_etag(request.headers[b"if-match"]) or NOWHERE
+        call.if_match = read_etag(request.headers[b"if-match"], position_of) or NOWHERE
     if b"if-none-match" in request.headers:
-        call.if_none_match = read_etag(request.headers[b"if-none-match"])
+        call.if_none_match = read_etag(request.headers[b"if-none-match"], position_of)
     call.is_unit = call.mode is Mode.TRANSACTION
     call.sync_token = request.headers.get(b"upstash-sync-token", b"").decode("latin-1") or None
     return call
@@ -257,20 +261,18 @@ def _idempotency_key(headers: Mapping[bytes, bytes]) -> bytes | None:
     return key
 
 
-_ETAG: Final = re.compile(rb'(?:W/)?"([0-9]{1,20})-([0-9]{1,20})"')
+_ETAG: Final = re.compile(rb'(?:W/)?"([A-Za-z0-9_-]{1,512})"')
 
 
-def etag(position: Position) -> bytes:
-    """A position as a validator: the state that a reply was read from."""
-    return b'"%d-%d"' % position
+def etag(token: bytes) -> bytes:
+    """The sync token of a position as a validator: the state that a reply was read from."""
+    return b'"%b"' % token
 
 
-def read_etag(text: bytes) -> Position | None:
+def read_etag(text: bytes, position_of: PositionOf | None) -> Position | None:
     """The position behind one of our validators; None for anything else."""
     found = _ETAG.fullmatch(text.strip())
-    if found is None or int(found[1]) >= 1 << 64 or int(found[2]) >= 1 << 64:
-        return None
-    return int(found[1]), int(found[2])
+    return None if found is None or position_of is None else position_of(found[1].decode())
 
 
 def _is_resp2(headers: Mapping[bytes, bytes], base64: bool) -> bool:

@@ -1,7 +1,7 @@
 """Texts that clients carry for us: the sync token (where they have been) and the access token (who they are).
 
 A sync token is a position in the log of one cluster, so that any node can wait until it has seen as much. To the client
-it is opaque. It is signed, not secret: a made-up position would only cost a wait, but must not pass for one of ours.
+it is opaque. It is signed, not secret: a made-up position would only cost a wait, but must not pass for one of ours. An ETag is the sync token of what a reply was read from, in quotes.
 
     version 1 | cluster 4 | stream 2 | epoch 8 | LSN 8 | (key hash 8 | LSN 8) x 0..16 | signature 8     bytes, base64url
 

@@ -313,7 +313,9 @@ class HttpConnection(asyncio.Protocol):
             return
         if response.status == 500:
             self.keep_alive = False
-        head = self._head(request, response, headers, self.keep_alive, retry_after_s)  # of HEAD as of GET (RFC 9110 §8.6)
+        head = self._head(
+            request, response, headers, self.keep_alive, retry_after_s
+        )  # of HEAD as of GET (RFC 9110 §8.6)
         transport.write(head if request.method == b"HEAD" else head + response.body)
         self.running = None
         if not self.keep_alive:

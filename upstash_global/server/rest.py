@@ -30,6 +30,7 @@ from upstash_global.protocol.rest import (
     Response,
     access_token,
     cors_headers,
+    etag,
     is_bug,
     parse_request,
     render,
@@ -147,7 +148,7 @@ class RestListener:
             self._admit(connection, session)  # whoever stands behind it
         session.user = user = self._user(request)
         self._admit(connection, session)
-        call = parse_request(request, self.max_commands)
+        call = parse_request(request, self.max_commands, self._position_in)
         self._count(user, len(call.commands))
         if len(request.body) + len(request.target) > MAX_KEY_BYTES:
             _check_keys(call)
@@ -259,7 +260,7 @@ class RestListener:
         response = render(call, replies)
         tag = validator(session, call) if response.status == 200 else None
         if tag is not None:
-            headers.append((b"etag", tag))
+            headers.append((b"etag", etag(self._token(tag))))
             if is_unchanged(self.shell.node, session, call):
                 response = Response(304, b"")
         return response, headers
@@ -279,6 +280,11 @@ class RestListener:
             token = encode_token(SyncToken(position.epoch, position.lsn), self.cluster, self.token_key)
             self.newest_token = position, token.encode()
         return self.newest_token[1]
+
+    def _position_in(self, token: str) -> tuple[int, int] | None:
+        """(epoch, LSN) that a sync token of ours names, here in an ETag; None if it is none."""
+        known = decode_token(token, self.cluster, self.token_key)
+        return None if known is None else (known.epoch, known.lsn)
 
     def _receipt(self, session: RestSession) -> list[Header]:
         """From what state the request was answered: every reply is at least as new as that."""
