@@ -1,5 +1,6 @@
 """The edge over HTTP: a real node, a real edge, the real link between them."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,12 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
+import aiohttp
 import pytest
 
 from tests.edge.serving import ServedEdge, request_bytes, with_edge
 from tests.server.serving import ADMIN_TOKEN, READ_TOKEN, TOKEN, config, wait_for
+from upstash_global.edge.upstream import Answer, whole
 
 _opener = build_opener(ProxyHandler({}))
 
@@ -225,6 +228,27 @@ def test_what_was_written_through_the_edge_is_read_there_at_once(served: ServedE
         served.get("/get/k")
         assert served.get(f"/set/k/{n}")[0] == "bypass"
         assert served.get("/get/k")[1] == b'{"result":"%d"}' % n
+
+
+def test_the_answer_of_an_earlier_write_takes_nothing_back(served: ServedEdge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two writes of one token are answered in the other order: what is owed is the later one."""
+    gate = served.ask(lambda edge: asyncio.Event())
+
+    async def hold_the_first(response: aiohttp.ClientResponse) -> Answer:
+        answer = await whole(response)
+        if response.url.path == "/set/k/first":
+            await gate.wait()
+        return answer
+
+    monkeypatch.setattr("upstash_global.edge.app.whole", hold_the_first)
+    with unfollowed(served), served.http() as earlier, served.http() as later:
+        earlier.send(request_bytes("GET", "/set/k/first"))
+        wait_for(lambda: served.node.ask(lambda node: node.engine.keyspace.values.get(b"k")) == b"first")
+        head = later.send(request_bytes("GET", "/set/k/second")).answer().headers[b"upstash-position"]
+        served.ask(lambda edge: gate.set())
+        assert earlier.answer().status == 200
+        owed = served.ask(lambda edge: list(edge.listener.owed.values()))
+    assert [b"%d-%d" % (position.epoch, position.lsn) for position in owed] == [head]
 
 
 def test_a_token_that_the_edge_has_not_reached_goes_to_the_node(served: ServedEdge) -> None:

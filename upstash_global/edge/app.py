@@ -33,7 +33,7 @@ from upstash_global.protocol.rest import (
     unauthorized,
 )
 from upstash_global.protocol.tokens import SyncToken, decode_token, edge_proof, encode_token, sync_token_key
-from upstash_global.replication.position import NEVER, START, Position
+from upstash_global.replication.position import NEVER, START, Position, later
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
 from upstash_global.server.rates import Strangers
 
@@ -269,7 +269,8 @@ class EdgeListener:
         """What was written through this edge is not answered from before it, whether the client sends tokens or not."""
         written = self._position_in(dict(answer.headers).get(b"upstash-sync-token", b""))
         if written is not START and written is not NEVER and self.cache.follows_log:
-            self.owed[identity_of(access_token(request))] = written
+            identity = identity_of(access_token(request))
+            self.owed[identity] = later(written, self.owed.get(identity, START))  # answers may overtake each other
 
     def _fail(self, connection: HttpConnection, status: int, text: str) -> None:
         self.n_unreachable += 1

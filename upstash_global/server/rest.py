@@ -45,7 +45,7 @@ from upstash_global.protocol.tokens import (
     encode_token,
     sync_token_key,
 )
-from upstash_global.replication.position import NEVER, START, Position
+from upstash_global.replication.position import NEVER, START, Position, later
 from upstash_global.reply import NULL_ARRAY, Reply
 from upstash_global.server.http import Header, HttpConnection, HttpLimits
 from upstash_global.server.rates import Allowances, Strangers
@@ -241,7 +241,10 @@ class RestListener:
 
     def _answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
         if session.owes and session.user is not None:
-            self.unapplied[session.user.name] = session.own
+            name = session.user.name
+            self.unapplied[name] = later(
+                session.own, self.unapplied.get(name, START)
+            )  # answers may overtake each other
         served, seen = session.served, session.own
         if seen.epoch == served.epoch and seen.lsn > served.lsn:
             served = seen
