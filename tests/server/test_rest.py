@@ -390,6 +390,16 @@ def test_http_1_0_is_answered_and_closed(client: Client) -> None:
     assert client.wire.read_all() == b""
 
 
+def test_http_1_0_that_asks_for_it_is_kept_and_told_so(client: Client) -> None:
+    for _ in range(3):
+        client.wire.send(
+            b"GET /ping HTTP/1.0\r\nConnection: keep-alive\r\nAuthorization: Bearer %s\r\n\r\n" % TOKEN.encode()
+        )
+        answer = client.wire.answer()
+        assert (answer.body, answer.headers[b"connection"]) == (b'{"result":"PONG"}', b"keep-alive")
+    assert b"connection" not in client.ask("GET", "/ping").headers
+
+
 def test_a_chunked_body(client: Client) -> None:
     client.send("POST", "/", transfer_encoding="chunked")
     for piece in (b'["set",', b'"k",', b'"v"]'):

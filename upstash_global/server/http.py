@@ -345,7 +345,12 @@ class HttpConnection(asyncio.Protocol):
             parts.append(b"%s: %s\r\n" % (name, value))
         if response.status in (429, 503):
             parts.append(b"retry-after: %d\r\n" % retry_after_s)
-        parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+        if not keep_alive:
+            parts.append(b"connection: close\r\n\r\n")
+        elif request.is_chunkable:
+            parts.append(b"\r\n")
+        else:  # HTTP/1.0 does not expect it otherwise
+            parts.append(b"connection: keep-alive\r\n\r\n")
         return b"".join(parts)
 
     def begin_stream(self, content_type: str, headers: Iterable[Header] = ()) -> None:
