@@ -463,6 +463,34 @@ def test_a_monitor_hears_commands_as_events(client: Client, served: Served) -> N
         pass
 
 
+def test_a_stream_on_which_nothing_happens_shows_a_sign_of_life_every_15_s(client: Client, served: Served) -> None:
+    listener = served.running.rest
+
+    def stop_the_clock() -> None:
+        assert listener.sweeper is not None
+        listener.sweeper.cancel()
+        listener.beats = 0
+
+    def let_pass(seconds: int) -> None:
+        served.ask(lambda node: [listener.beat() for _ in range(seconds)])
+
+    served.ask(lambda node: stop_the_clock())
+    try:
+        client.send("POST", "/subscribe/chat", accept="text/event-stream")
+        client.wire.read_until(b"\r\n\r\n")
+        assert _events(client.wire, 1) == b"data: subscribe,chat,1\n\n"
+        with served.redis() as publisher:
+            let_pass(14)
+            publisher.publish("chat", "first")
+            assert _events(client.wire, 1) == b"data: message,chat,first\n\n"
+            let_pass(1)
+            assert client.wire.chunk() == b": keepalive\n\n"
+            let_pass(30)
+            assert client.wire.chunk() + client.wire.chunk() == b": keepalive\n\n" * 2
+    finally:
+        served.ask(lambda node: listener._sweep())
+
+
 def test_closing_the_connection_ends_the_subscription(client: Client, served: Served) -> None:
     client.send("POST", "/subscribe/chat")
     client.wire.read_until(b"chat,1\n\n")

@@ -306,6 +306,10 @@ class RestListener:
     # -- time and end -------------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
+        self.beat()
+        self.sweeper = self.shell.loop.call_later(1.0, self._sweep)
+
+    def beat(self) -> None:
         """Once a second: late connections, and a sign of life on event streams."""
         now = self.shell.loop.time()
         self.beats += 1
@@ -313,7 +317,6 @@ class RestListener:
             connection.close_if_late(now)
             if connection.is_streaming and self.beats % int(KEEPALIVE_S) == 0:
                 connection.stream(b": keepalive\n\n")
-        self.sweeper = self.shell.loop.call_later(1.0, self._sweep)
 
     def stop_accepting(self) -> None:
         if self.server is not None:
