@@ -120,13 +120,18 @@ class Response(NamedTuple):
 
 
 def access_token(request: Request) -> str | None:
-    """The bearer token of the request: `?_token=`, else the Authorization header with or without `Bearer`."""
+    """The bearer token of the request: `?_token=`, else the Authorization header with or without `Bearer`.
+
+    Raises HttpError for two of them in the query, as the framing does for two headers: whose is the request?
+    """
     if request.method not in _METHODS:
         raise HttpError(405, "")
     _, query = _path_and_query(request.target)
-    for name, value in _parameters(query):
-        if name == b"_token" and value:
-            return _text(value)
+    given = [value for name, value in _parameters(query) if name == b"_token"]
+    if len(given) > 1:
+        raise HttpError(400, "ERR the parameter _token stands twice")
+    if given and given[0]:
+        return _text(given[0])
     authorization = request.headers.get(b"authorization", b"").strip()
     scheme, _, rest = authorization.partition(b" ")
     if scheme.lower() == b"bearer":
