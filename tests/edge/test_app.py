@@ -498,3 +498,15 @@ def test_head_says_how_long_the_answer_to_get_is(served: ServedEdge, path: str) 
     told, answer = served.request("GET", path), served.request("HEAD", path)
     assert (answer.status, answer.body) == (told.status, b"")
     assert answer.headers[b"content-length"] == b"%d" % len(told.body)
+
+
+def test_hits_do_not_count_towards_the_allowance_of_a_token(tmp_path: Path) -> None:
+    with ServedEdge(tmp_path, with_edge(settings=config(rest_commands_per_s=1000))) as served:
+        allowances = served.node.running.rest.allowances
+        assert served.get("/get/k")[0] == "miss"
+        counted = dict(allowances.left)
+        assert len(counted) == 1
+        assert {served.get("/get/k")[0] for _ in range(30)} == {"hit"}
+        assert allowances.left == counted
+        assert served.get("/set/k/v")[0] == "bypass"
+        assert allowances.left != counted and allowances.left.keys() == counted.keys()

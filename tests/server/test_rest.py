@@ -103,7 +103,8 @@ def test_other_methods_are_refused_without_a_body(client: Client, method: str) -
 
 @pytest.mark.parametrize("request_line", ["CONNECT /get/foo", "CONNECT example.com:443", "BREW /get/foo"])
 def test_methods_that_end_the_connection(client: Client, request_line: str) -> None:
-    client.send(*request_line.split(" "))
+    method, _, target = request_line.partition(" ")
+    client.send(method, target)
     answer = client.wire.answer()
     assert (answer.status, answer.body, answer.headers[b"connection"]) == (405, b"", b"close")
     assert client.wire.read_all() == b""  # one answer to one request
@@ -472,7 +473,8 @@ def test_a_stream_on_which_nothing_happens_shows_a_sign_of_life_every_15_s(clien
         listener.beats = 0
 
     def let_pass(seconds: int) -> None:
-        served.ask(lambda node: [listener.beat() for _ in range(seconds)])
+        for _ in range(seconds):
+            served.ask(lambda node: listener.beat())
 
     served.ask(lambda node: stop_the_clock())
     try:
@@ -513,7 +515,7 @@ def test_who_may_not_hear_is_told_so_before_any_stream(client: Client, served: S
     deaf = {"authorization": f"Bearer {token}"}
     for method in ("GET", "POST"):
         for path in ("/subscribe/private", "/subscribe/public/private", "/psubscribe/p%2A"):
-            answer = client.ask(method, path, **deaf)
+            answer = client.ask(method, path, None, **deaf)
             assert answer.status == 400, answer
             assert json.loads(answer.body)["error"].startswith("NOPERM ")
         answer = client.ask(method, "/monitor", authorization=f"Bearer {READ_TOKEN}")
@@ -590,6 +592,18 @@ def test_a_token_has_an_allowance_of_commands_per_second(tmp_path: Path) -> None
         assert (refused.status, refused.headers[b"retry-after"]) == (429, b"1")
         assert json.loads(refused.body) == {"error": "ERR max commands per second exceeded. Limit: 20; not executed"}
         assert client.get("/ping", authorization=f"Bearer {READ_TOKEN}")[0] == 200  # another token
+
+
+def test_two_tokens_of_one_user_have_an_allowance_each(tmp_path: Path) -> None:
+    with Served(tmp_path, config(rest_commands_per_s=20)) as served, served.http() as wire, served.redis() as admin:
+        admin.execute_command("ACL", "SETUSER", "twin", "on", ">one", ">two", "~*", "+@all")
+        tokens = [admin.execute_command("ACL", "RESTTOKEN", "twin", word).decode() for word in ("one", "two")]
+        client = Client(wire)
+        statuses = [
+            client.post("/pipeline", [["ping"]] * 15, authorization=f"Bearer {token}")[0] for token in tokens * 2
+        ]
+        assert statuses == [200, 200, 429, 429]
+        assert client.get(f"/ping?_token={tokens[0]}", authorization="")[0] == 200  # 5 are left, however it is sent
 
 
 def test_connections_without_a_token_are_few_per_address(tmp_path: Path) -> None:

@@ -91,11 +91,11 @@ class AccessTokens:
 
     def __init__(self, users: Mapping[str, bytes]) -> None:
         """`users` maps each token to the name of its user."""
-        self._users = [(_token_hash(token), user) for token, user in users.items()]
+        self._users = [(token_hash(token), user) for token, user in users.items()]
 
     def find(self, token: str) -> bytes | None:
         """The user of `token`; every entry is compared, so the time tells nothing about which one was near."""
-        hashed = _token_hash(token)
+        hashed = token_hash(token)
         found: bytes | None = None
         for known, user in self._users:
             if hmac.compare_digest(known, hashed):
@@ -118,7 +118,8 @@ def decode_credentials(token: str) -> tuple[bytes, bytes] | None:
     return (data[_CREDENTIALS.size : end], data[end:]) if version == _VERSION and end <= len(data) else None
 
 
-def _token_hash(token: str) -> bytes:
+def token_hash(token: str) -> bytes:
+    """What an access token is known by where it need not be kept."""
     return sha256(token.encode("utf-8", "surrogatepass")).digest()  # whatever a header holds has a hash
 
 

@@ -44,6 +44,7 @@ from upstash_global.protocol.tokens import (
     edge_proof,
     encode_token,
     sync_token_key,
+    token_hash,
 )
 from upstash_global.replication.position import NEVER, START, Position, later
 from upstash_global.reply import NULL_ARRAY, Reply
@@ -146,10 +147,11 @@ class RestListener:
             return
         if self._is_edge(request):
             self._admit(connection, session)  # whoever stands behind it
-        session.user = user = self._user(request)
+        session.user = self._user(request)
         self._admit(connection, session)
         call = parse_request(request, self.max_commands, self._position_in)
-        self._count(user, len(call.commands))
+        if self.allowances.per_s:
+            self._count(call.token, len(call.commands))
         if len(request.body) + len(request.target) > MAX_KEY_BYTES:
             _check_keys(call)
         self._ask(session, call)
@@ -196,9 +198,13 @@ class RestListener:
             raise unauthorized()
         return user
 
-    def _count(self, user: User, n_commands: int) -> None:
-        """Refuse what exceeds the user's allowance of commands. Raises HttpError."""
-        wait_s = self.allowances.take(user.name, n_commands, self.shell.loop.time())
+    def _count(self, token: str | None, n_commands: int) -> None:
+        """Refuse what exceeds the token's allowance of commands. Raises HttpError.
+
+        Where no token is demanded, all requests share one allowance: whatever they carry has not been looked at.
+        """
+        identity = token_hash(token) if token is not None and self.tokens is not None else b""
+        wait_s = self.allowances.take(identity, n_commands, self.shell.loop.time())
         if wait_s:
             limit = self.allowances.per_s
             raise HttpError(429, f"ERR max commands per second exceeded. Limit: {limit}; not executed", ceil(wait_s))
