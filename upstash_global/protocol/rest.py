@@ -214,9 +214,14 @@ def _path_command(request: Request, segments: list[bytes], query: bytes) -> list
     return argv
 
 
+def needs_a_connection(name: bytes) -> bool:
+    """Whether a command, in upper case, has no meaning in a request of its own."""
+    return name in _NEEDS_A_CONNECTION
+
+
 def _refusal(argv: list[bytes]) -> CommandError | None:
     name = argv[0].upper()
-    if name not in _NEEDS_A_CONNECTION:
+    if not needs_a_connection(name):
         return None
     return error(f'Command "{name.decode()}" is not allowed in REST or it has a special context path')
 
