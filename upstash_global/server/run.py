@@ -27,6 +27,7 @@ from upstash_global.replication.messages import Message, StatusReply, StatusRequ
 from upstash_global.replication.storage import StorageError
 from upstash_global.server.admin import AdminListener
 from upstash_global.server.clock import Clock, microseconds
+from upstash_global.server.descriptors import allow_connections
 from upstash_global.server.disk import DiskStorage
 from upstash_global.server.links import Kind, Links
 from upstash_global.server.resp import RespListener
@@ -46,6 +47,7 @@ def run_node(config: Config, name: str, data_dir: Path) -> int:
     )
     for warning in config.warnings:
         log.warning("%s", warning)
+    allow_connections(config.limits.max_clients)
     try:
         import uvloop
     except ImportError:  # not on this platform; the loop of the standard library does the same, slower
