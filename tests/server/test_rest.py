@@ -636,12 +636,3 @@ def test_a_transaction_that_cannot_be_written_says_why(client: Client, served: S
     served.ask(lambda node: setattr(node, "write_refusal", None))
     assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
     assert json.loads(answer.body)["error"].startswith("MISCONF ")
-
-
-def test_thousands_of_short_connections(served: Served) -> None:
-    """As functions make them that live for one request."""
-    for n in range(2000):
-        with served.http() as wire:
-            wire.send(b"GET /incr/n HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % TOKEN.encode())
-            assert json.loads(wire.answer().body) == {"result": n + 1}
-    wait_for(lambda: not served.ask(lambda node: node.sessions))

@@ -81,6 +81,7 @@ class EdgeListener:
         self.server: asyncio.Server | None = None
         self.sweeper: asyncio.TimerHandle | None = None
         self.connections: dict[HttpConnection, bool] = {}  # whether it has shown a token that the node accepts
+        self.streams: set[HttpConnection] = set()  # of the connections: they are counted at the node
         self.strangers = Strangers(limits.max_clients_per_address)
         self.tasks: set[asyncio.Task[None]] = set()
         self.owed: dict[bytes, Position] = {}  # identity → a write passed on for it, not applied here yet
@@ -106,12 +107,14 @@ class EdgeListener:
     # -- connections --------------------------------------------------------------------------------------------
 
     def connected(self, connection: HttpConnection) -> None:
-        if len(self.connections) >= self.max_clients or not self.strangers.admit(connection.host):
+        n = len(self.connections) - len(self.streams)
+        if n >= self.max_clients or not self.strangers.admit(connection.host):
             connection.refuse(HttpError(429, "ERR max number of clients reached"))
             return
         self.connections[connection] = False
 
     def disconnected(self, connection: HttpConnection) -> None:
+        self.streams.discard(connection)
         if self.connections.pop(connection, True) is False:
             self.strangers.leave(connection.host)
         if connection.is_streaming and connection.state is not None:
@@ -245,7 +248,10 @@ class EdgeListener:
         try:
             async with self.upstream.pass_on(request) as response:
                 if response.content_type == EVENTS:
+                    if connection not in self.connections:
+                        return  # nobody waits for events any more
                     self._admit(connection)
+                    self.streams.add(connection)
                     connection.begin_stream(EVENTS, [*for_client(response), *self._cache_headers(BYPASS)[:-1]])
                     async for piece in response.content.iter_any():
                         connection.stream(piece)

@@ -37,7 +37,7 @@ class Settings:
         self.consistency = DEFAULT_CONSISTENCY  # of a connection that asks for none
         self.switchover_ms = 10_000
         self.entry_bytes = 64 << 20  # of the arguments of one unit; a longer one is refused
-        self.max_clients = 10_000  # connections, of each protocol
+        self.max_clients = 10_000  # of RESP, of HTTP, and of event streams, each for itself
         self.snapshot_bytes = 256 << 20  # log bytes after which a new snapshot is begun, if the last one was not longer
         self.repl_buffer_bytes = 8 << 20  # on the way to one follower, not yet acknowledged
         self.max_full_syncs = 1  # snapshots being sent at one time

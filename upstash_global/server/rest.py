@@ -88,6 +88,7 @@ class RestListener:
         self.is_surrogate = config.surrogate
         self.newest_token: tuple[Position, bytes] = NEVER, b""  # the last one that was made, and its position
         self.connections: set[HttpConnection] = set()
+        self.streams: set[HttpConnection] = set()  # of these, those that hear events, or are about to
         self.unapplied: dict[bytes, Position] = {}  # user → a write answered before this node had applied it
         self.server: asyncio.Server | None = None
         self.sweeper: asyncio.TimerHandle | None = None
@@ -106,7 +107,8 @@ class RestListener:
     # -- connections --------------------------------------------------------------------------------------------
 
     def connected(self, connection: HttpConnection) -> None:
-        if len(self.connections) >= self.shell.node.settings.max_clients or not self.strangers.admit(connection.host):
+        n = len(self.connections) - len(self.streams)
+        if n >= self.shell.node.settings.max_clients or not self.strangers.admit(connection.host):
             self.shell.node.metrics.n_rejected_connections += 1
             connection.refuse(HttpError(429, "ERR max number of clients reached"))
             return
@@ -120,6 +122,7 @@ class RestListener:
 
     def disconnected(self, connection: HttpConnection) -> None:
         self.connections.discard(connection)
+        self.streams.discard(connection)
         session: RestSession | None = connection.state
         if session is not None:
             if not session.is_known:
@@ -155,8 +158,11 @@ class RestListener:
         if len(request.body) + len(request.target) > MAX_KEY_BYTES:
             _check_keys(call)
         self._ask(session, call)
-        if call.mode in STREAMS and call.is_head:
-            raise HttpError(400, "ERR HEAD has no body to stream in")
+        if call.mode in STREAMS:
+            if call.is_head:
+                raise HttpError(400, "ERR HEAD has no body to stream in")
+            if len(self.streams) >= node.settings.max_clients:
+                raise HttpError(429, "ERR max number of clients reached")
         session.once = None
         if call.once is not None or call.if_match is not None:
             make_unit(node, session, call)
@@ -164,6 +170,8 @@ class RestListener:
         if call.is_unit:
             refuse_unit(node, session)
             commands = [[b"MULTI"], *commands, [b"EXEC"]]
+        if call.mode in STREAMS:
+            self.streams.add(connection)
         session.begin(call, len(commands))
         if commands:
             node.handle(session, commands, self.shell.clock.now_ms())
@@ -239,6 +247,8 @@ class RestListener:
 
     def answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
         """The response to a call whose replies are all there, with its receipt."""
+        if call.mode in STREAMS:  # it was refused: there is nothing to hear
+            self.streams.discard(session.connection)
         try:
             return self._answer(session, call, replies)
         except Exception:
