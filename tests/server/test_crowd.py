@@ -5,6 +5,7 @@ import json
 import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,15 +78,32 @@ def test_event_streams_are_counted_beside_the_other_connections(tmp_path: Path) 
         listening = gathered(served, stack, 3, SUBSCRIBE)
         for wire in listening:
             wire.read_until(b"news,1\n\n\r\n")
-        refused, *idle = gathered(served, stack, 3, PING)
-        assert {wire.answer().status for wire in (refused, *idle)} == {200}
-        answer = refused.send(SUBSCRIBE).answer()
+        first, *others = gathered(served, stack, 3, PING)
+        assert {wire.answer().status for wire in (first, *others)} == {200}
+        answer = first.send(SUBSCRIBE).answer()
         assert (answer.status, json.loads(answer.body)) == (429, {"error": "ERR max number of clients reached"})
-        assert refused.send(PING).answer().status == 200
-        assert stack.enter_context(served.http()).answer().status == 429
+        assert first.send(PING).answer().status == 200
         listening[0].socket.close()
         wait_for(lambda: served.ask(lambda node: len(served.running.rest.streams) == 2))
-        refused.send(SUBSCRIBE).read_until(b"news,1\n\n\r\n")
+        first.send(SUBSCRIBE).read_until(b"news,1\n\n\r\n")
+
+
+def test_a_connection_that_idles_makes_room(tmp_path: Path) -> None:
+    with Served(tmp_path, config(max_clients=3)) as served, ExitStack() as stack:
+        wires = [stack.enter_context(served.http()) for _ in range(3)]
+        for wire in (wires[1], wires[0], wires[2]):
+            assert wire.send(PING).answer().status == 200
+        wires[2].send(b"GET /ping HTT")  # begun: it does not idle
+        wait_for(
+            lambda: served.ask(lambda node: [it.is_idle for it in served.running.rest.connections].count(True) == 2)
+        )
+        for longest in (wires[1], wires[0]):
+            other = stack.enter_context(served.http())
+            assert longest.read_all() == b"", "the one that has idled longest"
+        assert stack.enter_context(served.http()).answer().status == 429, "one is busy, two have just come"
+        wires[2].send(PING[len(b"GET /ping HTT") :])
+        assert wires[2].answer().status == other.send(PING).answer().status == 200
+        assert served.ask(lambda node: len(node.sessions)) == 3
 
 
 def test_a_refused_stream_is_not_counted(served: Served) -> None:
@@ -98,6 +116,22 @@ def test_a_refused_stream_is_not_counted(served: Served) -> None:
 
 
 # -- those who stay for one request
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Served]]:
+    """A leader and a replica that wait for each other as long as a busy machine takes."""
+    settings = config(names=("one", "two"))
+    settings = replace(
+        settings,
+        consistency=replace(settings.consistency, forward_timeout_ms=600_000),
+        replication=replace(settings.replication, silence_ms=600_000),
+    )
+    with (
+        Served(tmp_path_factory.mktemp("one"), settings, "one") as leader,
+        Served(tmp_path_factory.mktemp("two"), settings, "two") as replica,
+    ):
+        yield leader, replica
 
 
 def test_functions_that_live_for_one_call_use_the_sdk_at_a_replica(

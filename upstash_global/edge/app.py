@@ -34,7 +34,7 @@ from upstash_global.protocol.rest import (
 )
 from upstash_global.protocol.tokens import SyncToken, decode_token, edge_proof, encode_token, sync_token_key
 from upstash_global.replication.position import NEVER, START, Position, later
-from upstash_global.server.http import Header, HttpConnection, HttpLimits
+from upstash_global.server.http import Header, HttpConnection, HttpLimits, idlest
 from upstash_global.server.rates import Strangers
 
 if TYPE_CHECKING:
@@ -107,11 +107,21 @@ class EdgeListener:
     # -- connections --------------------------------------------------------------------------------------------
 
     def connected(self, connection: HttpConnection) -> None:
-        n = len(self.connections) - len(self.streams)
-        if n >= self.max_clients or not self.strangers.admit(connection.host):
+        if not self._has_room() or not self.strangers.admit(connection.host):
             connection.refuse(HttpError(429, "ERR max number of clients reached"))
             return
         self.connections[connection] = False
+
+    def _has_room(self) -> bool:
+        """Whether one more may come; one that idles goes for it."""
+        if len(self.connections) - len(self.streams) < self.max_clients:
+            return True
+        idle = idlest(self.connections)
+        if idle is None:
+            return False
+        self.disconnected(idle)
+        idle.make_room()
+        return True
 
     def disconnected(self, connection: HttpConnection) -> None:
         self.streams.discard(connection)

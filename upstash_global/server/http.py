@@ -12,6 +12,8 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from http import HTTPStatus
+from itertools import islice
+from operator import attrgetter
 from typing import Any, Final, Protocol, cast
 
 import httptools
@@ -25,6 +27,7 @@ log = logging.getLogger("upstash_global")
 MAX_QUEUED_REQUESTS: Final = 32  # read behind the running one; beyond it the client is not read from
 MAX_QUEUED_BYTES: Final = 1 << 20  # of their bodies, likewise
 STRANGER_BYTES: Final = 64 << 10  # of a body that is read before anybody asks who sends it
+MAX_COMPARED: Final = 64  # idle connections, to find the one that makes room
 LINGER_S: Final = 2.0  # a refused client may go on sending so long; closing at once could destroy the refusal
 _UNKNOWN_METHOD: Final = re.compile(rb"(?!GET|HEAD|POST|PUT|OPTIONS)[A-Z][A-Z-]* [/*h]")
 
@@ -102,6 +105,7 @@ class HttpConnection(asyncio.Protocol):
         self.queue: deque[tuple[Request, bool]] = deque()  # read, not yet handled: (request, keep alive)
         self.running: Request | None = None  # handed to the handler, not answered
         self.keep_alive = True  # of the running request
+        self.is_kept = False  # it has had an answer, and may idle until the next request
         self.is_streaming = False  # the answer is open-ended
         self.queued_bytes = 0  # of the bodies in the queue
         self.is_handing_over = False
@@ -324,6 +328,7 @@ class HttpConnection(asyncio.Protocol):
             self.queue.clear()
             transport.close()
             return
+        self.is_kept = True
         self.deadline = self.loop.time() + self.limits.idle_s
         self._go_on()
 
@@ -409,6 +414,17 @@ class HttpConnection(asyncio.Protocol):
         self.deadline = self.loop.time() + LINGER_S
         self._resume_reading()  # and discard
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection is kept for a request that has not begun to come."""
+        return self.is_kept and self.running is None and not self.is_reading_request and not self.queue
+
+    def make_room(self) -> None:
+        """Another client needs this place more: close, as after idling too long."""
+        self.is_broken = True
+        if self.transport is not None:
+            self.transport.close()
+
     def close_if_late(self, now: float) -> None:
         """End a connection that idles, or sends too slowly; called about once a second."""
         transport = self.transport
@@ -423,3 +439,9 @@ class HttpConnection(asyncio.Protocol):
             transport.abort()  # it does not read: a close that waits for that would not end
         else:
             transport.close()
+
+
+def idlest(connections: Iterable[HttpConnection]) -> HttpConnection | None:
+    """The one to close for another to come: of the first that idle, the one that has idled longest; None if none does."""
+    idle = islice((connection for connection in connections if connection.is_idle), MAX_COMPARED)
+    return min(idle, key=attrgetter("deadline"), default=None)

@@ -48,7 +48,7 @@ from upstash_global.protocol.tokens import (
 )
 from upstash_global.replication.position import NEVER, START, Position, later
 from upstash_global.reply import NULL_ARRAY, Reply
-from upstash_global.server.http import Header, HttpConnection, HttpLimits
+from upstash_global.server.http import Header, HttpConnection, HttpLimits, idlest
 from upstash_global.server.rates import Allowances, Strangers
 from upstash_global.server.units import CHANGED, is_unchanged, make_unit, refuse_unit, validator
 
@@ -87,7 +87,7 @@ class RestListener:
         self.edge_proof = edge_proof(shared_secret)
         self.is_surrogate = config.surrogate
         self.newest_token: tuple[Position, bytes] = NEVER, b""  # the last one that was made, and its position
-        self.connections: set[HttpConnection] = set()
+        self.connections: dict[HttpConnection, None] = {}  # the oldest first
         self.streams: set[HttpConnection] = set()  # of these, those that hear events, or are about to
         self.unapplied: dict[bytes, Position] = {}  # user → a write answered before this node had applied it
         self.server: asyncio.Server | None = None
@@ -107,12 +107,11 @@ class RestListener:
     # -- connections --------------------------------------------------------------------------------------------
 
     def connected(self, connection: HttpConnection) -> None:
-        n = len(self.connections) - len(self.streams)
-        if n >= self.shell.node.settings.max_clients or not self.strangers.admit(connection.host):
+        if not self._has_room() or not self.strangers.admit(connection.host):
             self.shell.node.metrics.n_rejected_connections += 1
             connection.refuse(HttpError(429, "ERR max number of clients reached"))
             return
-        self.connections.add(connection)
+        self.connections[connection] = None
         node = self.shell.node
         now_ms = self.shell.clock.now_ms()
         session = RestSession(node.next_session_id(), connection.address, now_ms, connection, self, node)
@@ -120,8 +119,22 @@ class RestListener:
         connection.state = session
         node.open(session)
 
+    def _has_room(self) -> bool:
+        """Whether one more may come; one that idles goes for it."""
+        if len(self.connections) - len(self.streams) < self.shell.node.settings.max_clients:
+            return True
+        idle = idlest(self.connections)
+        if idle is None:
+            return False
+        self._leave(idle)
+        idle.make_room()
+        return True
+
     def disconnected(self, connection: HttpConnection) -> None:
-        self.connections.discard(connection)
+        self._leave(connection)
+
+    def _leave(self, connection: HttpConnection) -> None:
+        self.connections.pop(connection, None)
         self.streams.discard(connection)
         session: RestSession | None = connection.state
         if session is not None:
