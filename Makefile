@@ -60,8 +60,9 @@ fuzz: dev ## Random commands and bytes against everything that parses [MINUTES=5
 proto: dev ## Generate upstash_global/server/pb from protos/
 	$(BIN)/python -m grpc_tools.protoc -Iupstash_global/server/pb=protos --python_out=. --pyi_out=. --grpc_python_out=. upstash_global/server/pb/replication.proto
 
-docs: dev ## Generate docs/commands.md from the command table
+docs: dev ## Generate docs/commands.md and docs/openapi.json from the command table
 	$(BIN)/python -m docs.make_commands
+	$(BIN)/python -m docs.make_openapi
 
 clean: ## Remove what was built; .venv stays
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv/.compiled

@@ -162,7 +162,7 @@ def redis_servers(directory: Path, n_replicas: int = 0) -> Iterator[list[Server]
 
 @contextmanager
 def our_servers(
-    directory: Path, n_replicas: int = 0, compiled: bool = True, token: str | None = None
+    directory: Path, n_replicas: int = 0, compiled: bool = True, token: str | None = None, limits: str = "{}"
 ) -> Iterator[list[Server]]:
     """A leader with the default settings and its replicas, without simulated distances.
 
@@ -176,6 +176,7 @@ def our_servers(
     lines = [
         "cluster: {id: bench, leader: leader}",
         f"credentials: {credentials}",
+        f"limits: {limits}",
         "regions: {here: {}}",
         "nodes:",
     ]

@@ -19,6 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--node", help="host:port[:password] of a running node for tests/differential; it is flushed")
     parser.addoption("--seeds", type=int, help="simulated clusters: 200 or 1,000")
     parser.addoption("--mutations", type=int, help="damaged inputs for each fuzzed reader: 2,000 or 20,000")
+    parser.addoption("--examples", type=int, help="requests for each operation of the REST API: 2 or 100")
+    parser.addoption("--connections", type=int, help="connections that idle at a node: 500 or 10,000")
     parser.addoption("--long", action="store_true", help="run the tests marked long, and larger volumes of the others")
     parser.addoption(
         "--build", choices=["compiled", "pure"], help="fail unless this build of the package is under test"

@@ -278,7 +278,7 @@ class Consistency:
 class Limits:
     """What one client, request or value may take at most."""
 
-    max_clients: int = setting(integer(1), 10_000)
+    max_clients: int = setting(integer(1), 10_000)  # of RESP, of HTTP, and of event streams, each for itself
     max_clients_per_address: int = setting(integer(1), 1_000)
     authenticate_ms: int = setting(integer(1), 10_000)
     failed_logins_per_minute: int = setting(integer(0), 20)  # of one address; 0: no limit

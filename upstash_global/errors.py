@@ -82,6 +82,9 @@ def wrong_arity(name: str) -> CommandError:
     return CommandError("ERR", f"wrong number of arguments for '{name}' command")
 
 
+INTERNAL_ERROR: Final = CommandError("ERR", "internal error")  # a bug of ours; the process log says what it was
+
+
 def syntax_error() -> CommandError:
     return CommandError("ERR", "syntax error")
 

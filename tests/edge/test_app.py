@@ -1,5 +1,6 @@
 """The edge over HTTP: a real node, a real edge, the real link between them."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,12 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
+import aiohttp
 import pytest
 
 from tests.edge.serving import ServedEdge, request_bytes, with_edge
 from tests.server.serving import ADMIN_TOKEN, READ_TOKEN, TOKEN, config, wait_for
+from upstash_global.edge.upstream import Answer, whole
 
 _opener = build_opener(ProxyHandler({}))
 
@@ -245,6 +248,27 @@ def test_what_was_written_through_the_edge_is_read_there_at_once(served: ServedE
         served.get("/get/k")
         assert served.get(f"/set/k/{n}")[0] == "bypass"
         assert served.get("/get/k")[1] == b'{"result":"%d"}' % n
+
+
+def test_the_answer_of_an_earlier_write_takes_nothing_back(served: ServedEdge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two writes of one token are answered in the other order: what is owed is the later one."""
+    gate = served.ask(lambda edge: asyncio.Event())
+
+    async def hold_the_first(response: aiohttp.ClientResponse) -> Answer:
+        answer = await whole(response)
+        if response.url.path == "/set/k/first":
+            await gate.wait()
+        return answer
+
+    monkeypatch.setattr("upstash_global.edge.app.whole", hold_the_first)
+    with unfollowed(served), served.http() as earlier, served.http() as later:
+        earlier.send(request_bytes("GET", "/set/k/first"))
+        wait_for(lambda: served.node.ask(lambda node: node.engine.keyspace.values.get(b"k")) == b"first")
+        head = later.send(request_bytes("GET", "/set/k/second")).answer().headers[b"upstash-position"]
+        served.ask(lambda edge: gate.set())
+        assert earlier.answer().status == 200
+        owed = served.ask(lambda edge: list(edge.listener.owed.values()))
+    assert [b"%d-%d" % (position.epoch, position.lsn) for position in owed] == [head]
 
 
 def test_a_token_that_the_edge_has_not_reached_goes_to_the_node(served: ServedEdge) -> None:
@@ -494,3 +518,41 @@ def test_the_list_of_nodes_is_passed_on_and_never_kept(served: ServedEdge) -> No
         assert [(row["name"], row["edges"]) for row in told["nodes"]] == [
             ("one", [f"http://127.0.0.1:{served.me.listen.port}"])
         ]
+
+
+def test_a_bug_of_the_edge_answers_500_and_closes(served: ServedEdge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(served.edge.listener.upstream, "pass_on", fail)
+    with served.http() as wire:
+        wire.send(request_bytes("GET", "/set/k/v"))
+        answer = wire.answer()
+        assert (answer.status, json.loads(answer.body)) == (500, {"error": "ERR internal error"})
+        assert wire.read_all() == b""
+
+
+def test_connect_gets_one_answer(served: ServedEdge) -> None:
+    with served.http() as wire:
+        wire.send(request_bytes("CONNECT", "example.com:443"))
+        assert wire.answer().status == 405
+        assert wire.read_all() == b""
+
+
+@pytest.mark.parametrize("path", ["/get/k", "/get", "/get/k?_token=wrong"])
+def test_head_says_how_long_the_answer_to_get_is(served: ServedEdge, path: str) -> None:
+    told, answer = served.request("GET", path), served.request("HEAD", path)
+    assert (answer.status, answer.body) == (told.status, b"")
+    assert answer.headers[b"content-length"] == b"%d" % len(told.body)
+
+
+def test_hits_do_not_count_towards_the_allowance_of_a_token(tmp_path: Path) -> None:
+    with ServedEdge(tmp_path, with_edge(settings=config(rest_commands_per_s=1000))) as served:
+        allowances = served.node.running.rest.allowances
+        assert served.get("/get/k")[0] == "miss"
+        counted = dict(allowances.left)
+        assert len(counted) == 1
+        assert {served.get("/get/k")[0] for _ in range(30)} == {"hit"}
+        assert allowances.left == counted
+        assert served.get("/set/k/v")[0] == "bypass"
+        assert allowances.left != counted and allowances.left.keys() == counted.keys()

@@ -24,6 +24,7 @@ from upstash_global.replication.log import (
     epoch_parts,
     make_epoch,
 )
+from upstash_global.replication.position import later
 
 SET = [[b"SET", b"k", b"v"]]
 
@@ -250,3 +251,9 @@ def test_a_record_without_attributes_is_packed_as_msgpack_would(n: int) -> None:
         assert record[HEADER_BYTES:-4] == msgpack.packb([commands, {}])
         (entry,), end, problem = decode_records(record)
         assert (entry.commands, entry.crc, end, problem) == (commands, crc, len(record), None)
+
+
+def test_the_later_of_two_positions_is_that_of_the_later_epoch() -> None:
+    assert later(Position(1, 5), Position(1, 7)) == later(Position(1, 7), Position(1, 5)) == Position(1, 7)
+    assert later(Position(2, 5), Position(1, 7)) == later(Position(1, 7), Position(2, 5)) == Position(2, 5)
+    assert later(Position(1, 1), START) == Position(1, 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import make_openapi
 from docs.make_commands import PAGE, SUMMARIES, page, summaries_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,10 @@ def test_the_page_of_commands_is_current() -> None:
 
 def test_the_summaries_of_commands_are_the_docstrings_of_their_functions() -> None:
     assert SUMMARIES.read_text() == summaries_text(), "run `make docs`"
+
+
+def test_the_description_of_the_rest_api_is_current() -> None:
+    assert make_openapi.PAGE.read_text() == make_openapi.page(), "run `make docs`"
 
 
 def anchors(text: str) -> set[str]:

@@ -5,9 +5,11 @@ offender is gone.
 """
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
@@ -222,6 +224,9 @@ MALFORMED_HTTP = {
     "a bare CR": request(GET, b"X-A: b\rX-B: c"),
     "NUL in a header": request(GET, b"X-A: b\0c"),
     "NUL in the path": request(b"GET /get/\0 HTTP/1.1"),
+    "raw bytes in the path": request(b"GET /get/\xff\xfe HTTP/1.1"),
+    "raw bytes in the query": request(b"GET /get/k?\xc3\xa4 HTTP/1.1"),
+    "raw bytes in a header's name": request(GET, b"X-\xff: b"),
     "a space in a name": request(GET, b"X A: b"),
     "a space before the colon": request(GET, b"Content-Length : 0"),
     "two hosts": request(GET, b"Host: y"),
@@ -240,6 +245,74 @@ def test_malformed_http_is_refused_and_closed(served: Served, bystander: Wire, n
         assert json.loads(answer.body).keys() == {"error"}
         assert answer.headers[b"connection"] == b"close"
         assert wire.read_all() == b""
+
+
+def get(path: bytes, *headers: bytes) -> bytes:
+    return request(b"GET %b HTTP/1.1" % path, *headers)
+
+
+TWICE = "ERR the parameter _token stands twice"
+UNKNOWN = "ERR Command is not available: '..'. See docs/rest.md for details"
+UNREACHED = "ERR precondition failed: a key has changed since; not executed"
+ODD_HTTP = {  # well-formed as HTTP, and the connection goes on: what is sent, status, what is told
+    "dots in the path": (get(b"/get/../../etc/passwd"), 400, "ERR wrong number of arguments for 'get' command"),
+    "dots at its start": (get(b"/../../etc/passwd"), 400, UNKNOWN),
+    "escaped dots and slashes": (get(b"/get/..%2F..%2Fetc%2Fpasswd"), 200, None),
+    "escaped dots at its start": (get(b"/%2e%2e/%2e%2e/etc/passwd"), 400, UNKNOWN),
+    "a backslash": (get(b"/get/..\\..\\etc"), 200, None),
+    "escaped bytes that are no text": (get(b"/get/%FF%fe%C3%28"), 200, None),
+    "a lone surrogate in the path": (get(b"/get/%ED%A0%80"), 200, None),
+    "half an escape": (get(b"/get/%4"), 200, None),
+    "an escaped NUL": (get(b"/get/%00"), 200, None),
+    "raw bytes in a header": (get(b"/get/k", b"X-A: \xff\xfe"), 200, None),
+    "raw bytes in a sync token": (get(b"/get/k", b"Upstash-Sync-Token: \xff"), 200, None),
+    "raw bytes in an ETag": (get(b"/get/k", b'If-None-Match: "\xff"'), 200, None),
+    "raw bytes in a condition": (get(b"/set/k/v", b'If-Match: "\xff"'), 412, UNREACHED),
+    "raw bytes in an idempotency key": (
+        get(b"/set/k/v", b"Idempotency-Key: \xff"),
+        400,
+        "ERR an Idempotency-Key has 1 to 255 visible characters",
+    ),
+    "raw bytes in an encoding": (
+        get(b"/get/k", b"Upstash-Encoding: \xff"),
+        400,
+        "ERR unsupported Upstash-Encoding, only base64 is known",
+    ),
+    "raw bytes in an origin": (get(b"/get/k", b"Origin: \xff"), 200, None),
+    "two tokens in the query": (get(b"/get/k?_token=%b&_token=%b" % (TOKEN.encode(), TOKEN.encode())), 400, TWICE),
+    "an empty second token": (get(b"/get/k?_token=%b&_token" % TOKEN.encode()), 400, TWICE),
+    "an escaped second token": (get(b"/get/k?_token=x&%%5Ftoken=%b" % TOKEN.encode()), 400, TWICE),
+    "a token that is no text": (get(b"/get/k?_token=%FF"), 401, None),
+    "a token that is a surrogate": (get(b"/get/k?_token=%ED%A0%80"), 401, None),
+    "a raw token": (b"GET /get/k HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\r\n\r\n", 401, None),
+    "a scheme without a token": (b"GET /get/k HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer\r\n\r\n", 401, None),
+}
+
+
+@pytest.mark.parametrize("name", ODD_HTTP)
+def test_odd_http_gets_its_answer(served: Served, bystander: Wire, name: str) -> None:
+    sent, status, told = ODD_HTTP[name]
+    with served.http() as wire:
+        wire.send(sent)
+        answer = wire.answer()
+        assert answer.status == status, answer
+        body = json.loads(answer.body)
+        assert body.keys() == {"result" if status == 200 else "error"}
+        if told is not None:
+            assert body == {"error": told}
+        wire.send(request(b"GET /ping HTTP/1.1"))
+        assert wire.answer().status == 200
+
+
+@pytest.mark.parametrize("key", [b"..%2F..%2Fetc%2Fpasswd", b"%FF%FE", b"%ED%A0%80", b"%00", b"%4", b"a%2"])
+def test_any_bytes_name_a_key(served: Served, bystander: Wire, key: bytes) -> None:
+    with served.http() as wire:
+        wire.send(get(b"/set/%b/v" % key))
+        assert wire.answer().body == b'{"result":"OK"}'
+        wire.send(get(b"/get/%b" % key))
+        assert wire.answer().body == b'{"result":"v"}'
+        wire.send(get(b"/keys/*", b"Upstash-Encoding: base64"))
+        assert b64decode(json.loads(wire.answer().body)["result"][0]) == unquote_to_bytes(key)
 
 
 TOO_LARGE_HTTP = {

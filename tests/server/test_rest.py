@@ -83,10 +83,14 @@ def test_body_form_keeps_numbers_as_they_are_written(client: Client) -> None:
         assert client.get("/get/n") == (200, {"result": written.decode()})
 
 
-def test_head_has_a_status_and_no_body(client: Client) -> None:
+@pytest.mark.parametrize("path", ["/get/foo", "/get", "/nonsense", "/get/foo?_token=wrong"])
+@pytest.mark.parametrize("form", ["json", "resp2"])
+def test_head_says_what_get_would_without_the_body(client: Client, path: str, form: str) -> None:
     client.get("/set/foo/bar")
-    answer = client.ask("HEAD", "/get/foo")
-    assert (answer.status, answer.body) == (200, b"")
+    told = client.ask("GET", path, upstash_response_format=form)
+    answer = client.ask("HEAD", path, upstash_response_format=form)
+    assert (answer.status, answer.headers) == (told.status, told.headers)
+    assert answer.headers[b"content-length"] == b"%d" % len(told.body) != b"0"
     assert client.get("/get/foo") == (200, {"result": "bar"})  # the next answer is whole
 
 
@@ -97,11 +101,21 @@ def test_other_methods_are_refused_without_a_body(client: Client, method: str) -
     assert client.get("/ping") == (200, {"result": "PONG"})
 
 
-@pytest.mark.parametrize("method", ["CONNECT", "BREW"])
-def test_methods_that_end_the_connection(client: Client, method: str) -> None:
-    client.send(method, "/get/foo")
+@pytest.mark.parametrize("request_line", ["CONNECT /get/foo", "CONNECT example.com:443", "BREW /get/foo"])
+def test_methods_that_end_the_connection(client: Client, request_line: str) -> None:
+    method, _, target = request_line.partition(" ")
+    client.send(method, target)
     answer = client.wire.answer()
-    assert (answer.status, answer.body) == (405, b"")
+    assert (answer.status, answer.body, answer.headers[b"connection"]) == (405, b"", b"close")
+    assert client.wire.read_all() == b""  # one answer to one request
+
+
+def test_what_came_before_a_connect_is_answered(client: Client) -> None:
+    client.send("GET", "/set/foo/bar")
+    client.send("CONNECT", "example.com:443")
+    assert _told(client.wire.answer()) == OK
+    assert client.wire.answer().status == 405
+    assert client.wire.read_all() == b""
 
 
 def test_replies_have_the_shapes_of_resp2(client: Client) -> None:
@@ -385,6 +399,16 @@ def test_http_1_0_is_answered_and_closed(client: Client) -> None:
     assert client.wire.read_all() == b""
 
 
+def test_http_1_0_that_asks_for_it_is_kept_and_told_so(client: Client) -> None:
+    for _ in range(3):
+        client.wire.send(
+            b"GET /ping HTTP/1.0\r\nConnection: keep-alive\r\nAuthorization: Bearer %s\r\n\r\n" % TOKEN.encode()
+        )
+        answer = client.wire.answer()
+        assert (answer.body, answer.headers[b"connection"]) == (b'{"result":"PONG"}', b"keep-alive")
+    assert b"connection" not in client.ask("GET", "/ping").headers
+
+
 def test_a_chunked_body(client: Client) -> None:
     client.send("POST", "/", transfer_encoding="chunked")
     for piece in (b'["set",', b'"k",', b'"v"]'):
@@ -448,6 +472,35 @@ def test_a_monitor_hears_commands_as_events(client: Client, served: Served) -> N
         pass
 
 
+def test_a_stream_on_which_nothing_happens_shows_a_sign_of_life_every_15_s(client: Client, served: Served) -> None:
+    listener = served.running.rest
+
+    def stop_the_clock() -> None:
+        assert listener.sweeper is not None
+        listener.sweeper.cancel()
+        listener.beats = 0
+
+    def let_pass(seconds: int) -> None:
+        for _ in range(seconds):
+            served.ask(lambda node: listener.beat())
+
+    served.ask(lambda node: stop_the_clock())
+    try:
+        client.send("POST", "/subscribe/chat", accept="text/event-stream")
+        client.wire.read_until(b"\r\n\r\n")
+        assert _events(client.wire, 1) == b"data: subscribe,chat,1\n\n"
+        with served.redis() as publisher:
+            let_pass(14)
+            publisher.publish("chat", "first")
+            assert _events(client.wire, 1) == b"data: message,chat,first\n\n"
+            let_pass(1)
+            assert client.wire.chunk() == b": keepalive\n\n"
+            let_pass(30)
+            assert client.wire.chunk() + client.wire.chunk() == b": keepalive\n\n" * 2
+    finally:
+        served.ask(lambda node: listener._sweep())
+
+
 def test_closing_the_connection_ends_the_subscription(client: Client, served: Served) -> None:
     client.send("POST", "/subscribe/chat")
     client.wire.read_until(b"chat,1\n\n")
@@ -461,6 +514,26 @@ def test_streams_that_cannot_be_are_refused(client: Client) -> None:
     assert client.get("/subscribe")[0] == 400
     assert client.ask("HEAD", "/subscribe/chat").status == 400
     assert client.get("/subscribe/chat", authorization="")[0] == 401
+
+
+def test_who_may_not_hear_is_told_so_before_any_stream(client: Client, served: Served) -> None:
+    with served.redis() as admin:
+        admin.execute_command("ACL", "SETUSER", "deaf", "on", ">secret", "~*", "resetchannels", "&public", "+@all")
+        token = admin.execute_command("ACL", "RESTTOKEN", "deaf", "secret").decode()
+    deaf = {"authorization": f"Bearer {token}"}
+    for method in ("GET", "POST"):
+        for path in ("/subscribe/private", "/subscribe/public/private", "/psubscribe/p%2A"):
+            answer = client.ask(method, path, None, **deaf)
+            assert answer.status == 400, answer
+            assert json.loads(answer.body)["error"].startswith("NOPERM ")
+        answer = client.ask(method, "/monitor", authorization=f"Bearer {READ_TOKEN}")
+        assert (answer.status, json.loads(answer.body)) == (
+            400,
+            {"error": "NOPERM this user has no permissions to run the 'monitor' command or its subcommand"},
+        )
+    assert client.get("/ping") == (200, {"result": "PONG"})  # the connection goes on
+    with served.redis() as admin:
+        admin.execute_command("ACL", "DELUSER", "deaf")
 
 
 def _events(wire: Wire, n: int) -> bytes:
@@ -529,6 +602,18 @@ def test_a_token_has_an_allowance_of_commands_per_second(tmp_path: Path) -> None
         assert client.get("/ping", authorization=f"Bearer {READ_TOKEN}")[0] == 200  # another token
 
 
+def test_two_tokens_of_one_user_have_an_allowance_each(tmp_path: Path) -> None:
+    with Served(tmp_path, config(rest_commands_per_s=20)) as served, served.http() as wire, served.redis() as admin:
+        admin.execute_command("ACL", "SETUSER", "twin", "on", ">one", ">two", "~*", "+@all")
+        tokens = [admin.execute_command("ACL", "RESTTOKEN", "twin", word).decode() for word in ("one", "two")]
+        client = Client(wire)
+        statuses = [
+            client.post("/pipeline", [["ping"]] * 15, authorization=f"Bearer {token}")[0] for token in tokens * 2
+        ]
+        assert statuses == [200, 200, 429, 429]
+        assert client.get(f"/ping?_token={tokens[0]}", authorization="")[0] == 200  # 5 are left, however it is sent
+
+
 def test_connections_without_a_token_are_few_per_address(tmp_path: Path) -> None:
     with Served(tmp_path, config(max_clients_per_address=2)) as served, served.http() as known, served.http() as one:
         assert Client(known).get("/ping")[0] == 200
@@ -569,12 +654,3 @@ def test_writes_without_enough_replicas_are_503_and_reads_are_not(client: Client
     assert client.ask("POST", "/multi-exec", b'[["get","k"],["set","k","v"]]').status == 503
     assert client.get("/get/k") == (200, {"result": None})
     assert client.get("/config/set/min-replicas-to-write/0") == OK
-
-
-def test_thousands_of_short_connections(served: Served) -> None:
-    """As functions make them that live for one request."""
-    for n in range(2000):
-        with served.http() as wire:
-            wire.send(b"GET /incr/n HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n" % TOKEN.encode())
-            assert json.loads(wire.answer().body) == {"result": n + 1}
-    wait_for(lambda: not served.ask(lambda node: node.sessions))

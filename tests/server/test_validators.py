@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.server.serving import READ_TOKEN, TOKEN, Served, config, position, rest
+from upstash_global.protocol.tokens import SyncToken, decode_token, encode_token, sync_token_key
 
 INCR = ["incr", "n"]
 
@@ -110,12 +111,33 @@ def test_a_request_is_remembered_after_a_restart(tmp_path: Path) -> None:
 # -- whether something has changed
 
 
+def named_by(tag: bytes) -> tuple[int, int]:
+    token = decode_token(tag.strip(b'"').decode(), "test", sync_token_key("peers"))
+    assert token is not None
+    return token.epoch, token.lsn
+
+
+@pytest.mark.parametrize("lsn", ["0", "1", "5000000", str(2**64 - 1)])
+def test_a_made_up_position_is_no_validator_and_becomes_no_token(leader: Served, replica: Served, lsn: str) -> None:
+    _, _, headers = rest(leader, ["set", "k", "v"])
+    head = position(headers)
+    forged = encode_token(SyncToken(head[0], int(lsn)), "test", sync_token_key("not the secret of this cluster"))
+    for tag in (f'"{head[0]}-{lsn}"', f'"{forged}"'):
+        for served in (leader, replica):
+            status, answer, headers = get(served, "/get/k", if_none_match=tag, upstash_consistency="leader")
+            assert (status, answer) == (200, {"result": "v"})
+            assert named_by(headers[b"upstash-sync-token"]) == position(headers) == head
+            status, _, headers = rest(served, ["set", "k", "w"], if_match=tag)
+            assert status == 412
+            assert named_by(headers[b"upstash-sync-token"]) == head
+
+
 def test_the_etag_of_a_read_is_the_position_of_its_receipt(leader: Served, replica: Served) -> None:
     rest(leader, ["set", "k", "v"])
     for served in (leader, replica):
         for consistency in ("session", "leader"):
             _, _, headers = get(served, "/get/k", upstash_consistency=consistency)
-            assert headers[b"etag"] == b'"%d-%d"' % position(headers)
+            assert named_by(headers[b"etag"]) == position(headers)
     assert b"etag" not in rest(leader, ["set", "k", "v"])[2]
     assert b"etag" not in rest(leader, [["get", "k"], ["set", "k", "v"]], "/pipeline")[2]
     assert b"etag" in rest(leader, [["get", "k"], ["exists", "k"]], "/multi-exec")[2]
@@ -128,7 +150,7 @@ def test_an_unchanged_read_is_not_sent_again(leader: Served, replica: Served) ->
     for served in (leader, replica):
         status, answer, headers = get(served, "/get/k", if_none_match=tag)
         assert (status, answer) == (304, None)
-        assert position(headers)[1] >= int(tag.strip('"').split("-")[1])
+        assert position(headers)[1] >= named_by(tag.encode())[1]
         assert get(served, "/get/k", if_none_match=f"W/{tag}")[0] == 304
         assert get(served, "/get/k", if_none_match='"unknown"')[0] == 200
         assert get(served, "/keys/k", if_none_match=tag)[0] == 200

@@ -11,6 +11,7 @@ Hit goes only to whom the node has answered before. What changes users or tokens
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
@@ -34,8 +35,8 @@ from upstash_global.protocol.rest import (
     unauthorized,
 )
 from upstash_global.protocol.tokens import SyncToken, decode_token, edge_proof, encode_token, sync_token_key
-from upstash_global.replication.position import NEVER, START, Position
-from upstash_global.server.http import Header, HttpConnection, HttpLimits
+from upstash_global.replication.position import NEVER, START, Position, later
+from upstash_global.server.http import Header, HttpConnection, HttpLimits, idlest
 from upstash_global.server.rates import Strangers
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class EdgeListener:
         self.server: asyncio.Server | None = None
         self.sweeper: asyncio.TimerHandle | None = None
         self.connections: dict[HttpConnection, bool] = {}  # whether it has shown a token that the node accepts
+        self.streams: set[HttpConnection] = set()  # of the connections: they are counted at the node
         self.strangers = Strangers(limits.max_clients_per_address)
         self.failed_logins = FailedLogins(limits.failed_logins_per_minute)  # the node leaves those of an edge to it
         self.tasks: set[asyncio.Task[None]] = set()
@@ -108,12 +110,24 @@ class EdgeListener:
     # -- connections --------------------------------------------------------------------------------------------
 
     def connected(self, connection: HttpConnection) -> None:
-        if len(self.connections) >= self.max_clients or not self.strangers.admit(connection.host):
+        if not self._has_room() or not self.strangers.admit(connection.host):
             connection.refuse(HttpError(429, "ERR max number of clients reached"))
             return
         self.connections[connection] = False
 
+    def _has_room(self) -> bool:
+        """Whether one more may come; one that idles goes for it."""
+        if len(self.connections) - len(self.streams) < self.max_clients:
+            return True
+        idle = idlest(self.connections)
+        if idle is None:
+            return False
+        self.disconnected(idle)
+        idle.make_room()
+        return True
+
     def disconnected(self, connection: HttpConnection) -> None:
+        self.streams.discard(connection)
         if self.connections.pop(connection, True) is False:
             self.strangers.leave(connection.host)
         if connection.is_streaming and connection.state is not None:
@@ -258,7 +272,10 @@ class EdgeListener:
         try:
             async with self.upstream.pass_on(request) as response:
                 if response.content_type == EVENTS:
+                    if connection not in self.connections:
+                        return  # nobody waits for events any more
                     self._admit(connection)
+                    self.streams.add(connection)
                     connection.begin_stream(EVENTS, [*for_client(response), *self._cache_headers(BYPASS)[:-1]])
                     async for piece in response.content.iter_any():
                         connection.stream(piece)
@@ -282,7 +299,8 @@ class EdgeListener:
         """What was written through this edge is not answered from before it, whether the client sends tokens or not."""
         written = self._position_in(dict(answer.headers).get(b"upstash-sync-token", b""))
         if written is not START and written is not NEVER and self.cache.follows_log:
-            self.owed[identity_of(access_token(request))] = written
+            identity = identity_of(access_token(request))
+            self.owed[identity] = later(written, self.owed.get(identity, START))  # answers may overtake each other
 
     def _fail(self, connection: HttpConnection, status: int, text: str) -> None:
         self.n_unreachable += 1
@@ -366,14 +384,16 @@ class EdgeListener:
     def _spawn(self, coroutine: Coroutine[None, None, None], connection: HttpConnection | None = None) -> None:
         task: asyncio.Task[None] = self.loop.create_task(coroutine)
         self.tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, connection))
         if connection is not None:
             connection.state = task
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _ended(self, connection: HttpConnection | None, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a request failed", exc_info=task.exception())
+            if connection is not None:
+                connection.fail()
 
     def _sweep(self) -> None:
         """Once a second: late connections, and what is owed to nobody any more."""

@@ -18,6 +18,7 @@ from upstash_global.edge.app import EdgeListener
 from upstash_global.edge.cache import EdgeCache
 from upstash_global.edge.following import Following
 from upstash_global.replication.position import START, Position
+from upstash_global.server.descriptors import allow_connections
 
 log = logging.getLogger("upstash_global")
 
@@ -27,6 +28,7 @@ def run_edges(config: Config, names: Sequence[str]) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True
     )
+    allow_connections(2 * config.limits.max_clients)  # what a client asks the node is asked over another connection
     try:
         import uvloop
     except ImportError:  # not on this platform; the loop of the standard library does the same, slower

@@ -110,7 +110,8 @@ async def whole(response: aiohttp.ClientResponse) -> Answer:
     """An answer, once all of it has come."""
     body = await response.read()
     headers = response.headers
-    answer = Answer(Response(response.status, body, headers.get("Content-Type", JSON)), for_client(response))
+    untold = _number(headers.get("Content-Length"), 0) if response.method == "HEAD" else 0
+    answer = Answer(Response(response.status, body, headers.get("Content-Type", JSON), untold), for_client(response))
     answer.retry_after_s = _number(headers.get("retry-after"), 1)
     answer.staleness_ms = _number(headers.get("upstash-staleness-ms"), 0)
     text = headers.get("upstash-edge")

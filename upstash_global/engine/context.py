@@ -92,6 +92,7 @@ class Context:
         self.missed: list[bytes] = []  # keys looked up in vain by the running command
         self.n_misses = 0  # of reads, ever
         self.tell_miss: Callable[[bytes], None] = _nobody  # a read found no such key
+        self.tell_bug: Callable[[str, Exception], None] = _raise  # a handler raised what is no refusal
         self.oom: CommandError | None = None  # why scripts may not run what takes memory
         self.lacks_replicas: CommandError | None = None  # why scripts may not begin to write
         self.commands: list[list[bytes]] = []  # what the log will carry for this unit
@@ -463,3 +464,8 @@ def _not_told(name: bytes, text: bytes) -> None:
 
 def _nobody(key: bytes) -> None:
     return None
+
+
+def _raise(name: str, bug: Exception) -> None:
+    """Tests and tools are to see a bug of ours; a process that serves others notes it and goes on."""
+    raise bug

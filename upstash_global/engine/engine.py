@@ -16,7 +16,7 @@ from upstash_global.engine.context import MESSAGE, Context, Said
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.table import READONLY, TABLE, Row, lookup
 from upstash_global.engine.users import Caller, Users
-from upstash_global.errors import CommandError, Divergence
+from upstash_global.errors import INTERNAL_ERROR, CommandError, Divergence
 from upstash_global.reply import Reply
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ def execute(context: Context, row: Row, argv: list[bytes]) -> Reply:
         reply = handler(context, argv)
     except CommandError as refusal:
         reply = refusal
+        context.changed = False
+    except Exception as bug:
+        context.tell_bug(row.name, bug)
+        reply = INTERNAL_ERROR
         context.changed = False
     if context.missed:
         context.tell_misses(bool(row.flags & READONLY) and not row.name.startswith(_PRYING))

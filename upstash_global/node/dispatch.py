@@ -9,7 +9,7 @@ FORWARD that the leader has to give it.
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import NO_AUTH, NO_MULTI, STALE, Row, find_row, lookup
-from upstash_global.errors import CommandError, error
+from upstash_global.errors import INTERNAL_ERROR, CommandError, error
 from upstash_global.node.freshness import FORWARD, STALE_LEADER, is_superseded, park_read, serves
 from upstash_global.node.session import RemoteSession, Session
 from upstash_global.replication.position import START
@@ -69,6 +69,9 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
             reply = serve(node, session, argv)
         except CommandError as failure:
             reply = failure
+        except Exception as bug:
+            node.engine.context.tell_bug(row.name, bug)
+            reply = INTERNAL_ERROR
     if type(reply) is _REFUSAL:
         row.failed_calls += 1
         node.metrics.note_refusal(reply)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.engine.table import BLOCKING, TABLE, Row, find_row
-from upstash_global.errors import CommandError
+from upstash_global.errors import INTERNAL_ERROR, CommandError
 from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
 from upstash_global.node.metrics import Durations
 from upstash_global.node.retries import Once
@@ -395,7 +395,7 @@ class Forwarding:
 
     def attributes(self, remote: RemoteSession, reply: Reply) -> dict[str, object]:
         """What the entry of a forwarded unit carries so that every node remembers its answer."""
-        packed = pack(reply)
+        packed = self._packed(remote, reply)
         return {
             "o": remote.origin,
             "b": remote.boot_id,
@@ -416,9 +416,17 @@ class Forwarding:
         return None
 
     def _forwarded(self, remote: RemoteSession) -> Forwarded:
-        return Forwarded(
-            remote.remote_id, remote.sequence, [pack(reply) for reply in remote.answers], remote.served, "done"
-        )
+        packed = [self._packed(remote, reply) for reply in remote.answers]
+        return Forwarded(remote.remote_id, remote.sequence, packed, remote.served, "done")
+
+    def _packed(self, remote: RemoteSession, reply: Reply) -> bytes:
+        """A reply for the way back; one that is none is a bug of ours, which its client is told."""
+        try:
+            return pack(reply)
+        except Exception as bug:
+            name = remote.row.name if remote.row is not None else "EXEC"
+            self.node.engine.context.tell_bug(name, bug)
+            return pack(INTERNAL_ERROR)
 
     def cancel(self, peer: str, message: Cancel) -> None:
         for remote in list(self.remotes.values()):

@@ -39,7 +39,7 @@ class Settings:
         self.consistency = DEFAULT_CONSISTENCY  # of a connection that asks for none
         self.switchover_ms = 10_000
         self.entry_bytes = 64 << 20  # of the arguments of one unit; a longer one is refused
-        self.max_clients = 10_000  # connections, of each protocol
+        self.max_clients = 10_000  # of RESP, of HTTP, and of event streams, each for itself
         self.failed_logins_per_minute = 20  # of one address; 0: no limit
         self.failed_login_delay_ms = 100  # how late a wrong password is told
         self.snapshot_bytes = 256 << 20  # log bytes after which a new snapshot is begun, if the last one was not longer

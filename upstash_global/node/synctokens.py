@@ -24,8 +24,3 @@ class SyncTokens:
     def read(self, text: str) -> SyncToken | None:
         """What a token says; None for anything that this cluster did not write."""
         return decode_token(text, self.cluster, self.key)
-
-
-def later(one: Position, other: Position) -> Position:
-    """The one that shows at least as much on the newest history that either knows."""
-    return other if (other.epoch, other.lsn) > (one.epoch, one.lsn) else one

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.engine import Effects
 from upstash_global.engine.table import Row, lookup
-from upstash_global.errors import CommandError
+from upstash_global.errors import INTERNAL_ERROR, CommandError
 from upstash_global.node.dispatch import remembered
 from upstash_global.node.freshness import STALE_LEADER, is_superseded, serves
 from upstash_global.node.longscripts import is_script
@@ -197,6 +197,9 @@ def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
             reply = row.session_handler(node, session, argv)
         except CommandError as failure:
             reply = failure
+        except Exception as bug:
+            node.engine.context.tell_bug(row.name, bug)
+            reply = INTERNAL_ERROR
     node.note_duration(session, row, [argv], started_us)
     if type(reply) is CommandError:
         row.failed_calls += 1

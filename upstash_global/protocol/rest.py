@@ -16,7 +16,7 @@ client asks for RESP2 itself. Never `result` and `error` in one object.
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple, NoReturn
@@ -24,7 +24,7 @@ from urllib.parse import unquote_to_bytes
 
 from librt.strings import BytesWriter
 
-from upstash_global.errors import CommandError, error, wrong_arity
+from upstash_global.errors import INTERNAL_ERROR, CommandError, error, wrong_arity
 from upstash_global.floats import format_double
 from upstash_global.protocol.consistency import FORMS, Consistency, read_consistency
 from upstash_global.protocol.resp import encode
@@ -47,6 +47,7 @@ MAX_COMMANDS: Final = 10_000  # of one pipeline
 MAX_IDEMPOTENCY_KEY: Final = 255
 
 Position = tuple[int, int]  # (epoch, LSN), as clients name it
+PositionOf = Callable[[str], Position | None]  # of a sync token; None: this cluster did not write it
 NOWHERE: Final = ((1 << 64) - 1, (1 << 64) - 1)  # on no history: every key has changed since
 DOCS: Final = "docs/rest.md"
 
@@ -122,19 +123,25 @@ class Response(NamedTuple):
     status: int
     body: bytes
     content_type: str = JSON
+    untold: int = 0  # bytes of a body that is known by its length alone: another server's answer to HEAD
 
 
 # Reading a request.
 
 
 def access_token(request: Request) -> str | None:
-    """The bearer token of the request: `?_token=`, else the Authorization header with or without `Bearer`."""
+    """The bearer token of the request: `?_token=`, else the Authorization header with or without `Bearer`.
+
+    Raises HttpError for two of them in the query, as the framing does for two headers: whose is the request?
+    """
     if request.method not in _METHODS:
         raise HttpError(405, "")
     _, query = _path_and_query(request.target)
-    for name, value in _parameters(query):
-        if name == b"_token" and value:
-            return _text(value)
+    given = [value for name, value in _parameters(query) if name == b"_token"]
+    if len(given) > 1:
+        raise HttpError(400, "ERR the parameter _token stands twice")
+    if given and given[0]:
+        return _text(given[0])
     authorization = request.headers.get(b"authorization", b"").strip()
     scheme, _, rest = authorization.partition(b" ")
     if scheme.lower() == b"bearer":
@@ -142,8 +149,11 @@ def access_token(request: Request) -> str | None:
     return _text(authorization) or None
 
 
-def parse_request(request: Request, max_commands: int = MAX_COMMANDS) -> Call:
-    """What `request` asks for. Raises HttpError when it is refused as a whole."""
+def parse_request(request: Request, max_commands: int = MAX_COMMANDS, position_of: PositionOf | None = None) -> Call:
+    """What `request` asks for. Raises HttpError when it is refused as a whole.
+
+    `position_of` reads the token in a validator; None for one that is not ours, as all are if nobody can say.
+    """
     token = access_token(request)
     if request.method == b"OPTIONS":
         return Call(Mode.PREFLIGHT, [])
@@ -161,9 +171,9 @@ def parse_request(request: Request, max_commands: int = MAX_COMMANDS) -> Call:
     call.consistency = _consistency(request.headers)
     call.once = _idempotency_key(request.headers)
     if b"if-match" in request.headers:
-        call.if_match = read_etag(request.headers[b"if-match"]) or NOWHERE
+        call.if_match = read_etag(request.headers[b"if-match"], position_of) or NOWHERE
     if b"if-none-match" in request.headers:
-        call.if_none_match = read_etag(request.headers[b"if-none-match"])
+        call.if_none_match = read_etag(request.headers[b"if-none-match"], position_of)
     call.is_unit = call.mode is Mode.TRANSACTION
     call.sync_token = request.headers.get(b"upstash-sync-token", b"").decode("latin-1") or None
     return call
@@ -225,9 +235,14 @@ def _path_command(request: Request, segments: list[bytes], query: bytes) -> list
     return argv
 
 
+def needs_a_connection(name: bytes) -> bool:
+    """Whether a command, in upper case, has no meaning in a request of its own."""
+    return name in _NEEDS_A_CONNECTION
+
+
 def _refusal(argv: list[bytes]) -> CommandError | None:
     name = argv[0].upper()
-    if name in _NEEDS_A_CONNECTION:
+    if needs_a_connection(name):
         return error(f'Command "{name.decode()}" is not allowed in REST or it has a special context path')
     return DEFAULT_STAYS if name == b"ACL" and _changes_default(argv) else None
 
@@ -283,20 +298,18 @@ def _idempotency_key(headers: Mapping[bytes, bytes]) -> bytes | None:
     return key
 
 
-_ETAG: Final = re.compile(rb'(?:W/)?"([0-9]{1,20})-([0-9]{1,20})"')
+_ETAG: Final = re.compile(rb'(?:W/)?"([A-Za-z0-9_-]{1,512})"')
 
 
-def etag(position: Position) -> bytes:
-    """A position as a validator: the state that a reply was read from."""
-    return b'"%d-%d"' % position
+def etag(token: bytes) -> bytes:
+    """The sync token of a position as a validator: the state that a reply was read from."""
+    return b'"%b"' % token
 
 
-def read_etag(text: bytes) -> Position | None:
+def read_etag(text: bytes, position_of: PositionOf | None) -> Position | None:
     """The position behind one of our validators; None for anything else."""
     found = _ETAG.fullmatch(text.strip())
-    if found is None or int(found[1]) >= 1 << 64 or int(found[2]) >= 1 << 64:
-        return None
-    return int(found[1]), int(found[2])
+    return None if found is None or position_of is None else position_of(found[1].decode())
 
 
 def _is_resp2(headers: Mapping[bytes, bytes], base64: bool) -> bool:
@@ -381,10 +394,8 @@ def render(call: Call, replies: list[Reply]) -> Response:
 
     A transaction that was discarded as a whole has no replies; answer it by `render_error`.
     """
-    is_single = call.mode is Mode.SINGLE
+    is_single = call.mode is not Mode.PIPELINE and call.mode is not Mode.TRANSACTION  # a refused stream is one, too
     status = status_of(replies[0]) if is_single and isinstance(replies[0], CommandError) else 200
-    if call.is_head:
-        return Response(status, b"", OCTETS if call.resp2 else JSON)
     if call.resp2:
         out = BytesWriter()
         for reply in replies:
@@ -442,7 +453,18 @@ def status_of(failure: CommandError) -> int:
     """The HTTP status of a single command that failed so; send Retry-After with 503."""
     if failure.code == "ERR" and failure.message.startswith("max number of clients reached"):
         return 429
+    if is_bug(failure):
+        return 500
     return _STATUS.get(failure.code, 400)
+
+
+def is_bug(reply: Reply) -> bool:
+    """Whether a reply says that we failed, also inside a script: then the whole answer is 500."""
+    return (
+        isinstance(reply, CommandError)
+        and reply.code == INTERNAL_ERROR.code
+        and reply.message.startswith(INTERNAL_ERROR.message)
+    )
 
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)

@@ -1,7 +1,7 @@
 """Texts that clients carry for us: the sync token (where they have been) and the access token (who they are).
 
 A sync token is a position in the log of one cluster, so that any node can wait until it has seen as much. To the client
-it is opaque. It is signed, not secret: a made-up position would only cost a wait, but must not pass for one of ours.
+it is opaque. It is signed, not secret: a made-up position would only cost a wait, but must not pass for one of ours. An ETag is the sync token of what a reply was read from, in quotes.
 
     version 1 | cluster 4 | stream 2 | epoch 8 | LSN 8 | (key hash 8 | LSN 8) x 0..16 | signature 8     bytes, base64url
 
@@ -96,11 +96,11 @@ class AccessTokens:
 
     def __init__(self, users: Mapping[str, bytes]) -> None:
         """`users` maps each token to the name of its user."""
-        self._users = [(_token_hash(token), user) for token, user in users.items()]
+        self._users = [(token_hash(token), user) for token, user in users.items()]
 
     def find(self, token: str) -> bytes | None:
         """The user of `token`; every entry is compared, so the time tells nothing about which one was near."""
-        hashed = _token_hash(token)
+        hashed = token_hash(token)
         found: bytes | None = None
         for known, user in self._users:
             if hmac.compare_digest(known, hashed):
@@ -123,7 +123,8 @@ def decode_credentials(token: str) -> tuple[bytes, bytes] | None:
     return (data[_CREDENTIALS.size : end], data[end:]) if version == _VERSION and end <= len(data) else None
 
 
-def _token_hash(token: str) -> bytes:
+def token_hash(token: str) -> bytes:
+    """What an access token is known by where it need not be kept."""
     return sha256(token.encode("utf-8", "surrogatepass")).digest()  # whatever a header holds has a hash
 
 

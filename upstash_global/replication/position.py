@@ -31,6 +31,14 @@ class Position:
 START: Final = Position(0, 0)  # before the first entry; on every history
 NEVER: Final = Position((1 << 64) - 1, (1 << 64) - 1)  # on no history
 
+
+def later(one: Position, other: Position) -> Position:
+    """The one that whoever has been told of both has to wait for: of a later epoch, or further on in the same."""
+    if one.epoch != other.epoch:
+        return one if one.epoch > other.epoch else other
+    return one if one.lsn > other.lsn else other
+
+
 _START_BITS: Final = 24
 _NODE_BITS: Final = 8
 

@@ -6,6 +6,7 @@
     /replica?lag=MS          200 if this node's data is at most so stale, else 503
     /metrics                 Prometheus text
     /v1/nearest?lag=MS       all nodes, the best first: see nearest.py
+    /v1/openapi.json         the REST API of this node, described
     /v1/status, /v1/log, POST /v1/switchover, /v1/promote, /v1/snapshot
 
 All but /healthz need the admin token; probes and metrics are also open to loopback. Errors are JSON {"error": text}.
@@ -28,6 +29,7 @@ from upstash_global.errors import CommandError
 from upstash_global.node.logins import FailedLogins
 from upstash_global.server.metrics import registry_of
 from upstash_global.server.nearest import Neighbours
+from upstash_global.server.openapi import as_text, description
 
 if TYPE_CHECKING:
     from upstash_global.server.shell import Shell
@@ -128,11 +130,13 @@ class AdminListener(AdminPort):
         self.shell = shell
         self.neighbours = neighbours
         self.switchover_s = config.replication.switchover_ms / 1000
+        self.openapi_text = ""  # once somebody has asked
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_get("/readyz", self._readyz)
         router.add_get("/leader", self._leader)
         router.add_get("/replica", self._replica)
+        router.add_get("/v1/openapi.json", self._openapi)
         router.add_get("/v1/status", self._status)
         router.add_get("/v1/nearest", self._nearest)
         router.add_get("/v1/log", self._log)
@@ -169,6 +173,11 @@ class AdminListener(AdminPort):
         fits = node.read_refusal is None and (bound_ms <= 0 or node.staleness_ms <= bound_ms)
         body = {"state": node.state_name, "staleness_ms": node.staleness_ms}
         return web.json_response(body, status=200 if fits else 503)
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        if not self.openapi_text:
+            self.openapi_text = as_text(description(self.shell.node.settings.me.rest))
+        return web.Response(text=self.openapi_text, content_type="application/json")
 
     # -- for the CLI --------------------------------------------------------------------------------------------
 

@@ -7,20 +7,27 @@ one whom the handler lets in, and a client that does not read its answers is not
 """
 
 import asyncio
+import logging
 import re
 from collections import deque
 from collections.abc import Iterable
 from http import HTTPStatus
+from itertools import islice
+from operator import attrgetter
 from typing import Any, Final, Protocol, cast
 
 import httptools
 
 from upstash_global.config import Limits
+from upstash_global.errors import INTERNAL_ERROR
 from upstash_global.protocol.rest import HttpError, Request, Response, render_error, too_large
+
+log = logging.getLogger("upstash_global")
 
 MAX_QUEUED_REQUESTS: Final = 32  # read behind the running one; beyond it the client is not read from
 MAX_QUEUED_BYTES: Final = 1 << 20  # of their bodies, likewise
 STRANGER_BYTES: Final = 64 << 10  # of a body that is read before anybody asks who sends it
+MAX_COMPARED: Final = 64  # idle connections, to find the one that makes room
 LINGER_S: Final = 2.0  # a refused client may go on sending so long; closing at once could destroy the refusal
 _UNKNOWN_METHOD: Final = re.compile(rb"(?!GET|HEAD|POST|PUT|OPTIONS)[A-Z][A-Z-]* [/*h]")
 
@@ -98,6 +105,7 @@ class HttpConnection(asyncio.Protocol):
         self.queue: deque[tuple[Request, bool]] = deque()  # read, not yet handled: (request, keep alive)
         self.running: Request | None = None  # handed to the handler, not answered
         self.keep_alive = True  # of the running request
+        self.is_kept = False  # it has had an answer, and may idle until the next request
         self.is_streaming = False  # the answer is open-ended
         self.queued_bytes = 0  # of the bodies in the queue
         self.is_handing_over = False
@@ -154,9 +162,13 @@ class HttpConnection(asyncio.Protocol):
             self.refuse(HttpError(405, "") if is_request else HttpError(400, "ERR this is not HTTP"))
         except httptools.HttpParserError as mistake:
             cause = mistake.__context__
-            self.refuse(
-                cause if isinstance(cause, HttpError) else HttpError(400, f"ERR malformed HTTP request: {mistake}")
-            )
+            if isinstance(cause, HttpError):
+                self.refuse(cause)
+            elif isinstance(mistake, httptools.HttpParserCallbackError):
+                log.error("a request could not be read", exc_info=mistake)
+                self.refuse(HttpError(500, INTERNAL_ERROR.text))
+            else:
+                self.refuse(HttpError(400, f"ERR malformed HTTP request: {mistake}"))
         if len(self.queue) > MAX_QUEUED_REQUESTS or self.queued_bytes > MAX_QUEUED_BYTES:
             self._pause_reading()
 
@@ -225,6 +237,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self.is_reading_head = False
+        if self.parser.get_method() == b"CONNECT":  # for the parser what follows is no HTTP, and no request
+            raise HttpError(405, "")
         headers = self.headers
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1") or b"upgrade" in headers:
@@ -284,6 +298,9 @@ class HttpConnection(asyncio.Protocol):
                     self.loop.call_later(refusal.delay_ms / 1000, self._respond_late, request, refusal)
                 else:
                     self.respond(render_error(refusal), retry_after_s=refusal.retry_after_s)
+            except Exception:
+                log.exception("a request failed")
+                self.fail()
         self.is_handing_over = False
         if self.queue or self.running is not None:
             return
@@ -297,11 +314,15 @@ class HttpConnection(asyncio.Protocol):
     # -- writing ------------------------------------------------------------------------------------------------
 
     def respond(self, response: Response, headers: Iterable[Header] = (), retry_after_s: int = 1) -> None:
-        """Answer the running request, and turn to the next one."""
+        """Answer the running request, and turn to the next one; behind a failure of ours the connection ends."""
         transport, request = self.transport, self.running
         if transport is None or request is None:
             return
-        head = self._head(request, response, headers, self.keep_alive, retry_after_s)
+        if response.status == 500:
+            self.keep_alive = False
+        head = self._head(
+            request, response, headers, self.keep_alive, retry_after_s
+        )  # of HEAD as of GET (RFC 9110 §8.6)
         transport.write(head if request.method == b"HEAD" else head + response.body)
         self.running = None
         if not self.keep_alive:
@@ -310,6 +331,7 @@ class HttpConnection(asyncio.Protocol):
             self.queue.clear()
             transport.close()
             return
+        self.is_kept = True
         self.deadline = self.loop.time() + self.limits.idle_s
         self._go_on()
 
@@ -328,13 +350,19 @@ class HttpConnection(asyncio.Protocol):
         parts = [_STATUS_LINES[response.status]]
         if response.status != 304:
             parts.append(
-                b"content-type: %s\r\ncontent-length: %d\r\n" % (response.content_type.encode(), len(response.body))
+                b"content-type: %s\r\ncontent-length: %d\r\n"
+                % (response.content_type.encode(), len(response.body) + response.untold)
             )
         for name, value in (*self.handler.headers_for(request), *headers):
             parts.append(b"%s: %s\r\n" % (name, value))
         if response.status in (429, 503):
             parts.append(b"retry-after: %d\r\n" % retry_after_s)
-        parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+        if not keep_alive:
+            parts.append(b"connection: close\r\n\r\n")
+        elif request.is_chunkable:
+            parts.append(b"\r\n")
+        else:  # HTTP/1.0 does not expect it otherwise
+            parts.append(b"connection: keep-alive\r\n\r\n")
         return b"".join(parts)
 
     def begin_stream(self, content_type: str, headers: Iterable[Header] = ()) -> None:
@@ -360,6 +388,13 @@ class HttpConnection(asyncio.Protocol):
             self.transport.write(b"%x\r\n%s\r\n" % (len(data), data) if self.running.is_chunkable else data)
             if self.transport.get_write_buffer_size() > self.limits.output_bytes:
                 self.transport.abort()
+
+    def fail(self) -> None:
+        """A bug of ours: the client is told that there is one, and no more of it."""
+        if self.is_streaming:
+            self.cut()
+        else:
+            self.respond(render_error(INTERNAL_ERROR))
 
     def cut(self) -> None:
         """End the connection at once; what was not written is lost."""
@@ -392,6 +427,17 @@ class HttpConnection(asyncio.Protocol):
         self.deadline = self.loop.time() + LINGER_S
         self._resume_reading()  # and discard
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection is kept for a request that has not begun to come."""
+        return self.is_kept and self.running is None and not self.is_reading_request and not self.queue
+
+    def make_room(self) -> None:
+        """Another client needs this place more: close, as after idling too long."""
+        self.is_broken = True
+        if self.transport is not None:
+            self.transport.close()
+
     def close_if_late(self, now: float) -> None:
         """End a connection that idles, or sends too slowly; called about once a second."""
         transport = self.transport
@@ -406,3 +452,9 @@ class HttpConnection(asyncio.Protocol):
             transport.abort()  # it does not read: a close that waits for that would not end
         else:
             transport.close()
+
+
+def idlest(connections: Iterable[HttpConnection]) -> HttpConnection | None:
+    """The one to close for another to come: of the first that idle, the one that has idled longest; None if none does."""
+    idle = islice((connection for connection in connections if connection.is_idle), MAX_COMPARED)
+    return min(idle, key=attrgetter("deadline"), default=None)

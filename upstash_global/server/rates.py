@@ -1,4 +1,4 @@
-"""How often: the allowance of each user in commands per second, and connections that have not said who they are."""
+"""How often: the allowance of each token in commands per second, and connections that have not said who they are."""
 
 
 class Allowances:
@@ -6,21 +6,23 @@ class Allowances:
 
     def __init__(self, per_s: int) -> None:
         self.per_s = per_s  # 0: no limit
-        self.left: dict[bytes, tuple[float, float]] = {}  # user → (commands left, when that was so); a debt is below 0
+        self.left: dict[
+            bytes, tuple[float, float]
+        ] = {}  # identity of a token → (commands left, when that was so); a debt is below 0
 
-    def take(self, user: bytes, n: int, now_s: float) -> float:
-        """Seconds until `user` may run `n` more commands; 0 if now, and then they are counted.
+    def take(self, identity: bytes, n: int, now_s: float) -> float:
+        """Seconds until that token may run `n` more commands; 0 if now, and then they are counted.
 
         A pipeline longer than the allowance is let through when nothing is owed, and owed afterwards.
         """
         if not self.per_s:
             return 0.0
-        left, since_s = self.left.get(user, (float(self.per_s), now_s))
+        left, since_s = self.left.get(identity, (float(self.per_s), now_s))
         left = min(self.per_s, left + (now_s - since_s) * self.per_s)
         if left < min(n, self.per_s):
-            self.left[user] = (left, now_s)
+            self.left[identity] = (left, now_s)
             return (min(n, self.per_s) - left) / self.per_s
-        self.left[user] = (left - n, now_s)
+        self.left[identity] = (left - n, now_s)
         return 0.0
 
 

@@ -6,6 +6,7 @@ answer is rendered when its last reply is there, and written when the gate lets 
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable
 from hmac import compare_digest
 from math import ceil
@@ -15,7 +16,7 @@ from upstash_global.config import Config
 from upstash_global.engine.acl import User
 from upstash_global.engine.table import lookup
 from upstash_global.engine.users import DEFAULT, READ_ONLY
-from upstash_global.errors import CommandError, error
+from upstash_global.errors import INTERNAL_ERROR, CommandError, error
 from upstash_global.node.attention import SHUTTING_DOWN
 from upstash_global.node.clients import RestSession
 from upstash_global.node.edges import NOT_TO_BE_KEPT, edge_tag, surrogate_headers
@@ -32,21 +33,25 @@ from upstash_global.protocol.rest import (
     Response,
     access_token,
     cors_headers,
+    etag,
+    is_bug,
     parse_request,
     render,
     render_error,
     unauthorized,
 )
-from upstash_global.protocol.tokens import AccessTokens, edge_proof
-from upstash_global.replication.position import START, Position
+from upstash_global.protocol.tokens import AccessTokens, edge_proof, token_hash
+from upstash_global.replication.position import START, Position, later
 from upstash_global.reply import NULL_ARRAY, Reply
-from upstash_global.server.http import Header, HttpConnection, HttpLimits
+from upstash_global.server.http import Header, HttpConnection, HttpLimits, idlest
 from upstash_global.server.nearest import Neighbours
 from upstash_global.server.rates import Allowances, Strangers
 from upstash_global.server.units import CHANGED, is_unchanged, make_unit, refuse_unit, validator
 
 if TYPE_CHECKING:
     from upstash_global.server.shell import Shell
+
+log = logging.getLogger("upstash_global")
 
 MAX_KEY_BYTES: Final = 32 << 10  # as Upstash has it
 KEEPALIVE_S: Final = 15.0  # between comment lines on an open event stream
@@ -75,7 +80,8 @@ class RestListener:
         self.consistency_of = {READ_ONLY: read_consistency(reads.read_only) or DEFAULT_CONSISTENCY}
         self.edge_proof = edge_proof(credentials.cluster or config.cluster.id)
         self.is_surrogate = config.surrogate
-        self.connections: set[HttpConnection] = set()
+        self.connections: dict[HttpConnection, None] = {}  # the oldest first
+        self.streams: set[HttpConnection] = set()  # of these, those that hear events, or are about to
         self.unapplied: dict[bytes, Position] = {}  # user → a write answered before this node had applied it
         self.server: asyncio.Server | None = None
         self.sweeper: asyncio.TimerHandle | None = None
@@ -94,11 +100,11 @@ class RestListener:
     # -- connections --------------------------------------------------------------------------------------------
 
     def connected(self, connection: HttpConnection) -> None:
-        if len(self.connections) >= self.shell.node.settings.max_clients or not self.strangers.admit(connection.host):
+        if not self._has_room() or not self.strangers.admit(connection.host):
             self.shell.node.metrics.n_rejected_connections += 1
             connection.refuse(HttpError(429, "ERR max number of clients reached"))
             return
-        self.connections.add(connection)
+        self.connections[connection] = None
         node = self.shell.node
         now_ms = self.shell.clock.now_ms()
         session = RestSession(node.next_session_id(), connection.address, now_ms, connection, self, node)
@@ -106,8 +112,23 @@ class RestListener:
         connection.state = session
         node.open(session)
 
+    def _has_room(self) -> bool:
+        """Whether one more may come; one that idles goes for it."""
+        if len(self.connections) - len(self.streams) < self.shell.node.settings.max_clients:
+            return True
+        idle = idlest(self.connections)
+        if idle is None:
+            return False
+        self._leave(idle)
+        idle.make_room()
+        return True
+
     def disconnected(self, connection: HttpConnection) -> None:
-        self.connections.discard(connection)
+        self._leave(connection)
+
+    def _leave(self, connection: HttpConnection) -> None:
+        self.connections.pop(connection, None)
+        self.streams.discard(connection)
         session: RestSession | None = connection.state
         if session is not None:
             if not session.is_known:
@@ -138,18 +159,22 @@ class RestListener:
             raise HttpError(503, SHUTTING_DOWN.text)
         if self._is_edge(request):
             self._admit(connection, session)  # whoever stands behind it
-        session.user = user = self._user(connection, request)
+        session.user = self._user(connection, request)
         self._admit(connection, session)
-        call = parse_request(request, self.max_commands)
-        self._count(user, len(call.commands))
+        call = parse_request(request, self.max_commands, self._position_in)
+        if self.allowances.per_s:
+            self._count(call.token, len(call.commands))
         if call.mode is Mode.NEAREST:
             connection.respond(self._nearest(call), NOT_TO_BE_KEPT)
             return
         if len(request.body) + len(request.target) > MAX_KEY_BYTES:
             _check_keys(call)
         self._ask(session, call)
-        if call.mode in STREAMS and call.is_head:
-            raise HttpError(400, "ERR HEAD has no body to stream in")
+        if call.mode in STREAMS:
+            if call.is_head:
+                raise HttpError(400, "ERR HEAD has no body to stream in")
+            if len(self.streams) >= node.settings.max_clients:
+                raise HttpError(429, "ERR max number of clients reached")
         session.once = None
         if call.once is not None or call.if_match is not None:
             make_unit(node, session, call)
@@ -157,6 +182,8 @@ class RestListener:
         if call.is_unit:
             refuse_unit(node, session)
             commands = [[b"MULTI"], *commands, [b"EXEC"]]
+        if call.mode in STREAMS:
+            self.streams.add(connection)
         session.begin(call, len(commands))
         if commands:
             node.handle(session, commands, self.shell.clock.now_ms())
@@ -213,9 +240,13 @@ class RestListener:
         if wait_ms and not (session.is_known and user is not None and user is session.user):
             raise HttpError(429, f"ERR {node.permissions.logins.refusal()}", ceil(wait_ms / 1000))
 
-    def _count(self, user: User, n_commands: int) -> None:
-        """Refuse what exceeds the user's allowance of commands. Raises HttpError."""
-        wait_s = self.allowances.take(user.name, n_commands, self.shell.loop.time())
+    def _count(self, token: str | None, n_commands: int) -> None:
+        """Refuse what exceeds the token's allowance of commands. Raises HttpError.
+
+        Where no token is demanded, all requests share one allowance: whatever they carry has not been looked at.
+        """
+        identity = token_hash(token) if token is not None and self.tokens is not None else b""
+        wait_s = self.allowances.take(identity, n_commands, self.shell.loop.time())
         if wait_s:
             limit = self.allowances.per_s
             raise HttpError(429, f"ERR max commands per second exceeded. Limit: {limit}; not executed", ceil(wait_s))
@@ -252,8 +283,20 @@ class RestListener:
 
     def answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
         """The response to a call whose replies are all there, with its receipt."""
+        if call.mode in STREAMS:  # it was refused: there is nothing to hear
+            self.streams.discard(session.connection)
+        try:
+            return self._answer(session, call, replies)
+        except Exception:
+            log.exception("an answer cannot be rendered")
+            return render_error(INTERNAL_ERROR), []
+
+    def _answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
         if session.owes and session.user is not None:
-            self.unapplied[session.user.name] = session.own
+            name = session.user.name
+            self.unapplied[name] = later(
+                session.own, self.unapplied.get(name, START)
+            )  # answers may overtake each other
         served, seen = session.served, session.own
         if seen.epoch == served.epoch and seen.lsn > served.lsn:
             served = seen
@@ -267,10 +310,12 @@ class RestListener:
         if any(isinstance(command, CommandError) for command in call.commands):
             ran = iter(replies)
             replies = [command if isinstance(command, CommandError) else next(ran) for command in call.commands]
+        if any([is_bug(reply) for reply in replies]):
+            return render_error(INTERNAL_ERROR), headers
         response = render(call, replies)
         tag = validator(session, call) if response.status == 200 else None
         if tag is not None:
-            headers.append((b"etag", tag))
+            headers.append((b"etag", etag(self.shell.node.sync_tokens.of(tag))))
             if is_unchanged(self.shell.node, session, call):
                 response = Response(304, b"")
         return response, headers
@@ -292,6 +337,11 @@ class RestListener:
         commands = [argv for argv in call.commands if not isinstance(argv, CommandError)]
         return node.sync_tokens.sign(after(session.scope, node, commands, session.served))
 
+    def _position_in(self, token: str) -> tuple[int, int] | None:
+        """(epoch, LSN) that a sync token of ours names, here in an ETag; None if it is none."""
+        known = self.shell.node.sync_tokens.read(token)
+        return None if known is None else (known.epoch, known.lsn)
+
     def _receipt(self, session: RestSession) -> list[Header]:
         """From what state the request was answered: every reply is at least as new as that."""
         receipt, node = session.receipt, self.shell.node
@@ -309,6 +359,10 @@ class RestListener:
     # -- time and end -------------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
+        self.beat()
+        self.sweeper = self.shell.loop.call_later(1.0, self._sweep)
+
+    def beat(self) -> None:
         """Once a second: late connections, and a sign of life on event streams."""
         now = self.shell.loop.time()
         self.beats += 1
@@ -316,7 +370,6 @@ class RestListener:
             connection.close_if_late(now)
             if connection.is_streaming and self.beats % int(KEEPALIVE_S) == 0:
                 connection.stream(b": keepalive\n\n")
-        self.sweeper = self.shell.loop.call_later(1.0, self._sweep)
 
     def stop_accepting(self) -> None:
         if self.server is not None:

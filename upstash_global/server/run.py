@@ -31,6 +31,7 @@ from upstash_global.replication.messages import Message, StatusReply, StatusRequ
 from upstash_global.replication.storage import StorageError
 from upstash_global.server.admin import AdminListener
 from upstash_global.server.clock import Clock, microseconds
+from upstash_global.server.descriptors import allow_connections
 from upstash_global.server.disk import DiskStorage
 from upstash_global.server.links import Kind, Links
 from upstash_global.server.nearest import Neighbours
@@ -52,6 +53,7 @@ def run_node(config: Config, name: str, data_dir: Path) -> int:
     )
     for warning in config.warnings:
         log.warning("%s", warning)
+    allow_connections(config.limits.max_clients)
     try:
         import uvloop
     except ImportError:  # not on this platform; the loop of the standard library does the same, slower
@@ -131,6 +133,7 @@ class RunningNode:
         self.node.process = _process_facts()
         self.node.stop = self._stop_for_client
         self.node.secret_bytes = secrets.token_bytes
+        self.node.engine.context.tell_bug = self._note_bug
         self.shell = Shell(self.node, self.storage, self.clock, config.durability.min_free_bytes)
         self.shell.addresses = {
             peer.name: str(config.address_of(peer.name, name)) for peer in config.nodes if peer.name != name
@@ -202,6 +205,11 @@ class RunningNode:
             log.error("the node's sense of time is gone", exc_info=ticks.exception())
             self.shell.failed = True
             self.shell.stopping.set()
+
+    def _note_bug(self, command: str, bug: Exception) -> None:
+        """A command failed by a mistake of ours: its client is told so, everybody else is served on."""
+        log.error("%s failed", command, exc_info=bug)
+        self.node.events.note(self.node.now_ms, "bug", f"{command} failed: {type(bug).__name__}", "error")
 
     def _stop_for_client(self, at_once: bool) -> None:
         log.info("%s is told to stop by a client", self.me.name)

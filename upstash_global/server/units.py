@@ -15,7 +15,7 @@ from upstash_global.node.clients import RestSession
 from upstash_global.node.retries import Once
 from upstash_global.node.session import Watch
 from upstash_global.node.transactions import is_dirty
-from upstash_global.protocol.rest import Call, HttpError, Mode, as_rest_error, etag, status_of
+from upstash_global.protocol.rest import Call, HttpError, Mode, as_rest_error, status_of
 from upstash_global.replication.position import Position
 
 if TYPE_CHECKING:
@@ -97,12 +97,11 @@ def _fingerprint(call: Call) -> bytes:
 # -- validators of reads
 
 
-def validator(session: RestSession, call: Call) -> bytes | None:
-    """The ETag of an answer: the position that all its reads were served from; None if anything but reads was asked."""
+def validator(session: RestSession, call: Call) -> Position | None:
+    """What the ETag of an answer names: the position that all its reads were served from; None if more than reads was asked."""
     if len(session.receipt.regions) != 1 or not call.commands or not all(_is_read(argv) for argv in call.commands):
         return None
-    position = session.receipt.position
-    return etag((position.epoch, position.lsn))
+    return session.receipt.position
 
 
 def is_unchanged(node: "Node", session: RestSession, call: Call) -> bool:

@@ -6,7 +6,7 @@ from upstash_global.engine.table import FAST, NO_MULTI, NOSCRIPT, Family
 from upstash_global.errors import error, wrong_arity
 from upstash_global.node.freshness import is_lost
 from upstash_global.node.session import Session
-from upstash_global.node.synctokens import later
+from upstash_global.replication.position import later
 from upstash_global.reply import OK, Reply, Simple
 
 if TYPE_CHECKING:
