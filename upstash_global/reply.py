@@ -17,6 +17,7 @@
 | Pairs                   | array of pairs | flat array                             |
 | Named                   | map            | array of pairs                         |
 | Verbatim                | verbatim text  | bulk string                            |
+| Attributed              | attributes, then its `reply` | its `reply`              |
 | ByProtocol              | its `resp3`    | its `resp2`                            |
 | Push                    | push           | array                                  |
 | CommandError            | error          | error                                  |
@@ -159,6 +160,25 @@ class ByProtocol:
         return f"ByProtocol({self.resp2!r}, {self.resp3!r})"
 
 
+class Attributed:
+    """A reply with remarks about it, which only RESP3 can send; DEBUG PROTOCOL shows how that looks."""
+
+    __slots__ = ("attributes", "reply")
+
+    def __init__(self, attributes: dict[Any, Any], reply: Any) -> None:
+        self.attributes = attributes
+        self.reply = reply
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Attributed) and (other.attributes, other.reply) == (self.attributes, self.reply)
+
+    def __hash__(self) -> int:
+        return hash(len(self.attributes))
+
+    def __repr__(self) -> str:
+        return f"Attributed({self.attributes!r}, {self.reply!r})"
+
+
 class Special:
     """A reply that is one of a kind; compare with `is`."""
 
@@ -194,6 +214,7 @@ _DOUBLE: Final = 9
 _NAMED: Final = 10
 _BY_PROTOCOL: Final = 11
 _BIG_NUMBER: Final = 12
+_ATTRIBUTED: Final = 13
 
 
 def pack(reply: Reply) -> bytes:
@@ -226,6 +247,8 @@ def _pack_special(value: object) -> object:
         return msgpack.ExtType(_VERBATIM, pack([value.text, value.format]))
     if isinstance(value, ByProtocol):
         return msgpack.ExtType(_BY_PROTOCOL, pack([value.resp2, value.resp3]))
+    if isinstance(value, Attributed):
+        return msgpack.ExtType(_ATTRIBUTED, pack([value.attributes, value.reply]))
     if isinstance(value, Special):
         return msgpack.ExtType(_SPECIAL, value.name.encode())
     if isinstance(value, CommandError):
@@ -262,6 +285,9 @@ def _unpack_special(code: int, data: bytes) -> Reply:
         return int(data)
     if code == _DOUBLE:
         return Double(data)
+    if code == _ATTRIBUTED:
+        attributes, reply = unpack(data)
+        return Attributed(attributes, reply)
     if code == _BIG_NUMBER:
         return BigNumber(data)
     raise ValueError(f"unknown reply extension {code}")

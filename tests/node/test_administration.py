@@ -150,8 +150,30 @@ def test_digests_of_values_are_those_of_equal_values() -> None:
     leader.run("SADD s 1 2")
     leader.run("COPY s t")
     one, other, none = leader.run("DEBUG DIGEST-VALUE s t nosuch")
-    assert one == other != none == b"0" * 40
+    assert one == other != none == Simple("0" * 40)
     assert replica.run("DEBUG DIGEST-VALUE s") == [one]
+
+
+def test_populate_creates_what_is_not_there_in_units_that_every_node_gets() -> None:
+    stage = Stage(replica=True)
+    client, other = stage.leader.client(), stage.leader.client()
+    client.run("SET k:7 mine")
+    head = stage.leader.node.log.head.lsn
+    client.say("DEBUG POPULATE 2500 k 4")
+    assert client.take() == [] and other.run("DBSIZE") == 1000  # others have their turn between the units
+    stage.pass_ms(60)
+    assert client.take() == [OK]
+    assert stage.leader.node.log.head.lsn == head + 3
+    assert stage.replica.client().run("MGET k:7 k:2499 k:2500") == [b"mine", b"valu", None]
+    assert stage.leader.node.digest() == stage.replica.node.digest()
+
+
+def test_populate_is_for_the_leader_and_waits_for_nothing_in_a_transaction() -> None:
+    stage = Stage(replica=True)
+    refusal = stage.replica.client().run("DEBUG POPULATE 1")
+    assert isinstance(refusal, CommandError) and refusal.code == "READONLY"
+    (refusal,) = stage.leader.client().run("MULTI", "DEBUG POPULATE 5000", "EXEC")
+    assert isinstance(refusal, CommandError) and stage.leader.client().run("DBSIZE") == 0
 
 
 def test_the_sweep_can_be_stopped() -> None:
@@ -177,6 +199,10 @@ def test_the_sweep_can_be_stopped() -> None:
         ("ERROR 'MYERR is this'", CommandError("MYERR", "is this")),
         ("PROTOCOL set", Set([0, 1, 2])),
         ("PROTOCOL double", 3.141),
+        ("HTSTATS 1", error("Out of range database")),
+        ("LISTPACK k", error("Not a listpack encoded object.")),
+        ("POPULATE 1 k -2", error("value is out of range, must be positive")),
+        ("POPULATE 1 k 999999999999", error("string exceeds maximum allowed size (proto-max-bulk-len)")),
         ("RELOAD", OK),
         ("CHANGE-REPL-ID", OK),
         ("JMAP", error("unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.")),

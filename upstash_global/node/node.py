@@ -595,6 +595,7 @@ class Node:
         self.wake_cause("seal")
         self.wake_cause("snapshot")
         self.wake_cause("pause")
+        self.wake_cause("populate")
         self.read_refusal = self._read_refusal()
 
     def go_on(self, now_ms: int) -> None:

@@ -19,6 +19,7 @@ from upstash_global.reply import (
     NO_REPLY,
     NULL_ARRAY,
     OK,
+    Attributed,
     BigNumber,
     ByProtocol,
     Double,
@@ -468,6 +469,13 @@ def _encode_rare(out: BytesWriter, reply: Reply, version: int) -> None:
             _encode_bulk(out, reply.text)
         else:
             out.write(b"=%d\r\n%b:%b\r\n" % (len(reply.text) + 4, _format(reply.format), reply.text))
+    elif isinstance(reply, Attributed):
+        if version == 3:
+            out.write(b"|%d\r\n" % len(reply.attributes))
+            for key, value in reply.attributes.items():
+                encode(out, key, version)
+                encode(out, value, version)
+        encode(out, reply.reply, version)
     elif isinstance(reply, ByProtocol):
         encode(out, reply.resp2 if version == 2 else reply.resp3, version)
     elif reply is NULL_ARRAY:

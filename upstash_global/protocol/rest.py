@@ -31,6 +31,7 @@ from upstash_global.protocol.resp import encode
 from upstash_global.reply import (
     NO_REPLY,
     NULL_ARRAY,
+    Attributed,
     BigNumber,
     ByProtocol,
     Double,
@@ -510,6 +511,8 @@ def _plain(reply: Reply, base64: bool) -> Reply:
         return [_plain(item, base64) for item in reply.items]
     if isinstance(reply, ByProtocol):
         return _plain(reply.resp2, base64)
+    if isinstance(reply, Attributed):
+        return _plain(reply.reply, base64)
     raise TypeError(f"{reply!r} is no reply")
 
 

@@ -82,6 +82,17 @@ def evaluate_read_only(ctx: Context, argv: list[bytes]) -> Reply:
     return _evaluate(ctx, argv, True)
 
 
+@command("SCRIPT DEBUG", arity=3, flags=NOSCRIPT)
+def debug(ctx: Context, argv: list[bytes]) -> Reply:
+    """Refused but for NO: there is no debugger of scripts."""
+    how = argv[2].upper()
+    if how in (b"YES", b"SYNC"):
+        raise error("there is no debugger of scripts here; SCRIPT DEBUG takes NO")
+    if how != b"NO":
+        raise error("Use SCRIPT DEBUG YES/SYNC/NO")
+    return OK
+
+
 @command("SCRIPT EXISTS", arity=-3, flags=NOSCRIPT)
 def exists(ctx: Context, argv: list[bytes]) -> Reply:
     """Whether scripts are cached, as 1 or 0 each."""

@@ -232,9 +232,7 @@ def has_news(value: Any, argv: list[bytes]) -> bool:
     Asked before it is tried again, for to be seen once more is a change, and would wake it and the other consumers for ever.
     """
     options = ReadOptions(argv, "xreadgroup", ">")
-    if type(value) is not Stream or options.group is None:
-        return True
-    group = value.groups.get(options.group)
+    group = value.groups.get(options.group or b"") if type(value) is Stream else None
     return group is None or bool(value.entries.between(group.last_id + 1, MAX_ID, 1))
 
 
