@@ -33,6 +33,7 @@ COMMANDS: Final[list[tuple[str, list[str], int]]] = [  # name, argv, requests in
     ("LINDEX in the middle", ["LINDEX", "list", "500000"], 2_000),
     ("LRANGE 10 in the middle", ["LRANGE", "list", "500000", "500009"], 2_000),
     ("LINSERT near the head", ["LINSERT", "list", "BEFORE", "element:100", "x"], 2_000),
+    ("LINSERT in the middle", ["LINSERT", "list", "BEFORE", "element:500000", "x"], 200),
     ("XADD", ["XADD", "stream", "*", "field", "value"], 50_000),
     ("XRANGE COUNT 10", ["XRANGE", "stream", RANDOM, "+", "COUNT", "10"], 50_000),
     (
