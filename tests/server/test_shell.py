@@ -14,3 +14,9 @@ def test_a_sweep_that_gave_way_goes_on_before_the_next_tick(served: Served) -> N
     assert served.await_(turn_that_left_something())
     wait_for(lambda: not shell.is_sweeping)  # only the stretch that was planned ends that
     assert not served.ask(lambda node: node.sweeping.has_more)
+
+
+def test_config_get_tells_where_the_data_is(served: Served) -> None:
+    with served.redis() as client:
+        assert client.config_get("dir") == {"dir": str(served.directory)}
+        assert client.config_get("dbfilename") == {"dbfilename": "dump.rdb"}

@@ -162,12 +162,13 @@ _TEXTS: Final = {
         aclfile aof_rewrite_cpulist bgsave_cpulist bind bio_cpulist logfile pidfile replicaof server_cpulist
         unixsocket""",
     CLUSTER: "requirepass",
-    PROTECTED: "dbfilename dir",
+    PROTECTED: "dir",
 }  # fmt: skip
 _DEFAULT_TEXTS: Final = [
     ("appenddirname", "appendonlydir", FIXED),
     ("appendfilename", "appendonly.aof", FIXED),
     ("cluster-config-file", "nodes.conf", FIXED),
+    ("dbfilename", "dump.rdb", PROTECTED),
     ("proc-title-template", "{title} {listen-addr} {server-mode}", NODE),
     ("syslog-facility", "local0", FIXED),
     ("syslog-ident", "redis", FIXED),

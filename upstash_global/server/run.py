@@ -131,6 +131,7 @@ class RunningNode:
         self.node.resident_bytes = _resident_bytes
         self.node.cpu_seconds = _cpu_seconds
         self.node.process = _process_facts()
+        self.node.parameters.values["dir"] = str(data_dir.resolve())
         self.node.stop = self._stop_for_client
         self.node.secret_bytes = secrets.token_bytes
         self.node.engine.context.tell_bug = self._note_bug

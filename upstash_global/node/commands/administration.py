@@ -246,7 +246,17 @@ def sync(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 @command("LOLWUT", arity=-1, flags=READONLY | FAST)
 def lolwut(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """The version, without the art."""
+    """A globe, and the version."""
     if len(argv) >= 3 and argv[1].upper() == b"VERSION" and parse_integer(argv[2]) is None:
         raise not_an_integer()
-    return Verbatim(f"Redis ver. {REDIS_VERSION}\n".encode())
+    return Verbatim(f"{_globe()}\nRedis ver. {REDIS_VERSION}\n".encode())
+
+
+def _globe(radius: int = 6) -> str:
+    """A ball of letters, twice as wide as high, with its meridians."""
+    lines = []
+    for y in range(-radius, radius + 1):
+        half = round(2 * (radius * radius - y * y) ** 0.5)
+        row = ["*" if half and abs(x) * 3 % half in (0, 1) else "." for x in range(-half, half + 1)]
+        lines.append(" " * (2 * radius - half) + "".join(row))
+    return "\n".join(lines) + "\n"
