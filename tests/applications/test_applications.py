@@ -93,6 +93,8 @@ def test_bullmq_and_ioredis(cluster: Running, url: str) -> None:
         "scanned": 100,
         "blocked": ["list", "element"],
         "watched": None,
+        "jobs": [["n", "1"], ["n", "2"]],
+        "sum": sum(range(50)),
     }
 
 

@@ -55,9 +55,22 @@ async function ioredis() {
   await client.watch("w");
   await other.set("w", 1);
   const watched = await client.multi().set("w", 2).exec();
+  await client.xgroup("CREATE", "jobs", "g", "$", "MKSTREAM");
+  const reading = ["one", "two"].map((name) => {
+    const consumer = new Redis(connection);
+    return consumer
+      .xreadgroup("GROUP", "g", name, "COUNT", 1, "BLOCK", 30000, "STREAMS", "jobs", ">")
+      .then((read) => (consumer.disconnect(), read[0][1][0][1]));
+  });
+  await client.xadd("jobs", "*", "n", 1);
+  await client.xadd("jobs", "*", "n", 2);
+  const jobs = (await Promise.all(reading)).sort();
+  const automatic = new Redis({ ...connection, enableAutoPipelining: true });
+  const autopipelined = await Promise.all([...Array(50).keys()].map((n) => automatic.incrby("sum", n)));
+  automatic.disconnect();
   client.disconnect();
   other.disconnect();
-  return { pipeline, transaction, script, message, scanned: found.size, blocked, watched };
+  return { pipeline, transaction, script, message, scanned: found.size, blocked, watched, jobs, sum: autopipelined.at(-1) };
 }
 
 console.log(JSON.stringify({ bullmq: await bullmq(), ioredis: await ioredis() }));

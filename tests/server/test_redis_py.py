@@ -304,3 +304,47 @@ def test_what_monitoring_asks(served: Served, protocol: int) -> None:
         assert client.execute_command("SELECT", 0) in (True, b"OK")
         with pytest.raises(redis.ResponseError, match="out of range"):
             client.execute_command("SELECT", 1)
+
+
+def test_locks_exclude_each_other_and_belong_to_who_took_them(served: Served, protocol: int) -> None:
+    """redis-py's Lock is scripts: they compare the token, and release or extend."""
+    with served.redis(protocol=protocol) as mine, served.redis(protocol=protocol) as yours:
+        one, other = mine.lock("lock", timeout=100), yours.lock("lock", timeout=100)
+        assert one.acquire(blocking=False) and not other.acquire(blocking=False)
+        assert one.locked() and one.owned() and not other.owned()
+        assert one.extend(50, replace_ttl=True) and 0 < mine.ttl("lock") <= 50
+        assert one.reacquire() and 50 < mine.ttl("lock") <= 100
+        with pytest.raises(redis.exceptions.LockError):
+            other.release()
+        one.release()
+        assert other.acquire(blocking=False) and other.owned()
+        mine.delete("lock")
+        with pytest.raises(redis.exceptions.LockNotOwnedError):
+            other.release()
+
+
+def test_consumers_of_a_group_share_a_stream_they_all_wait_on(served: Served, protocol: int) -> None:
+    got: list[bytes] = []
+
+    def consume(name: str) -> None:
+        with served.redis(protocol=protocol) as client:
+            while True:
+                read = client.xreadgroup("g", name, {"jobs": ">"}, count=1, block=0)
+                ((_, batch),) = read.items() if isinstance(read, dict) else read
+                ((_, fields),) = batch[0] if protocol == 3 else batch
+                if fields == {b"n": b"stop"}:
+                    return
+                got.append(fields[b"n"])
+
+    with served.redis(protocol=protocol) as client:
+        client.xgroup_create("jobs", "g", mkstream=True)
+        threads = [threading.Thread(target=consume, args=(name,)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        for n in range(100):
+            client.xadd("jobs", {"n": n})
+        for _ in threads:
+            client.xadd("jobs", {"n": "stop"})
+        for thread in threads:
+            thread.join(60)
+        assert sorted(got, key=int) == [b"%d" % n for n in range(100)]
