@@ -7,6 +7,7 @@ the two clocks need not agree. The seed is in the failure.
 """
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from select import select
@@ -27,6 +28,7 @@ pytestmark = [
 
 N_CLIENTS = 4
 N_ROUNDS = 20
+PATIENCE_S = 30
 # Without commands that overwrite a key (SORT STORE, ZUNIONSTORE): Redis 7.0 wakes nobody then, ours does.
 COMMANDS = [
     "BLPOP l 0", "BLPOP l m 0", "BRPOP m l 0", "BLMOVE l m LEFT RIGHT 0", "BLMOVE l l RIGHT LEFT 0", "BRPOPLPUSH l m 0",
@@ -103,6 +105,16 @@ def take(connection: Connection, n: int) -> list[Reply]:
     return replies
 
 
+def until_blocked(control: Connection, n: int) -> None:
+    """Return once `n` clients of redis-server are blocked."""
+    give_up_s = time.monotonic() + PATIENCE_S
+    while True:
+        (info,) = control.pipeline([[b"INFO", b"clients"]])
+        if b"blocked_clients:%d\r\n" % n in info:
+            return
+        assert time.monotonic() < give_up_s, f"{n} clients ought to be blocked: {info!r}"
+
+
 def more(connection: Connection) -> bool:
     """Whether anything came that nobody waits for."""
     if select([connection.socket], [], [], 0)[0]:
@@ -152,8 +164,9 @@ def test_blocked_clients_are_served_as_in_redis(
     node = leading_node()
     ours = [Ours(node) for _ in range(N_CLIENTS)]
     theirs = [Connection("127.0.0.1", oracle.port) for _ in range(N_CLIENTS)]
+    control = Connection("127.0.0.1", oracle.port)
     for connection in theirs:
-        connection.socket.settimeout(3)
+        connection.socket.settimeout(PATIENCE_S)
     theirs[0].pipeline([[b"FLUSHALL"]])
     ids = [client.session.id for client in ours]
     their_ids = [connection.pipeline([[b"CLIENT", b"ID"]])[0] for connection in theirs]
@@ -192,10 +205,12 @@ def test_blocked_clients_are_served_as_in_redis(
                 assert mine == list(map(worded_as_7_2, got)), (
                     f"client {j} after {story[-12:]}: {mine} instead of {got} (seed {seed})"
                 )
-            if not ours[i].session.waiting:
+            if ours[i].session.waiting:  # it is to wait there too before anybody else speaks
+                until_blocked(control, sum(client.session.waiting > 0 for client in ours))
+            else:
                 assert theirs[i].pipeline([[b"PING"]])[0].content == b"PONG", f"{story[-12:]} (seed {seed})"
                 for connection in theirs:
                     assert not more(connection), f"{story[-12:]} (seed {seed}): {connection.buffer!r} came as well"
     finally:
-        for connection in theirs:
+        for connection in [*theirs, control]:
             connection.close()

@@ -4,6 +4,7 @@ import pytest
 
 from tests.node.stage import Client, Stage
 from upstash_global.errors import CommandError, error
+from upstash_global.node.freshness import TOO_STALE
 from upstash_global.protocol.consistency import Consistency
 from upstash_global.protocol.tokens import SyncToken, encode_token, sync_token_key
 from upstash_global.reply import OK, Simple
@@ -185,3 +186,11 @@ def test_what_this_cluster_did_not_write_is_refused(stage: Stage) -> None:
         assert client.run(f"SYNCTOKEN {token}") == error("this is no sync token of this cluster")
     assert client.run("SYNCTOKEN a b").text == "ERR wrong number of arguments for 'synctoken' command"
     assert client.run("MULTI", "SYNCTOKEN") == error("Command not allowed inside a transaction")
+
+
+def test_a_replica_serves_reads_again_with_the_message_that_makes_it_new_enough() -> None:
+    """Not only with its next tick: whoever was just told that it is fit would be refused until then."""
+    stage = Stage(replica=True)
+    stage.replica.node.read_refusal = TOO_STALE
+    assert stage.leader.client().run("SET k v") == OK
+    assert stage.replica.client().run("GET k") == b"v"

@@ -9,6 +9,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from tests.server.serving import ADMIN_TOKEN, READ_TOKEN, TOKEN, Answer, Served, config, wait_for
+from upstash_global.node.freshness import TOO_STALE
 
 _opener = build_opener(ProxyHandler({}))
 
@@ -112,3 +113,17 @@ def test_the_admin_port_answers_the_same(leader: Served, replica: Served) -> Non
     assert {row["name"] for row in answer["nodes"]} == {"one", "two"}
     assert ask("/v1/nearest", "wrong")[0] == 401
     assert ask("/v1/nearest?lag=x", ADMIN_TOKEN) == (400, {"error": "lag is a number of milliseconds"})
+
+
+def test_a_node_that_refuses_reads_is_not_offered_as_a_place_to_read(leader: Served, replica: Served) -> None:
+    know_each_other(leader, replica)
+
+    async def answer() -> list[dict[str, Any]]:
+        replica.running.node.read_refusal = TOO_STALE  # until the next message of the leader
+        rows: list[dict[str, Any]] = replica.running.neighbours.answer("", "")["nodes"]
+        return rows
+
+    assert [(row["name"], row["state"]) for row in replica.await_(answer())] == [
+        ("one", "streaming"),
+        ("two", "disconnected"),
+    ]

@@ -523,6 +523,8 @@ class Node:
             if self.is_busy:
                 return
             if not self.is_leader:
+                if self.read_refusal is not None:
+                    self.read_refusal = self._read_refusal()
                 self.forwarding.applied()
                 self.wake_cause("position")
                 if self.woken:

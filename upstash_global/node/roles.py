@@ -559,6 +559,7 @@ class Roles:
             "epoch": self.epoch,
             "leader": self.leader_name,
             "reaches_leader": node.is_leader or node.can_forward,
+            "serves_reads": node.read_refusal is None,
             "position": {"epoch": head.epoch, "lsn": head.lsn},
             "durable_lsn": node.durable_lsn,
             "lag_entries": 0 if node.is_leader else self.follower.lag_entries,

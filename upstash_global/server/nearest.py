@@ -132,6 +132,7 @@ class Neighbours:
 
 
 def _state(status: dict[str, Any]) -> str:
-    """A node that has the log but no way to forward a write is no better than one that has neither."""
+    """A node that has the log but no way to forward a write, or still refuses reads, is no better than one without a link."""
     state = str(status["state"])
-    return DISCONNECTED if state == STREAMING and not status["reaches_leader"] else state
+    is_of_use = status["reaches_leader"] and status.get("serves_reads", True)
+    return state if is_of_use or state != STREAMING else DISCONNECTED
