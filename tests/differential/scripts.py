@@ -69,7 +69,10 @@ def script_lines(ours: Side, seed: int, version: int) -> Iterator[Argv]:
     random = Random(f"scripts {version} {seed}")
     maker = Maker(random)
     tables = {
-        family: [parse(line) for line in lines_of(table) if fits(ours, line)] for family, table in FAMILIES.items()
+        family: [parse(line) for line in lines_of(table) if fits(ours, line)]
+        for family, table in FAMILIES.items()
+        if family
+        != "hyperloglogs"  # others may damage one, and a PFADD of Redis that fails then has changed some of it
     }
     everything = [syntax for table in tables.values() for syntax in table]
     plain = [
