@@ -25,7 +25,14 @@ PLAIN_FAMILIES: Final = (
     "sets",
 )  # whose replies hold no score; those with a rule are left out
 # Beside what the oracle has to be asked in another way: where one side may refuse, and so end the script, and the other not.
-LEFT_OUT: Final = {*(name.decode() for name in (*QUESTIONS, *SCANS)), "COPY", "DUMP", "MEMORY USAGE", "XINFO CONSUMERS"}
+LEFT_OUT: Final = {
+    *(name.decode() for name in (*QUESTIONS, *SCANS)),
+    "COPY",
+    "DUMP",
+    "MEMORY USAGE",
+    "OBJECT ENCODING",
+    "XINFO CONSUMERS",
+}
 LEFT_OUT_WORDS: Final = ("many_elements", "BLOCK")  # slow; 7.0 refuses it in scripts, 7.2 does not wait
 
 LINES: Final = b"""
