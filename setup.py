@@ -22,12 +22,16 @@ COMPILED = [
     "upstash_global/floats.py",
     "upstash_global/reply.py",
     "upstash_global/engine/**/*.py",
-    "upstash_global/protocol/resp.py",
+    "upstash_global/protocol/*.py",
     "upstash_global/replication/*.py",
     "upstash_global/node/**/*.py",
     "upstash_global/server/clock.py",
+    "upstash_global/server/http.py",
+    "upstash_global/server/rates.py",
     "upstash_global/server/resp.py",
+    "upstash_global/server/rest.py",
     "upstash_global/server/shell.py",
+    "upstash_global/server/units.py",
 ]
 # errors.py is left out because mypyc (seen in 2.4.1) frees an exception without clearing its weak references: a crash
 # later. For the same reason no compiled module should define an exception that anybody holds on to.

@@ -38,6 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--build") == "compiled":
+        for item in items:
+            if "pure" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs the sources, and runs over them in make test"))
     if config.getoption("--long"):
         return
     for item in items:

@@ -1,6 +1,6 @@
 """The errors of the system: three kinds, three answers.
 
-A CommandError tells the client; a ProtocolError cuts the peer off; a ConfigError stops the start. A ClusterError says
+A CommandError tells the client, and so does an HttpError that refuses a whole request; a ProtocolError cuts the peer off; a ConfigError stops the start. A ClusterError says
 why a peer's request cannot be served; Gap and SnapshotError say what is wrong with what a peer or the disk gave. Anything
 else that is raised is a bug of ours.
 """
@@ -33,6 +33,17 @@ class CommandError(Exception):
 
 class ProtocolError(Exception):
     """The bytes of a peer do not form a message; it is told why and its connection is closed."""
+
+
+class HttpError(Exception):
+    """The request is refused as a whole, with this status and text; 405 has no body at all."""
+
+    def __init__(self, status: int, text: str, retry_after_s: int = 1, delay_ms: int = 0) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+        self.retry_after_s = retry_after_s  # told with 429 and 503
+        self.delay_ms = delay_ms  # how late it is told
 
 
 class ClusterError(Exception):

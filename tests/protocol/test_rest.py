@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upstash_global.errors import CommandError, error, wrong_type
+from upstash_global.errors import CommandError, HttpError, error, wrong_type
 from upstash_global.protocol.rest import (
     Call,
-    HttpError,
     Mode,
     Request,
     access_token,

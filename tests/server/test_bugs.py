@@ -96,6 +96,7 @@ def test_what_ran_beside_a_failing_command_is_in_the_log(leader: Served, replica
         assert one.execute_command("DEBUG", "DIGEST") == two.execute_command("DEBUG", "DIGEST")
 
 
+@pytest.mark.pure
 def test_a_failure_outside_of_a_command_answers_500_too(leader: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("a secret")

@@ -14,6 +14,8 @@ from upstash_global.reply import OK
 from upstash_global.server.metrics import registry_of
 from upstash_global.server.redismetrics import COUNTERS, GAUGES
 
+pytestmark = pytest.mark.pure  # the clients of the stage
+
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 SECTIONS = "server clients memory persistence stats replication cpu"
 MOVES = {"total_commands_processed"}  # INFO itself is a command

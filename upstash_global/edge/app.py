@@ -13,7 +13,7 @@ import logging
 from collections.abc import Coroutine, Iterable
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 
@@ -22,11 +22,11 @@ from upstash_global.edge.asked import Asked, asked_by, identity_of, may_change
 from upstash_global.edge.cache import EdgeCache, Kept
 from upstash_global.edge.fills import Fill, Fills
 from upstash_global.edge.upstream import Answer, Upstream, for_client, whole
+from upstash_global.errors import HttpError
 from upstash_global.node.logins import FailedLogins
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, EVENTUAL, LEADER, Consistency, read_consistency
 from upstash_global.protocol.rest import (
     EVENTS,
-    HttpError,
     Request,
     Response,
     access_token,
@@ -101,7 +101,7 @@ class EdgeListener:
     async def listen(self, host: str, port: int) -> int:
         """Accept connections; the bound port."""
         self.server = await self.loop.create_server(
-            lambda: HttpConnection(self, self.limits, self.loop), host, port, backlog=1024
+            lambda: cast(asyncio.Protocol, HttpConnection(self, self.limits, self.loop)), host, port, backlog=1024
         )
         self.sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         bound: int = self.server.sockets[0].getsockname()[1]

@@ -12,8 +12,8 @@ import upstash_global.node.commands  # noqa: F401  (fill the table)
 from upstash_global.edge.wishes import wish_of
 from upstash_global.engine.footprint import keys_read
 from upstash_global.engine.table import lookup
-from upstash_global.errors import CommandError
-from upstash_global.protocol.rest import Call, HttpError, Mode, Request, access_token, parse_request
+from upstash_global.errors import CommandError, HttpError
+from upstash_global.protocol.rest import Call, Mode, Request, access_token, parse_request
 from upstash_global.replication.position import START
 
 EXAMINED_BYTES: Final = 64 << 10  # of a body that is looked into

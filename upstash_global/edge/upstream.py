@@ -12,9 +12,10 @@ import aiohttp
 from yarl import URL
 
 from upstash_global.edge.cache import Tag
+from upstash_global.errors import HttpError
 from upstash_global.node.edges import read_tag
 from upstash_global.protocol.consistency import SESSION
-from upstash_global.protocol.rest import JSON, HttpError, Request, Response
+from upstash_global.protocol.rest import JSON, Request, Response
 from upstash_global.server.http import Header
 
 CONNECT_S: Final = 5.0

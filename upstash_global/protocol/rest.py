@@ -24,7 +24,7 @@ from urllib.parse import unquote_to_bytes
 
 from librt.strings import BytesWriter
 
-from upstash_global.errors import INTERNAL_ERROR, CommandError, error, wrong_arity
+from upstash_global.errors import INTERNAL_ERROR, CommandError, HttpError, error, wrong_arity
 from upstash_global.floats import format_double
 from upstash_global.protocol.consistency import FORMS, Consistency, read_consistency
 from upstash_global.protocol.resp import encode
@@ -78,18 +78,7 @@ class Mode(Enum):
     PREFLIGHT = "preflight"  # a browser asks whether it may; see `cors_headers`
 
 
-class HttpError(Exception):
-    """The request is refused as a whole, with this status and text; 405 has no body at all."""
-
-    def __init__(self, status: int, text: str, retry_after_s: int = 1, delay_ms: int = 0) -> None:
-        super().__init__(status, text)
-        self.status = status
-        self.text = text
-        self.retry_after_s = retry_after_s  # told with 429 and 503
-        self.delay_ms = delay_ms  # how late it is told
-
-
-@dataclass(slots=True)
+@dataclass
 class Request:
     """One HTTP request; header names in lower case."""
 
@@ -100,7 +89,7 @@ class Request:
     is_chunkable: bool = True  # the client knows chunks, as HTTP/1.0 does not
 
 
-@dataclass(slots=True)
+@dataclass
 class Call:
     """What a request asks for. In a PIPELINE, a CommandError stands for a row that is answered without being run."""
 

@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol, cast
 import httptools
 
 from upstash_global.config import Limits
-from upstash_global.errors import INTERNAL_ERROR
-from upstash_global.protocol.rest import HttpError, Request, Response, render_error, too_large
+from upstash_global.errors import INTERNAL_ERROR, HttpError
+from upstash_global.protocol.rest import Request, Response, render_error, too_large
 
 log = logging.getLogger("upstash_global")
 
@@ -91,7 +91,9 @@ class HttpHandler(Protocol):
     def headers_for(self, request: Request) -> Iterable[Header]: ...
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection:
+    """An asyncio.Protocol in all but name: a compiled class cannot inherit from it, and this is the hot path."""
+
     def __init__(self, handler: HttpHandler, limits: HttpLimits, loop: asyncio.AbstractEventLoop) -> None:
         self.handler = handler
         self.limits = limits

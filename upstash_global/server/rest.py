@@ -10,13 +10,13 @@ import logging
 from collections.abc import Iterable
 from hmac import compare_digest
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from upstash_global.config import Config
 from upstash_global.engine.acl import User
 from upstash_global.engine.table import lookup
 from upstash_global.engine.users import DEFAULT, READ_ONLY
-from upstash_global.errors import INTERNAL_ERROR, CommandError, error
+from upstash_global.errors import INTERNAL_ERROR, CommandError, HttpError, error
 from upstash_global.node.attention import SHUTTING_DOWN
 from upstash_global.node.clients import RestSession
 from upstash_global.node.edges import NOT_TO_BE_KEPT, edge_tag, surrogate_headers
@@ -27,7 +27,6 @@ from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, LEADER, Con
 from upstash_global.protocol.rest import (
     NOWHERE,
     Call,
-    HttpError,
     Mode,
     Request,
     Response,
@@ -83,7 +82,7 @@ class RestListener:
         self.connections: dict[HttpConnection, None] = {}  # the oldest first
         self.streams: set[HttpConnection] = set()  # of these, those that hear events, or are about to
         self.unapplied: dict[bytes, Position] = {}  # user → a write answered before this node had applied it
-        self.server: asyncio.Server | None = None
+        self.server: Any = None  # an asyncio.Server; uvloop's own has a list of sockets
         self.sweeper: asyncio.TimerHandle | None = None
         self.beats = 0
 
@@ -91,7 +90,7 @@ class RestListener:
         """Accept connections; the bound port."""
         loop = self.shell.loop
         self.server = await loop.create_server(
-            lambda: HttpConnection(self, self.limits, loop), host, port, backlog=1024
+            lambda: cast(asyncio.Protocol, HttpConnection(self, self.limits, loop)), host, port, backlog=1024
         )
         self.sweeper = loop.call_later(1.0, self._sweep)
         bound: int = self.server.sockets[0].getsockname()[1]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.footprint import keys_read
 from upstash_global.engine.table import READONLY, TABLE, Row, lookup
-from upstash_global.errors import CommandError
+from upstash_global.errors import CommandError, HttpError
 from upstash_global.node.clients import RestSession
 from upstash_global.node.retries import Once
 from upstash_global.node.session import Watch
 from upstash_global.node.transactions import is_dirty
-from upstash_global.protocol.rest import Call, HttpError, Mode, as_rest_error, status_of
+from upstash_global.protocol.rest import Call, Mode, as_rest_error, status_of
 from upstash_global.replication.position import Position
 
 if TYPE_CHECKING:
