@@ -48,7 +48,7 @@ def measure(
         "them, which is the better of those before and after.",
         ["beside them", ">requests/s", ">p50 µs", ">p99 µs", ">p99.9 µs", ">times p99 alone", ">KiB for each"],
     )
-    with our_servers(directory, compiled=compiled, token=TOKEN, limits=LIMITS) as (server,):
+    with our_servers(directory / "ours", compiled=compiled, token=TOKEN, limits=LIMITS) as (server,):
         wait_until_answered(server.rest_port, "/set/key/value", f"Bearer {TOKEN}")
         probe(server, 1)  # warm
         before_bytes = server.peak_bytes()
