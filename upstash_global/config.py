@@ -243,6 +243,7 @@ class Credentials:
 class Security:
     plaintext: bool = setting(boolean, False)  # true: listen beyond loopback without TLS
     cors_origins: tuple[str, ...] = setting(list_of_text, ())  # pages that may read REST answers; none named: all
+    migrate: bool = setting(boolean, False)  # true: MIGRATE may make the leader dial any address
 
 
 @dataclass(frozen=True)

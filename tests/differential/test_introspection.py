@@ -102,3 +102,26 @@ def test_the_keys_of_random_lines_are_those_that_redis_finds(redis: ServerSide, 
         if not of_7_2 and not same(line, mine, [theirs]):
             different.append(f"{b' '.join(line)!r}: ours {mine}, redis {theirs}")
     assert different == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"h 1 k 0 0",
+        b"h 1 k 0 0 COPY REPLACE AUTH KEYS",
+        b"h 1 k 0 0 KEYS a",
+        b"h 1 '' 0 0",
+        b"h 1 '' 0 0 COPY KEYS a b KEYS c",
+        b"h 1 '' 0 0 AUTH KEYS KEYS c",
+        b"h 1 '' 0 0 auth2 KEYS KEYS keys c d",
+        b"h 1 '' 0 0 NOPE KEYS c",
+        b"h 1 '' 0 0 KEYS",
+        b"h 1 k 0 0 KEYS",
+        b"h 1 k 0 KEYS a",
+    ],
+)
+def test_the_keys_of_migrate_are_those_that_redis_finds(redis: ServerSide, line: bytes) -> None:
+    words = [word.strip(b"'") for word in line.split()]
+    asked = [[b"COMMAND", form, b"MIGRATE", *words] for form in (b"GETKEYS", b"GETKEYSANDFLAGS")]
+    for mine, theirs in zip(NodeSide(3).run(asked), redis.run(asked), strict=True):
+        assert sorted_deeply(mine) == sorted_deeply(theirs)

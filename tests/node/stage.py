@@ -11,6 +11,7 @@ import shlex
 from random import Random
 from typing import Any, Final
 
+from upstash_global.node.migrating import Migration
 from upstash_global.node.node import Node
 from upstash_global.node.session import Session
 from upstash_global.node.settings import Peer, Settings
@@ -79,6 +80,7 @@ class Machine:
         self.node.set_clock(stage.now_ms)
         self.node.restore(self.storage.recover())
         self.log: list[Argv] = []  # the commands of every entry that was persisted
+        self.migrations: list[Migration] = []  # that wait for a test to play their targets
 
     def client(self) -> Client:
         return Client(self)
@@ -94,6 +96,7 @@ class Machine:
         self.storage.append(outbox.records)
         for session, output in outbox.released:
             session.send(output)
+        self.migrations.extend(outbox.migrations)
         if outbox.finish_snapshot and not self.holds_snapshots:
             self.node.snapshots.finished(self.storage.finish_snapshot())
         if outbox.must_sync and not self.holds_syncs:

@@ -174,6 +174,13 @@ def test_a_secret_in_config_set_is_not_in_the_slow_log(admin: Client) -> None:
         ("ACL GENTOKEN alice secret", "ACL GENTOKEN alice (redacted)"),
         ("ACL GETUSER alice", "ACL GETUSER alice"),
         ("ACL", "ACL"),
+        ("migrate h 1 k 0 9 COPY auth secret REPLACE", "migrate h 1 k 0 9 COPY auth (redacted) REPLACE"),
+        (
+            "MIGRATE h 1 e 0 9 AUTH2 alice secret KEYS AUTH k",
+            "MIGRATE h 1 e 0 9 AUTH2 (redacted) (redacted) KEYS AUTH k",
+        ),
+        ("MIGRATE h 1 k 0 9 AUTH", "MIGRATE h 1 k 0 9 AUTH"),
+        ("MIGRATE", "MIGRATE"),
         ("SET k v", "SET k v"),
     ],
 )

@@ -115,6 +115,9 @@ def keys_with_flags(row: Row, argv: list[bytes]) -> list[tuple[bytes, list[str]]
     found: list[tuple[bytes, list[str]]] = []
     rest: list[str] | None = None  # the flags of keys that only the row's finder finds (SORT … STORE)
     for spec in key_specs(row):
+        if "incomplete" in spec.flags:  # only the finder knows (MIGRATE)
+            happens = [flag for flag in spec.flags if flag != "incomplete"]
+            return [(key, happens) for key in row.keys.find(argv)]
         if "not_key" in spec.flags:  # a shard channel: only the client's choice of a node goes by it
             continue
         if spec.begin[0] == "unknown":

@@ -53,6 +53,7 @@ VOLATILE: Final = (
     1 << 34
 )  # depends on more than its keys (chance, the time, keys found out while it runs): not to be cached
 DANGEROUS: Final = 1 << 35  # in the category @dangerous beside what ADMIN implies (KEYS, FLUSHALL, SORT…)
+LASTING: Final = 1 << 36  # may take longer than a Forward is given, as BLOCKING does (MIGRATE)
 
 FLAG_NAMES: Final[list[tuple[int, str]]] = [
     (WRITE, "write"),

@@ -13,7 +13,7 @@ answered within `forward_timeout_ms` ends with -UNKNOWN, or with -READONLY if ev
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from upstash_global.engine.table import BLOCKING, TABLE, Row, find_row
+from upstash_global.engine.table import BLOCKING, LASTING, TABLE, Row, find_row
 from upstash_global.errors import INTERNAL_ERROR, CommandError
 from upstash_global.node.answers import MAX_ANSWER_BYTES, TOO_LONG
 from upstash_global.node.metrics import Durations
@@ -109,7 +109,7 @@ class Forwarding:
             if end > start and (row is None or row.handler is None or row.flags & BLOCKING):
                 break
             end += 1
-            if row is not None and row.flags & BLOCKING:
+            if row is not None and row.flags & (BLOCKING | LASTING):
                 break
         return end
 
@@ -120,7 +120,7 @@ class Forwarding:
 
     def start(self, session: Session, commands: list[list[bytes]], row: Row | None = None) -> None:
         """Forward a run of commands; the session waits for all their answers."""
-        blocks = row is not None and bool(row.flags & BLOCKING)
+        blocks = row is not None and bool(row.flags & (BLOCKING | LASTING))
         if blocks and row is not None and row.handler is not None and not session.may_block:
             self.start_exec(session, commands, [], [], _only)  # inside a transaction nothing waits
         else:

@@ -38,6 +38,7 @@ from upstash_global.node.idleness import Idleness
 from upstash_global.node.latency import Latency, note_calls
 from upstash_global.node.longscripts import LongScripts
 from upstash_global.node.metrics import Metrics
+from upstash_global.node.migrating import Migrations
 from upstash_global.node.outbox import Outbox
 from upstash_global.node.parameters import Parameters
 from upstash_global.node.parking import Parked, Parking
@@ -123,6 +124,7 @@ class Node:
         self.permissions = Permissions(self)
         self.forwarding = Forwarding(self)
         self.snapshots = Snapshots(self)
+        self.migrations = Migrations(self)
         self.scripts = LongScripts(self)
         self.checks = Checks(self)
         self.roles = Roles(self)
@@ -594,10 +596,9 @@ class Node:
         for session, reply in self.parking.expire(self.local_ms):
             if reply is not PENDING:
                 self.answer(session, [reply])
-        self.wake_cause("seal")
-        self.wake_cause("snapshot")
-        self.wake_cause("pause")
-        self.wake_cause("populate")
+        for cause in ("seal", "snapshot", "pause", "populate"):
+            self.wake_cause(cause)
+        self.migrations.settle()
         self.read_refusal = self._read_refusal()
 
     def go_on(self, now_ms: int) -> None:
@@ -668,6 +669,8 @@ class Node:
         if self.asks:
             outbox.asks = self.asks
             self.asks = []
+        if self.migrations.wanted:
+            outbox.migrations = self.migrations.take()
         if self.hang_ups:
             outbox.hang_ups = self.hang_ups
             self.hang_ups = []

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from upstash_global.node.migrating import Migration
 from upstash_global.node.session import Session
 from upstash_global.replication.messages import Message
 
@@ -14,6 +15,7 @@ class Outbox:
         self.must_sync = False  # an fsync has to be started after the records are written
         self.messages: list[tuple[str, Message]] = []  # (stream, message)
         self.asks: list[tuple[str, Message]] = []  # (node, message): sent once, on a stream of its own
+        self.migrations: list[Migration] = []  # talk to their targets, then call node.migrations.ended
         self.hang_ups: list[str] = []  # streams to end
         self.finish_snapshot = False  # call storage.finish_snapshot off the loop, then node.snapshots.finished
         self.has_more = False  # another turn would send more at once

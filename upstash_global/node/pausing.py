@@ -65,4 +65,4 @@ class Pause:
 
 
 def _may_write(row: Row | None) -> bool:
-    return row is not None and row.handler is not None and row.needs_leader
+    return row is not None and row.needs_leader and (row.handler is not None or row.is_write)

@@ -10,6 +10,8 @@ def redacted(argv: list[bytes]) -> list[bytes]:
     words = [word.upper() for word in argv[:2]]
     if words[0] == b"AUTH":
         return _hidden_from(argv, 1)
+    if words[0] == b"MIGRATE":
+        return _hidden_in_migrate(argv)
     if words[0] == b"HELLO":
         shown = list(argv)
         for at, word in enumerate(argv):
@@ -22,6 +24,16 @@ def redacted(argv: list[bytes]) -> list[bytes]:
         before = [b"", *argv[:-1]]
         return [REDACTED if name.upper() == b"REQUIREPASS" else word for name, word in zip(before, argv, strict=True)]
     return argv
+
+
+def _hidden_in_migrate(argv: list[bytes]) -> list[bytes]:
+    shown = list(argv)
+    at = 6
+    while at < len(argv) and argv[at].upper() != b"KEYS":
+        n_secrets = {b"AUTH": 1, b"AUTH2": 2}.get(argv[at].upper(), 0)
+        shown[at + 1 : at + 1 + n_secrets] = [REDACTED] * len(argv[at + 1 : at + 1 + n_secrets])
+        at += 1 + n_secrets
+    return shown
 
 
 def _hidden_from(argv: list[bytes], at: int) -> list[bytes]:

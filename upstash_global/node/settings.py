@@ -47,6 +47,7 @@ class Settings:
         self.max_full_syncs = 1  # snapshots being sent at one time
         self.check_ms = 1_000  # how often replicas compare a part of their state with the leader's,
         self.check_keys = 200  # and how many keys then; 0: never
+        self.migrate = False  # whether MIGRATE may make this node dial an address that a client names
         self.version = ""
 
     @property

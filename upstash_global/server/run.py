@@ -96,6 +96,7 @@ def settings_of(config: Config, name: str) -> Settings:
     settings.failed_logins_per_minute = config.limits.failed_logins_per_minute
     settings.failed_login_delay_ms = config.limits.failed_login_delay_ms
     settings.max_clients = config.limits.max_clients
+    settings.migrate = config.security.migrate
     settings.version = __version__
     return settings
 

@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from upstash_global.errors import ClusterError
+from upstash_global.node.migrating import READING, Migration
 from upstash_global.node.node import Node
 from upstash_global.node.outbox import Outbox
 from upstash_global.replication.messages import Message
 from upstash_global.replication.storage import Storage, StorageError
 from upstash_global.server.clock import STEP_MS, Clock
 from upstash_global.server.links import Links
+from upstash_global.server.migrate import converse
 
 TICK_S: Final = 0.02
 SWEEP_PAUSE_S: Final = 0.001  # between two stretches of the sweep, which take as long
@@ -78,6 +80,8 @@ class Shell:
             session.send(output)
         for name, message in outbox.asks:
             self.spawn(self._ask(name, message))
+        for migration in outbox.migrations:
+            self.spawn(self._migrate(migration))
         for stream in outbox.hang_ups:
             if self.links is not None:
                 self.links.close_peer(stream)
@@ -212,6 +216,16 @@ class Shell:
         except ClusterError:
             return  # unreachable; whoever needs it asks again
         self.node.receive(name, answer, self.clock.now_ms())
+        self.schedule()
+
+    async def _migrate(self, migration: Migration) -> None:
+        """Bring keys to another server; whatever comes of it, the node hears."""
+        try:
+            lines, failure = await converse(migration)
+        except Exception:
+            log.exception("the conversation of a MIGRATE failed")
+            lines, failure = [], READING
+        self.node.migrations.ended(migration.token, lines, failure, self.clock.now_ms())
         self.schedule()
 
     def spawn(self, coroutine: Any) -> None:

@@ -8,6 +8,7 @@ from upstash_global.node.commands import (  # noqa: F401
     helping,
     introspection,
     latency,
+    migrate,
     pausing,
     scripts,
     server,
