@@ -2,6 +2,8 @@
 
 from random import Random
 
+import pytest
+
 from upstash_global.engine.types.list import List
 
 
@@ -44,6 +46,24 @@ def test_random_programs_on_a_list_and_on_a_plain_one(seed: int) -> None:
             assert [ours.get(at) for at in range(len(plain))] == plain
             assert ours.count(element) == plain.count(element)
             assert ours.find(element) == (plain.index(element) if element in plain else -1)
+
+
+@pytest.mark.parametrize("grown_at", ["left", "right"])
+def test_an_insertion_near_an_end_of_a_long_list_moves_few(grown_at: str) -> None:
+    elements = [b"%d" % n for n in range(20_000)]
+    long = List()
+    if grown_at == "left":
+        long.extend_left(elements[::-1])
+    else:
+        long.extend(elements)
+    for index in (10, 19_990, 11, 5, 19_993):
+        long.insert(index, b"new")
+        elements.insert(index, b"new")
+        assert long.elements() == elements
+    assert min(len(long.front), len(long.back)) > 4_000  # so each insertion near an end moves less than half
+    long = List([b"%d" % n for n in range(1_000)])
+    long.insert(1, b"new")
+    assert len(long.front) == 0  # a short one is left as it is
 
 
 def test_a_queue_moves_each_element_about_once() -> None:

@@ -10,6 +10,10 @@ element is moved at most about twice in its life however the list is used as a q
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Final
+
+LOPSIDED: Final = 4  # so many times more elements to move than the other half has: halve them first
+FEW: Final = 1024  # elements that are moved in no time
 
 
 class List:
@@ -44,7 +48,15 @@ class List:
             self.back[index - n_front] = element
 
     def insert(self, index: int, element: bytes) -> None:
-        """The element gets this index; those from there on move up."""
+        """The element gets this index; those from there on move up.
+
+        What moves is what lies between it and the nearer end of the list, once the halves are not too unequal.
+        """
+        n_front, n_back = len(self.front), len(self.back)
+        if index < n_front and index > LOPSIDED * n_back + FEW:
+            self.back = _far_half(self.front) + self.back
+        elif n_front <= index and n_back - (index - n_front) > LOPSIDED * n_front + FEW:
+            self.front = _far_half(self.back) + self.front
         n_front = len(self.front)
         if index < n_front:
             self.front.insert(n_front - index, element)
