@@ -19,6 +19,7 @@ import httpx
 import pytest
 import upstash_redis.asyncio
 
+import upstash_global
 from tests.cluster.running import LIMIT_S, Running, wait_for
 from tests.cluster.sdk import VERSIONS, prepare
 from tests.ports import base_port
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.cluster
 HOME: Final = "sa-east-1"
 LAST_MILE_MS: Final = 4.0
 LAG_BUDGET_MS: Final = 2_000
-HELPER: Final = Path(__file__).parents[2] / "upstash_global" / "clients" / "nearest.mjs"
+HELPER: Final = Path(upstash_global.__file__).parent / "clients" / "nearest.mjs"  # as it was installed
 
 
 class ClientPlace:
