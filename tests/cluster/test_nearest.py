@@ -99,13 +99,14 @@ def test_a_node_ranks_all_by_the_distances_it_has_measured(cluster: Running) -> 
     def are_ranked() -> bool:
         seen[:] = rows()
         regions = [HOME, "us-east-1", "us-east-1", "us-west-2", "eu-central-1", "ap-southeast-1"]
-        return [row["region"] for row in seen if row["rtt_ms"] is not None] == regions
+        known = [row["region"] for row in seen if row["rtt_ms"] is not None and row["state"] == "streaming"]
+        return known == regions  # each was asked at least once since it serves
 
     wait_for(are_ranked, cluster.report)
     for row in seen[1:]:
         assert row["rtt_ms"] >= (Wan().rtt(HOME, row["region"]) or 0)
         assert row["url"] == cluster.places[row["name"]].rest
-        assert row["state"] == "streaming" and row["fits"]
+        assert row["fits"]
 
 
 def test_a_client_leaves_the_nearest_node_when_it_stops_dies_or_falls_behind(cluster: Running) -> None:

@@ -28,9 +28,14 @@ def nodes(served: Served, query: str = "") -> list[dict[str, Any]]:
 
 
 def know_each_other(leader: Served, replica: Served) -> None:
-    """Wait until each has pinged the other."""
+    """Wait until each has pinged the other since that serves."""
     for served in (leader, replica):
-        wait_for(lambda: all(row["rtt_ms"] is not None for row in nodes(served)))  # noqa: B023
+        wait_for(lambda: all(is_known(row) for row in nodes(served)))  # noqa: B023
+
+
+def is_known(row: dict[str, Any]) -> bool:
+    """Whether a node was asked since it serves."""
+    return row["rtt_ms"] is not None and row["state"] == "streaming"
 
 
 def test_a_node_tells_of_itself_and_of_the_others(leader: Served, replica: Served) -> None:
