@@ -1,5 +1,6 @@
 """A duel: the same lines on both sides, in pipelines, until a reply differs; then the shortest story that shows it."""
 
+import warnings
 from collections.abc import Iterator
 from random import Random
 from typing import Final
@@ -16,8 +17,8 @@ BATCH: Final = 300
 CHECK_EVERY: Final = 500  # lines between two comparisons of the whole keyspace
 ROUND: Final = 2500  # lines between two fresh starts
 SHRINK_RUNS: Final = 400
-# Of the rounds of scripts, so many may differ once and not again on the same lines: about one run in three has such a
-# round, and what chance has to do with it is not known yet.
+# Of the rounds of scripts, so many may differ once and not again on the same lines, with a warning. Seen twice, in RESP3 with
+# seed 1 near line 2320 of round 1; the same seed passed at other times. Why is not known yet.
 MOST_BY_CHANCE: Final = 1
 
 CONTENT: Final = ["TYPE {}", "OBJECT ENCODING {}", "PTTL {}", "GET {}", "LRANGE {} 0 -1", "HGETALL {}", "SMEMBERS {}",
@@ -70,6 +71,11 @@ def duel(ours: Side, oracle: Side, family: str, seed: int, version: int, command
         if mismatch is not None and family == SCRIPTS and passed_over < MOST_BY_CHANCE:
             if play(ours, oracle, story[: mismatch.at + 1]) is None:
                 passed_over += 1
+                warnings.warn(
+                    f"scripts, seed {seed}, RESP{version}, round {number}, line {mismatch.at} differed once: {shown(mismatch.argv)}: "
+                    f"{mismatch.ours!r} instead of {mismatch.theirs!r}",
+                    stacklevel=1,
+                )
                 continue
         if mismatch is not None:
             short = shrink(ours, oracle, story[: mismatch.at + 1])
