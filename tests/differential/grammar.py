@@ -30,6 +30,12 @@ LEX_KEYS: Final = [b"l0", b"l1"]  # sorted sets of equal scores: elsewhere Redis
 WRONG_KEY: Final = b"s0"  # among LEX_KEYS, but a string
 KEYS: Final = [*OWN_KEYS, *FOREIGN_KEYS, *LEX_KEYS, WRONG_KEY, b""]
 
+# The shortest lifetime that is not over before both sides have answered, in the unit of the word or command before it.
+SHORTEST: Final = {b"EX": 1_000, b"PX": 1_000_000}
+SHORTEST_AFTER_KEY: Final = {
+    b"EXPIRE": 1_000, b"SETEX": 1_000, b"HEXPIRE": 1_000, b"PEXPIRE": 1_000_000, b"PSETEX": 1_000_000, b"HPEXPIRE": 1_000_000,
+}  # fmt: skip
+
 # Never a large valid negative count: SRANDMEMBER and its like would answer that many members.
 JUNK: Final = [
     b"", b"abc", b"1.5", b" 1", b"+1", b"01", b"-0", b"1e3", b"0x10", b"nan", b"inf", b"9223372036854775808",
@@ -193,8 +199,8 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "bit": some([b"0", b"1"], [b"2", b"-1", b"", b"abc"]),
     "field_type": some([b"u8", b"i8", b"u1", b"i5", b"u63", b"i64", b"i16"], [b"u64", b"i65", b"u0", b"x8", b"", b"u"]),
     "field_offset": some([b"0", b"1", b"7", b"8", b"#0", b"#1", b"#3", b"40"], [b"-1", b"#", b"#-1", b"4294967296", b"abc"]),
-    "seconds": lambda random: _distance(random, 1000, 10**8),
-    "milliseconds": lambda random: _distance(random, 10**6, 10**11),
+    "seconds": lambda random: _distance(random, SHORTEST[b"EX"], 10**8),
+    "milliseconds": lambda random: _distance(random, SHORTEST[b"PX"], 10**11),
     "at": lambda random: _distance(random, 4_102_444_800, 4_202_444_800),
     "at_ms": lambda random: _distance(random, 4_102_444_800_000, 4_202_444_800_000),
     "stream_id": stream_id,
@@ -304,7 +310,10 @@ class Maker:
         if argv[0] == b"EVAL":
             return argv  # spoilt, Redis would check the keys that atoi reads out of their number
         if luck < 0.08:
-            self.spoil(argv)
+            spoilt = argv.copy()
+            self.spoil(spoilt)
+            if not ends_soon(spoilt):
+                argv = spoilt
         elif luck < 0.2:
             argv = [word.lower() if word.isupper() else word for word in argv]
         return argv
@@ -381,6 +390,14 @@ class Maker:
             del argv[at:]
         else:
             argv[at], argv[-1] = argv[-1], argv[at]
+
+
+def ends_soon(argv: Argv) -> bool:
+    """Whether this line gives a lifetime that may be over on one side only."""
+    lifetimes = [(argv[at + 1], SHORTEST.get(word.upper(), 0)) for at, word in enumerate(argv[:-1])]
+    if len(argv) > 2:
+        lifetimes.append((argv[2], SHORTEST_AFTER_KEY.get(argv[0].upper(), 0)))
+    return any(text.isdigit() and 0 < int(text) < shortest for text, shortest in lifetimes)
 
 
 def parse(text: str) -> Node:
