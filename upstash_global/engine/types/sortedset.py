@@ -1,9 +1,9 @@
 """SortedSet: members with scores, ordered by score and then by the bytes of the member.
 
 Two views of the same pairs: a dict answers for one member, an ordered index for ranks and ranges. The index is a row of
-chunks of at most CHUNK members; a chunk is two parallel lists, its scores and its members, so that a search compares
-floats with bisect and looks at members only among equal scores. `last_scores` and `last_members` hold the end of each
-chunk and say where to search; a Fenwick tree of chunk lengths turns a place into a rank and back.
+chunks of at most CHUNK members; a chunk is an array of scores and a list of members beside it, so that a search compares
+doubles that lie side by side and looks at members only among equal scores. `last_scores` and `last_members` hold the end of
+each chunk and say where to search; a Fenwick tree of chunk lengths turns a place into a rank and back.
 
     scores          {b: 1.0, a: 2.0, c: 2.0, d: 7.0}
     score_chunks    [[1.0, 2.0], [2.0, 7.0]]
@@ -14,13 +14,14 @@ next question for a rank. Ranks count from 0, ascending. The index is kept from 
 range, it would stop a million members for a second. Figures are in engine/DESIGN.md.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any, Final
 
 from upstash_global.engine.types.indexedset import IndexedSet
 
-CHUNK: Final = 1024  # measured: 512 to 2048 are alike for changes and ranks at a million members
+CHUNK: Final = 256  # measured: 128 to 512 are alike for changes and ranks from a hundred to a million members
 
 
 class SortedSet:
@@ -37,9 +38,11 @@ class SortedSet:
 
     def __init__(self) -> None:
         self.scores: dict[bytes, float] = {}
-        self.score_chunks: list[list[float]] = []  # no chunk is empty
+        self.score_chunks: list[
+            Any
+        ] = []  # arrays of doubles, none of them empty; Any keeps compiled code from unboxing
         self.member_chunks: list[list[bytes]] = []
-        self.last_scores: list[float] = []
+        self.last_scores: Any = array("d")
         self.last_members: list[bytes] = []
         self.tree: list[int] = []  # Fenwick tree over the chunk lengths, from index 1; [] when it is out of date
         self.scan_index: IndexedSet | None = None  # all members, once a scan needed a cursor
@@ -58,7 +61,7 @@ class SortedSet:
     def add(self, member: bytes, score: Any) -> bool:
         """Set the score (a float, no nan) of a member; True if it is new.
 
-        `score` is typed Any so that compiled code does not unbox it: dict and chunk then share one object.
+        `score` is typed Any so that compiled code does not unbox it only to box it again for the dict and the bisects.
         """
         scores = self.scores
         old: Any = scores.get(member)
@@ -211,7 +214,7 @@ class SortedSet:
         chunk = self._chunk_for(member, score)
         if chunk == len(self.last_scores):
             if chunk == 0:
-                self.score_chunks.append([score])
+                self.score_chunks.append(array("d", (score,)))
                 self.member_chunks.append([member])
                 self.last_scores.append(score)
                 self.last_members.append(member)
@@ -285,8 +288,11 @@ class SortedSet:
         low = 0 if scores[0] == score else bisect_left(scores, score)
         if low == len(scores) or scores[low] != score:
             return low
+        members = self.member_chunks[chunk]
+        if members[low] >= member:
+            return low
         high = len(scores) if scores[-1] == score else bisect_right(scores, score, low)
-        return bisect_left(self.member_chunks[chunk], member, low, high)
+        return bisect_left(members, member, low + 1, high)
 
     # -- ranks: a Fenwick tree over the chunk lengths ---------------------------------------------------------------
 
