@@ -172,14 +172,19 @@ def test_lag_is_at_least_one_way_under_load_and_zero_when_idle(cluster: Running)
 
 
 def test_a_write_in_one_region_ends_what_the_edges_of_all_regions_keep(cluster: Running) -> None:
-    for number in ("1", "2"):
-        assert_edges_follow(cluster, "leader", number)
+    _, states = [assert_edges_follow(cluster, "leader", number) for number in ("1", "2")]
+    assert set(states) == {"hit"}, "what was asked for after the first write, the log renewed at the second"
 
 
-def assert_edges_follow(cluster: Running, leader: str, value: str) -> None:
-    """Written at the leader; each edge, once it has applied that, asks its node, and then keeps the answer."""
+def assert_edges_follow(cluster: Running, leader: str, value: str) -> list[str]:
+    """Written at the leader, and seen at each edge once that has applied it; how their caches took part in GET.
+
+    What the log does not say whole each edge asks of its node, and then keeps the answer.
+    """
+    states = []
     with cluster.redis(leader) as client:
         client.set("edge:key", value)
+        client.hset("edge:hash", "field", value)
     written = cluster.status(leader)["position"]
 
     def has_arrived(region: str) -> bool:
@@ -188,8 +193,12 @@ def assert_edges_follow(cluster: Running, leader: str, value: str) -> None:
 
     for region in cluster.edges:
         wait_for(lambda: has_arrived(region), cluster.report)  # noqa: B023
-        answers = [cluster.edge_get(region, "/get/edge:key") for _ in range(2)]
+        answers = [cluster.edge_get(region, "/hget/edge:hash/field") for _ in range(2)]
         assert answers == [(200, state, {"result": value}) for state in ("miss", "hit")], region
+        status, state, body = cluster.edge_get(region, "/get/edge:key")
+        assert (status, body) == (200, {"result": value}), region
+        states.append(state)
+    return states
 
 
 def test_edges_are_shown_and_can_be_purged(cluster: Running) -> None:

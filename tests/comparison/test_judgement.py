@@ -17,7 +17,7 @@ from upstash_global.comparison.places import (
     rtt_ms,
     source_region,
 )
-from upstash_global.comparison.results import possible_hit_share
+from upstash_global.comparison.results import dropping_hit_share
 from upstash_global.comparison.staleness import FRESH, History
 
 TARGET = {target.name: target for target in TARGETS}
@@ -128,7 +128,9 @@ def test_one_way_is_the_way_of_the_log() -> None:
 @pytest.mark.parametrize(
     ("read_rate", "write_rate", "fill_ms"), [(25, 1, 0), (25, 1, 200), (5, 2, 100), (100, 0.1, 50)]
 )
-def test_the_possible_hit_share_is_that_of_a_perfect_cache(read_rate: float, write_rate: float, fill_ms: float) -> None:
+def test_the_dropping_hit_share_is_that_of_a_perfect_cache_that_drops(
+    read_rate: float, write_rate: float, fill_ms: float
+) -> None:
     """Played by chance: every write ends the reply at once, a read without one fetches it, others that come meanwhile wait."""
     random = Random(1)
     now_ms = next_write_ms = filled_at_ms = 0.0
@@ -143,4 +145,4 @@ def test_the_possible_hit_share_is_that_of_a_perfect_cache(read_rate: float, wri
             is_kept, filled_at_ms = True, now_ms + fill_ms
         elif now_ms >= filled_at_ms:
             hits += 1
-    assert hits / reads == pytest.approx(possible_hit_share(read_rate, write_rate, fill_ms), abs=0.01)
+    assert hits / reads == pytest.approx(dropping_hit_share(read_rate, write_rate, fill_ms), abs=0.01)

@@ -48,6 +48,20 @@ class Edge:
         tag = Tag(read_at, [key.encode() for key in keys], until_ms)
         return self.cache.store(name.encode(), f"{name}@{read_at.lsn}", size, tag, MINUTE, NOW, self.cache.n_purges)
 
+    def fill_value(self, key: str, value: str, lifetime_ms: int = MINUTE) -> bool:
+        """GET of a key, as it is read now."""
+        tag = Tag(self.log.head, [key.encode()], -1, key.encode())
+        name = f"get {key}".encode()
+        return self.cache.store(name, value, len(value), tag, lifetime_ms, NOW, self.cache.n_purges)
+
+    def value(self, key: str, now_ms: int = NOW) -> str | None:
+        """What GET finds in the cache, renewed where an entry has said more; None if it is not there."""
+        kept = self.cache.find(f"get {key}".encode(), now_ms)
+        if kept is not None and kept.left is not None:
+            value = "nil" if kept.left.value is None else kept.left.value.decode()
+            self.cache.renew(kept, value, len(value) - len(kept.content))
+        return None if kept is None else kept.content
+
     def get(self, name: str, now_ms: int = NOW) -> str | None:
         kept = self.cache.find(name.encode(), now_ms)
         return None if kept is None else kept.content
@@ -63,6 +77,77 @@ def test_a_reply_is_served_until_an_entry_touches_its_key() -> None:
     edge.deliver()
     assert edge.get("get k") is None
     assert (edge.cache.bytes, edge.cache.by_key) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [("SET k new", "new"), ("SET k new PX 1000 NX GET", "new"), ("MSET a 1 k 2", "2"), ("SETEX k 1 new", "new")]
+    + [
+        ("GETSET k new", "new"),
+        ("SETNX k new", "new"),
+        ("DEL other k", "nil"),
+        ("UNLINK k", "nil"),
+        ("GETDEL k", "nil"),
+    ]
+    + [("_EXPIRED k", "nil"), ("_EVICTED k", "nil"), ("SET other 1", "old")],
+)
+def test_a_value_is_renewed_by_an_entry_that_says_it(line: str, value: str) -> None:
+    edge = Edge()
+    edge.fill_value("k", "old")
+    written = edge.write("SET unrelated 1", line)
+    edge.deliver()
+    assert edge.value("k") == value
+    kept = edge.cache.find(b"get k", NOW)
+    assert kept is not None and edge.cache.served_at(kept.tag) == written
+    edge.write("INCR k")
+    edge.deliver()
+    assert edge.value("k") is None
+    assert (edge.cache.bytes, edge.cache.by_key) == (0, {})
+
+
+@pytest.mark.parametrize(
+    "line", ["INCR k", "APPEND k x", "RENAME other k", "SET k 1 KEEPTTL", "SET k 1 IFEQ 2", "PERSIST k", "SADD k 1"]
+)
+def test_a_value_is_dropped_by_an_entry_that_does_not_say_it(line: str) -> None:
+    edge = Edge()
+    edge.fill_value("k", "old")
+    edge.write("SET k new", line)
+    edge.deliver()
+    assert edge.value("k") is None
+
+
+def test_a_renewed_value_ends_at_its_new_deadline_and_with_the_lifetime_of_its_fill() -> None:
+    edge = Edge()
+    edge.fill_value("k", "old", MINUTE)
+    edge.write("SET k new PX 1000")
+    edge.deliver()
+    assert edge.value("k", NOW + 999) == "new"
+    kept = edge.cache.find(b"get k", NOW + 999)
+    assert kept is not None and kept.age_ms(NOW + 999) == 999
+    assert edge.value("k", NOW + 1000) is None
+
+
+def test_an_entry_that_was_read_already_does_not_renew() -> None:
+    edge = Edge()
+    edge.write("SET k old")
+    edge.write("SET k new")
+    edge.fill_value("k", "new")
+    edge.deliver()
+    assert edge.value("k") == "new"
+    assert edge.cache.n_renewed == 0
+
+
+def test_renewed_values_count_towards_the_memory() -> None:
+    edge = Edge(capacity_bytes=4_000)
+    edge.fill_value("a", "old")
+    edge.fill_value("b", "old")
+    edge.write("SET b " + "x" * 2_500)
+    edge.deliver()
+    assert edge.cache.bytes <= 4_000
+    assert (edge.value("a"), edge.value("b")) == (None, "x" * 2_500)
+    edge.write("SET b " + "y" * 5_000)
+    edge.deliver()
+    assert (edge.value("b"), edge.cache.bytes) == (None, 0)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.engine.bench import Bench, argv_of
 from upstash_global.edge.cache import EdgeCache, Tag
 from upstash_global.edge.fills import Fill, Fills
 from upstash_global.edge.wishes import wish_of
-from upstash_global.engine.footprint import keys_read, true_until
+from upstash_global.engine.footprint import Left, keys_read, true_until, value_read
 from upstash_global.engine.sweep import expired_keys
 from upstash_global.replication.codec import Entry
 from upstash_global.replication.log import ReplicationLog
@@ -74,10 +74,19 @@ class World:
         lines += [f"SET {one} {number} PX {self.random.randrange(1, 100)}", f"MSET {one} {number} {other} {number}"]
         lines += [f"DEL {one} {other}", f"RENAME {one} {other}", f"COPY {one} {other} REPLACE", f"PERSIST {one}"]
         lines += [f"PEXPIRE {one} 50", "FLUSHALL"] if number < 300 else []
+        lines += [
+            f"SET {one} {number} XX KEEPTTL",
+            f"PSETEX {one} 50 {number}",
+            f"GETSET {one} {number}",
+            f"GETDEL {one}",
+        ]
+        lines += [f"SET {one} {number} NX GET", f"APPEND {one} 1", f"INCR {one}", f"SETNX {one} {number}"]
         n_entries = len(self.node.entries)
-        self.node.run(self.random.choice(lines))
-        for entry in self.node.entries[n_entries:]:
-            self._logged(self.log.append(self.node.now_ms, 0, entry.commands, {}))
+        for line in self.random.choices(lines, k=self.random.choice([1, 1, 1, 2])):
+            self.node.run(line)
+        commands = [argv for entry in self.node.entries[n_entries:] for argv in entry.commands]
+        if commands:  # of two lines as of a transaction
+            self._logged(self.log.append(self.node.now_ms, 0, commands, {}))
 
     def sweep(self) -> None:
         for key in list(expired_keys(self.node.engine.keyspace, self.node.now_ms, 10)):
@@ -101,7 +110,15 @@ class World:
             keys = keys_read(argv_of(asking.line))
             assert keys is not None
             until_ms = true_until(self.node.engine.keyspace, keys, self.node.now_ms)
-            self.read.append((fill, asking, reply, Tag(self.log.head, keys, until_ms), self.node.now_ms))
+            self.read.append(
+                (
+                    fill,
+                    asking,
+                    reply,
+                    Tag(self.log.head, keys, until_ms, value_read(argv_of(asking.line))),
+                    self.node.now_ms,
+                )
+            )
 
     # -- the edge
 
@@ -125,6 +142,8 @@ class World:
         name = asking.line.encode()
         kept = self.cache.find(name, self.node.now_ms)
         if kept is not None and wish_of(b"").is_fresh(kept, self.node.now_ms):
+            if kept.left is not None:
+                self.cache.renew(kept, kept.left.value, 0)
             self.check(asking, kept.content)
         elif not self.fills.join(name, asking):
             self.sent.append((self.fills.begin(name), asking))
@@ -175,6 +194,13 @@ def test_no_answer_is_older_than_what_the_edge_has_applied(seed: int) -> None:
     assert world.n_answers > 30
 
 
+def test_replies_are_renewed_in_these_histories() -> None:
+    worlds = [World(seed, EdgeCache(20_000), Fills) for seed in SEEDS]
+    for world in worlds:
+        world.run(STEPS)
+    assert sum(world.cache.n_renewed for world in worlds) > 5 * len(worlds)
+
+
 # -- planted bugs -----------------------------------------------------------------------------------------------------
 
 
@@ -196,16 +222,32 @@ class FirstKeyOnly(EdgeCache):
     """Thinks that a command changes its first key alone."""
 
     def apply(self, entry: Entry) -> None:
-        commands = [argv[:2] if argv[0] == b"MSET" else argv for argv in entry.commands]
+        commands = [argv[:3] if argv[0] == b"MSET" else argv for argv in entry.commands]
         super().apply(Entry(entry.position, entry.time_ms, entry.kind, commands, {}, b"", 0, 0))
 
 
 class ForgetsWhole(EdgeCache):
     """Does not drop the replies that depend on every key."""
 
-    def _invalidate(self, names: set[bytes] | None, position: Position) -> None:
+    def _overtake(self, names: set[bytes] | None, *arguments: Any) -> None:
         if names is not self.of_whole:
-            super()._invalidate(names, position)
+            super()._overtake(names, *arguments)
+
+
+class ForgetsNewDeadlines(EdgeCache):
+    """Renews a reply, but not when that ends."""
+
+    def _overtake(
+        self, names: set[bytes] | None, position: Position, key: bytes | None = None, left: Left | None = None
+    ) -> None:
+        super()._overtake(names, position, key, None if left is None else Left(left.value, -1))
+
+
+class FirstCommandOnly(EdgeCache):
+    """Renews a reply from the first command of an entry, though another follows."""
+
+    def apply(self, entry: Entry) -> None:
+        super().apply(Entry(entry.position, entry.time_ms, entry.kind, entry.commands[:1], {}, b"", 0, 0))
 
 
 class Sociable(Fills):
@@ -223,6 +265,8 @@ class Sociable(Fills):
         (WithoutDeadlines, Fills),
         (FirstKeyOnly, Fills),
         (ForgetsWhole, Fills),
+        (ForgetsNewDeadlines, Fills),
+        (FirstCommandOnly, Fills),
         (EdgeCache, Sociable),
     ],
     ids=lambda each: each.__name__,

@@ -252,7 +252,7 @@ def _shown(results: dict[str, Any]) -> "RenderableType":
 
     labels = {target["name"]: target["label"] for target in results["targets"]}
     writes = {row["target"]: row["latency_ms"] for row in results["writes"] if row["place"] is None}
-    headings = ["phase", "target", ">reads", ">p50", ">p90", ">p99", ">p99.9", ">hits", ">possible", ">stale"]
+    headings = ["phase", "target", ">reads", ">p50", ">p90", ">p99", ">p99.9", ">hits", ">dropping", ">stale"]
     headings += [">stale by p50", ">p99", ">max", ">write p50", ">p99"]
     rows = []
     for row in results["reads"]:
@@ -267,7 +267,7 @@ def _shown(results: dict[str, Any]) -> "RenderableType":
                 row["reads"],
                 *[_ms(row["latency_ms"][name]) for name in ("p50", "p90", "p99", "p99.9")],
                 _percent(row["hit_share"]),
-                _percent(row["possible_hit_share"]),
+                _percent(row["dropping_hit_share"]),
                 _percent(row["stale_share"]) if is_written else None,
                 _ms(row["staleness_ms"]["p50"]),
                 _ms(row["staleness_ms"]["p99"]),

@@ -102,13 +102,13 @@ def read_rows(load: Load, phase: str, target: Target) -> list[Row]:
     if phase == WRITES and target.follows_log:
         for row, name in zip(rows, names, strict=True):
             fill_ms = rtt_ms(name, source_region(target, name))
-            row["possible_hit_share"] = possible_hit_share(load.settings.read_rate, load.settings.write_rate, fill_ms)
-        whole["possible_hit_share"] = round(sum(row["possible_hit_share"] for row in rows) / len(rows), 5)
+            row["dropping_hit_share"] = dropping_hit_share(load.settings.read_rate, load.settings.write_rate, fill_ms)
+        whole["dropping_hit_share"] = round(sum(row["dropping_hit_share"] for row in rows) / len(rows), 5)
     return [whole, *rows]
 
 
-def possible_hit_share(read_rate: float, write_rate: float, fill_ms: float) -> float:
-    """What a cache can reach that drops a reply at once when its key is written and never serves an old one.
+def dropping_hit_share(read_rate: float, write_rate: float, fill_ms: float) -> float:
+    """What a cache can reach that only drops a reply, at once when its key is written, and never serves an old one.
 
     A reply lives until the next write: read_rate / write_rate hits on average. The read after that misses, and so does every
     one that comes while the new reply is on its way. Rates are of one key at one place.
@@ -136,7 +136,7 @@ def read_row(phase: str, target: str, place: str | None, parts: Sequence[Samples
         "latency_ms": rounded(percentiles(latencies)),
         "hit_share": share(n_hits, n_hits + n_misses),
         "miss_share": share(n_misses, n_hits + n_misses),
-        "possible_hit_share": None,
+        "dropping_hit_share": None,
         "stale_share": share(len(stale), answered),
         "staleness_ms": rounded({"p50": percentile(stale, 0.5), "p99": percentile(stale, 0.99)}),
         "staleness_max_ms": rounded_ms(stale[-1] if stale else None),

@@ -33,6 +33,7 @@ _COUNTERS: Final = {  # of the status → what they count
     "unreachable": "Requests the node did not answer.",
     "refused": "Replies that came too late to be kept.",
     "invalidated": "Replies dropped because a key they depend on changed.",
+    "renewed": "Values that an entry of the log said anew, and that were kept.",
     "ended": "Replies dropped because a key they depend on expired.",
     "evicted": "Replies dropped for room.",
     "drops": "How often everything was dropped.",

@@ -22,6 +22,7 @@ from upstash_global.edge.asked import Asked, asked_by, identity_of, may_change
 from upstash_global.edge.cache import EdgeCache, Kept
 from upstash_global.edge.fills import Fill, Fills
 from upstash_global.edge.upstream import Answer, Upstream, for_client, whole
+from upstash_global.engine.footprint import Left
 from upstash_global.errors import HttpError
 from upstash_global.node.logins import FailedLogins
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, EVENTUAL, LEADER, Consistency, read_consistency
@@ -31,6 +32,8 @@ from upstash_global.protocol.rest import (
     Response,
     access_token,
     cors_headers,
+    etag,
+    render,
     render_error,
     unauthorized,
 )
@@ -247,6 +250,7 @@ class EdgeListener:
                 self._spawn(self._pass_on(each.connection, each.request), each.connection)
             return
         answer.tag.keys = asked.shape.keys
+        answer.tag.value_of = asked.shape.value_of
         shared = [header for header in answer.headers if header[0] not in _OF_ONE_ANSWER]
         kept = Answer(answer.response, shared)
         kept.staleness_ms = answer.staleness_ms
@@ -328,6 +332,8 @@ class EdgeListener:
             self.strangers.leave(connection.host)
 
     def _respond_kept(self, asked: Asked, kept: Kept, state: bytes) -> None:
+        if kept.left is not None:
+            self._renew(asked, kept, kept.left)
         content: Answer = kept.content
         age_ms = kept.age_ms(self.edge.now_ms())
         headers = [
@@ -336,6 +342,15 @@ class EdgeListener:
             *self._cache_headers(state, max(0, kept.lifetime_ms - age_ms) // 1000),
         ]
         self._respond(asked.connection, content, headers)
+
+    def _renew(self, asked: Asked, kept: Kept, left: Left) -> None:
+        """Say in a kept reply what its key holds by now, as the node that it was asked of would."""
+        old: Answer = kept.content
+        response = render(asked.shape.call, [left.value])
+        tag = etag(self._token_at(kept.tag.position).encode())
+        content = Answer(response, [(name, tag if name == b"etag" else value) for name, value in old.headers])
+        content.staleness_ms = old.staleness_ms
+        self.cache.renew(kept, content, len(response.body) - len(old.response.body))
 
     def _respond_fetched(self, asked: Asked, answer: Answer) -> None:
         """A reply that has just come, or what is kept from before if it is an error and the request prefers that."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import upstash_global.engine.commands
 import upstash_global.node.commands  # noqa: F401  (fill the table)
 from upstash_global.edge.wishes import wish_of
-from upstash_global.engine.footprint import keys_read
+from upstash_global.engine.footprint import keys_read, value_read
 from upstash_global.engine.table import lookup
 from upstash_global.errors import CommandError, HttpError
 from upstash_global.protocol.rest import Call, Mode, Request, access_token, parse_request
@@ -35,8 +35,10 @@ _DECIDES: Final = (
 class Shape:
     """What follows from the text of a request for a reply that may be kept; shared, and not to be changed."""
 
-    def __init__(self, request: Request, call: Call, keys: list[bytes]) -> None:
+    def __init__(self, request: Request, call: Call, keys: list[bytes], value_of: bytes | None) -> None:
+        self.call = call
         self.keys = keys  # on which the reply depends
+        self.value_of = value_of  # the key whose string it is, if it is no more than that
         self.identity = identity_of(access_token(request))
         self.name = _name(request, call, self.identity)  # of the reply in the cache
         self.consistency = call.consistency  # None: the default of the token
@@ -75,7 +77,7 @@ def _shape(target: bytes, *deciding: bytes) -> Shape | None:
     if argv is None or isinstance(argv, CommandError):
         return None
     keys = keys_read(argv)
-    return None if keys is None else Shape(request, call, keys)
+    return None if keys is None else Shape(request, call, keys, value_read(argv))
 
 
 _remembered_shape = lru_cache(MAX_SHAPES)(_shape)

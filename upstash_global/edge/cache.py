@@ -1,9 +1,10 @@
-"""The cache of an edge: replies of a node, each with the keys it depends on, dropped by the log as it is applied.
+"""The cache of an edge: replies of a node, each with the keys it depends on, dropped or renewed by the log as it is applied.
 
 An edge follows its node's log without a keyspace. It looks at each entry once, at its own pace: what it has applied, E, is
 behind the node where replies are read, or, while a reply is on its way, ahead of where that was read, P. So:
 
-    an entry at n arrives       drops the replies that depend on a key it changes and were read before n
+    an entry at n arrives       drops the replies that depend on a key it changes and were read before n, but renews
+                                those that are the string at a key whose new value it says: from here on as if read at n
     a reply read at P arrives   is kept if P ≥ E, or if the change index shows none of its keys changed in (P, E]
 
 Together: a reply in the cache is what a read at E, or at its own P if that is later, would give. Nothing is ever served
@@ -17,7 +18,7 @@ two end it, and its age.
 from typing import Any, Final
 
 import upstash_global.engine.commands  # noqa: F401  (fills the table)
-from upstash_global.engine.footprint import keys_changed
+from upstash_global.engine.footprint import Left, keys_changed, strings_left
 from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import EPOCH, Entry
 from upstash_global.replication.position import START, Position
@@ -29,14 +30,17 @@ KEY_OVERHEAD_BYTES: Final = 200  # and each key it depends on
 class Tag:
     """What the node said of a reply."""
 
-    def __init__(self, position: Position, keys: list[bytes], until_ms: int = -1) -> None:
+    def __init__(
+        self, position: Position, keys: list[bytes], until_ms: int = -1, value_of: bytes | None = None
+    ) -> None:
         self.position = position  # where it was read
         self.keys = keys  # on which it depends; [] for the whole keyspace
         self.until_ms = until_ms  # leader time at which it ends in any case; -1 for none
+        self.value_of = value_of  # the key whose string it is, if it is no more and no less
 
 
 class Kept:
-    """A reply in the cache; `content` is the shell's."""
+    """A reply in the cache; `content` is the shell's, who renews it from `left` when it is next asked for."""
 
     def __init__(self, name: bytes, content: Any, size: int, tag: Tag, stored_ms: int, lifetime_ms: int) -> None:
         self.name = name
@@ -45,6 +49,7 @@ class Kept:
         self.tag = tag
         self.stored_ms = stored_ms
         self.lifetime_ms = lifetime_ms  # how old it may become and be called fresh
+        self.left: Left | None = None  # by an entry since `content` was made; None if there was none
 
     def age_ms(self, now_ms: int) -> int:
         return max(0, now_ms - self.stored_ms)
@@ -66,6 +71,7 @@ class EdgeCache:
         self.n_stored = 0
         self.n_refused = 0  # replies that came too late to be kept
         self.n_invalidated = 0  # dropped by an entry
+        self.n_renewed = 0  # by an entry, which says what they are now
         self.n_ended = 0  # by a deadline
         self.n_evicted = 0  # for room
         self.n_drops = 0  # how often everything was dropped
@@ -107,11 +113,18 @@ class EdgeCache:
                 self.by_key[key] = {name}
             else:
                 names.add(name)
-        while self.bytes > self.capacity_bytes:
-            self._drop(next(iter(self.replies)))
-            self.n_evicted += 1
+        self._make_room()
         self.n_stored += 1
         return True
+
+    def renew(self, kept: Kept, content: Any, more_bytes: int) -> None:
+        """Give a reply the content that follows from what was left; `more_bytes` than the content before."""
+        more_bytes -= _size_of(kept.left)
+        kept.content = content
+        kept.left = None
+        kept.size += more_bytes
+        self.bytes += more_bytes
+        self._make_room()
 
     def is_current(self, tag: Tag, at: Position) -> bool:
         """Whether a read at `at`, which this edge has applied, would give what was read; False if that is not known."""
@@ -149,9 +162,12 @@ class EdgeCache:
             self._drop_all()
         elif keys:
             self.changes.note(keys, position.lsn, entry.time_ms)
-            for key in keys:
-                self._invalidate(self.by_key.get(key), position)
-            self._invalidate(self.of_whole, position)
+            kept_keys = [key for key in keys if key in self.by_key]
+            left = strings_left(entry.commands, entry.time_ms) if kept_keys else {}
+            for key in kept_keys:
+                self._overtake(self.by_key.get(key), position, key, left.get(key))
+            self._overtake(self.of_whole, position)
+            self._make_room()
         else:
             return
         self.changed_lsn = position.lsn
@@ -163,12 +179,24 @@ class EdgeCache:
         self.changed_lsn = position.lsn
         self.drop_all()
 
-    def _invalidate(self, names: set[bytes] | None, position: Position) -> None:
-        """Drop those of the named replies that were read before the entry at `position`."""
+    def _overtake(
+        self, names: set[bytes] | None, position: Position, key: bytes | None = None, left: Left | None = None
+    ) -> None:
+        """Drop or renew those of the named replies that were read before the entry at `position`, which left `left` at `key`."""
         if not names:
             return
         for name in list(names):
-            if self.replies[name].tag.position.lsn < position.lsn:
+            kept = self.replies[name]
+            tag = kept.tag
+            if tag.position.lsn >= position.lsn:
+                continue
+            if left is not None and tag.value_of == key:
+                kept.tag = Tag(position, tag.keys, left.until_ms, key)
+                self.bytes += _size_of(left) - _size_of(kept.left)
+                kept.size += _size_of(left) - _size_of(kept.left)
+                kept.left = left
+                self.n_renewed += 1
+            else:
                 self._drop(name)
                 self.n_invalidated += 1
 
@@ -194,6 +222,11 @@ class EdgeCache:
         self._drop_all()
         return n_dropped
 
+    def _make_room(self) -> None:
+        while self.bytes > self.capacity_bytes:
+            self._drop(next(iter(self.replies)))
+            self.n_evicted += 1
+
     def _purge(self, names: set[bytes]) -> int:
         self.n_purges += 1
         for name in names:
@@ -216,3 +249,8 @@ class EdgeCache:
         self.by_key = {}
         self.of_whole = set()
         self.bytes = 0
+
+
+def _size_of(left: Left | None) -> int:
+    """What is kept until the content is made of it."""
+    return 0 if left is None or left.value is None else len(left.value)

@@ -154,6 +154,7 @@ class RunningEdge:
             "capacity_bytes": cache.capacity_bytes,
             "refused": cache.n_refused,
             "invalidated": cache.n_invalidated,
+            "renewed": cache.n_renewed,
             "ended": cache.n_ended,
             "evicted": cache.n_evicted,
             "drops": cache.n_drops,

@@ -1,10 +1,10 @@
-"""Footprints: on which keys the reply of a read depends, and which keys the commands of an entry change.
+"""Footprints: on which keys the reply of a read depends, which keys the commands of an entry change, and to what.
 
 For caches of replies outside of the node. Both are answered from the table alone, without a keyspace; what the table
 cannot say is answered on the safe side: a reply that is not to be kept, a change of everything.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.table import BLOCKING, READONLY, TABLE, VOLATILE, lookup
@@ -20,6 +20,20 @@ _OF_NO_DATA: Final = frozenset(["PUBLISH", "SPUBLISH"])
 _OF_NO_KEY: Final = frozenset(  # in the log, and change no key
     ["PUBLISH", "SPUBLISH", "_SCRIPT", "FUNCTION DELETE", "FUNCTION FLUSH", "FUNCTION LOAD", "FUNCTION RESTORE"]
 )
+
+_DELETING: Final = frozenset([b"DEL", b"UNLINK", b"GETDEL", b"_EVICTED"])  # all that they name
+_SETTING: Final = frozenset([b"SETNX", b"GETSET"])  # key value
+_SETTING_PAIRS: Final = frozenset([b"MSET", b"MSETNX"])
+_SETTING_FOR: Final = {b"SETEX": b"EX", b"PSETEX": b"PX"}  # key time value
+_MS_PER: Final = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
+_SET_FLAGS: Final = (b"NX", b"XX", b"GET")  # what is in the log was carried out
+
+
+class Left(NamedTuple):
+    """What an entry leaves at a key, for GET."""
+
+    value: bytes | None  # None: nothing
+    until_ms: int  # its deadline, leader time; -1 for none
 
 
 def keys_read(argv: list[bytes]) -> list[bytes] | None:
@@ -53,6 +67,53 @@ def keys_changed(commands: list[list[bytes]]) -> list[bytes] | None:
             return None
         changed.extend(keys)
     return changed
+
+
+def value_read(argv: list[bytes]) -> bytes | None:
+    """The key whose string is the whole reply; None if the reply is anything else."""
+    return argv[1] if argv[0].upper() == b"GET" and len(argv) == 2 else None
+
+
+def strings_left(commands: list[list[bytes]], time_ms: int) -> dict[bytes, Left]:
+    """What an entry of these commands, logged at `time_ms`, leaves at keys, as far as its text alone says all of it.
+
+    Of a key that it changes and that is not among these (by INCR, by RENAME), only a read can tell.
+    """
+    left: dict[bytes, Left] = {}
+    for argv in commands:
+        for key in keys_changed([argv]) or []:
+            left.pop(key, None)
+        name = argv[0].upper()
+        if name == b"SET":
+            deadline_ms = _deadline_of(argv[3:], time_ms)
+            if deadline_ms is not None:
+                left[argv[1]] = Left(argv[2], deadline_ms)
+        elif name in _SETTING:
+            left[argv[1]] = Left(argv[2], -1)
+        elif name in _SETTING_PAIRS:
+            for at in range(1, len(argv), 2):
+                left[argv[at]] = Left(argv[at + 1], -1)
+        elif name in _SETTING_FOR:
+            left[argv[1]] = Left(argv[3], time_ms + int(argv[2]) * _MS_PER[_SETTING_FOR[name]])
+        elif name in _DELETING or (name == b"_EXPIRED" and len(argv) == 2):
+            for key in argv[1:]:
+                left[key] = Left(None, -1)
+    return left
+
+
+def _deadline_of(options: list[bytes], time_ms: int) -> int | None:
+    """The deadline that the options of a SET give, -1 for none; None if they say more than that."""
+    deadline_ms = -1
+    at = 0
+    while at < len(options):
+        word = options[at].upper()
+        if word in _MS_PER and at + 1 < len(options):
+            at += 1
+            deadline_ms = int(options[at]) * _MS_PER[word] + (0 if word.endswith(b"AT") else time_ms)
+        elif word not in _SET_FLAGS:
+            return None
+        at += 1
+    return deadline_ms
 
 
 def keys_named(argv: list[bytes]) -> list[bytes] | None:

@@ -64,13 +64,13 @@ function latencies(row) {
 function fillTables() {
   fill(
     "writes",
-    ["", "reads", ...PERCENTILES, "hits", "possible", "misses", "share", "p50", "p99", "most", "p50", "p99", "p50", "p99"],
+    ["", "reads", ...PERCENTILES, "hits", "dropping", "misses", "share", "p50", "p99", "most", "p50", "p99", "p50", "p99"],
     targets.map((target) => {
       const row = readRow("writes", target.name, null);
       const write = writeRow(target.name, null);
       return [
         named(target), String(row.reads), ...latencies(row),
-        percent(row.hit_share), percent(row.possible_hit_share), percent(row.miss_share),
+        percent(row.hit_share), percent(row.dropping_hit_share), percent(row.miss_share),
         percent(row.stale_share), ms(row.staleness_ms.p50), ms(row.staleness_ms.p99), ms(row.staleness_max_ms),
         ms(row.receipt_ms.p50), ms(row.receipt_ms.p99), ms(write.latency_ms.p50), ms(write.latency_ms.p99),
       ];
