@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from upstash_global.errors import CommandError, HttpError, error, wrong_type
 from upstash_global.protocol.rest import (
+    JSON,
+    OCTETS,
     Call,
     Mode,
     Request,
+    Response,
     access_token,
     as_rest_error,
     cors_headers,
@@ -45,6 +48,10 @@ def refused(line: str, body: bytes | str = b"", **headers: str) -> tuple[int, st
     with pytest.raises(HttpError) as refusal:
         call(line, body, **headers)
     return refusal.value.status, refusal.value.text
+
+
+def told(response: Response) -> tuple[int, bytes]:
+    return response.status, response.body
 
 
 def words(text: str) -> list[bytes]:
@@ -112,13 +119,13 @@ def test_a_head_is_rendered_as_a_get() -> None:
     """Its length is told; the shell leaves the body out."""
     asked = call("HEAD /get/k")
     assert asked.commands == [words("get k")]
-    assert render(asked, [b"value"]) == render(call("GET /get/k"), [b"value"])
+    assert told(render(asked, [b"value"])) == told(render(call("GET /get/k"), [b"value"]))
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PATCH", "TRACE", "get", "CONNECT"])
 def test_another_method_is_405_with_an_empty_body(method: str) -> None:
     assert refused(f"{method} /get/k") == (405, "")
-    assert render_error(HttpError(405, ""))[:2] == (405, b"")
+    assert told(render_error(HttpError(405, ""))) == (405, b"")
 
 
 # JSON forms.
@@ -239,7 +246,7 @@ def test_a_pipeline_has_at_most_ten_thousand_commands() -> None:
 
 def test_pipeline_items_are_answered_each_for_itself() -> None:
     asked = call("POST /pipeline", '[["SET","k","v"],["INCR","k"]]')
-    status, body, *_ = render(asked, [OK, wrong_type()])
+    status, body = told(render(asked, [OK, wrong_type()]))
     assert status == 200
     assert json.loads(body) == [{"result": "OK"}, {"error": wrong_type().text}]
 
@@ -247,7 +254,7 @@ def test_pipeline_items_are_answered_each_for_itself() -> None:
 def test_a_transaction_answers_as_a_pipeline() -> None:
     asked = call("POST /multi-exec", '[["SET","k","v"],["INCR","k"]]')
     assert asked.mode is Mode.TRANSACTION
-    assert render(asked, [OK, wrong_type()])[:2] == (
+    assert told(render(asked, [OK, wrong_type()])) == (
         200,
         b'[{"result":"OK"},{"error":"' + wrong_type().text.encode() + b'"}]',
     )
@@ -255,7 +262,7 @@ def test_a_transaction_answers_as_a_pipeline() -> None:
 
 def test_a_discarded_transaction_is_one_error() -> None:
     response = render_error(error("wrong number of arguments for 'get' command"))
-    assert response[:2] == (400, b'{"error":"ERR wrong number of arguments for \'get\' command"}')
+    assert told(response) == (400, b'{"error":"ERR wrong number of arguments for \'get\' command"}')
 
 
 NEEDS_A_CONNECTION = [
@@ -271,7 +278,7 @@ def test_what_needs_a_connection_is_refused(name: str) -> None:
     assert refused("POST /multi-exec", f'[["PING"],["{name}"]]') == (400, text)
     asked = call("POST /pipeline", f'[["PING"],["{name}"]]')
     assert asked.commands[0] == [b"PING"]
-    assert json.loads(render(asked, [Simple("PONG"), asked.commands[1]])[1])[1] == {"error": text}
+    assert json.loads(render(asked, [Simple("PONG"), asked.commands[1]]).body)[1] == {"error": text}
 
 
 @pytest.mark.parametrize("words", [["ACL", "SETUSER", "default", "off"], ["acl", "deluser", "alice", "default"]])
@@ -349,7 +356,7 @@ def test_the_token_is_readable_before_the_request_makes_sense() -> None:
 
 
 def test_a_stranger_is_told_so() -> None:
-    status, body, *_ = render_error(unauthorized())
+    status, body = told(render_error(unauthorized()))
     assert status == 401
     assert json.loads(body)["error"].startswith("WRONGPASS invalid or missing auth token. See ")
 
@@ -380,7 +387,7 @@ def test_only_json_and_resp2_are_formats() -> None:
 def test_a_transaction_ignores_the_format() -> None:
     asked = call("POST /multi-exec", '[["PING"]]', upstash_response_format="resp2", upstash_encoding="base64")
     assert not asked.resp2
-    assert render(asked, [OK])[1] == b'[{"result":"OK"}]'
+    assert render(asked, [OK]).body == b'[{"result":"OK"}]'
 
 
 # Answers.
@@ -390,11 +397,16 @@ BASE64 = Call(Mode.SINGLE, [[b"X"]], base64=True)
 
 
 def result(reply: Reply, asked: Call = SINGLE) -> object:
-    status, body, content_type, _ = render(asked, [reply])
-    assert (status, content_type) == (200, "application/json; charset=utf-8")
-    answer = json.loads(body)
+    response = render(asked, [reply])
+    assert (response.status, response.content_type) == (200, JSON)
+    answer = json.loads(response.body)
     assert list(answer) == ["result"]
     return answer["result"]
+
+
+def raw(response: Response) -> tuple[int, bytes]:
+    assert response.content_type == OCTETS
+    return told(response)
 
 
 def encoded(text: str | bytes) -> str:
@@ -437,31 +449,31 @@ def test_each_reply_has_its_json(reply: Reply, plain: object, base64: object) ->
 
 
 def test_json_carries_text_as_utf8() -> None:
-    assert render(SINGLE, ['é"\n'.encode()])[1] == '{"result":"é\\"\\n"}'.encode()
+    assert render(SINGLE, ['é"\n'.encode()]).body == '{"result":"é\\"\\n"}'.encode()
 
 
 def test_a_failure_has_an_error_only_and_is_never_base64() -> None:
     for asked in (SINGLE, BASE64):
-        assert render(asked, [wrong_type()])[:2] == (400, b'{"error":"' + wrong_type().text.encode() + b'"}')
+        assert told(render(asked, [wrong_type()])) == (400, b'{"error":"' + wrong_type().text.encode() + b'"}')
 
 
 def test_an_error_that_holds_bytes_of_a_client_is_still_json() -> None:
-    body = render(SINGLE, [error("no '\udcff' here")])[1]
+    body = render(SINGLE, [error("no '\udcff' here")]).body
     assert json.loads(body) == {"error": "ERR no '?' here"}
 
 
 def test_resp2_answers_are_raw() -> None:
     single = Call(Mode.SINGLE, [[b"X"]], resp2=True)
-    assert render(single, [{b"a": 1.5}])[:3] == (200, b"*2\r\n$1\r\na\r\n$3\r\n1.5\r\n", "application/octet-stream")
-    assert render(single, [error("bad")])[:3] == (400, b"-ERR bad\r\n", "application/octet-stream")
+    assert raw(render(single, [{b"a": 1.5}])) == (200, b"*2\r\n$1\r\na\r\n$3\r\n1.5\r\n")
+    assert raw(render(single, [error("bad")])) == (400, b"-ERR bad\r\n")
     several = Call(Mode.PIPELINE, [[b"X"], [b"Y"]], resp2=True)
-    assert render(several, [OK, error("bad")])[:3] == (200, b"+OK\r\n-ERR bad\r\n", "application/octet-stream")
+    assert raw(render(several, [OK, error("bad")])) == (200, b"+OK\r\n-ERR bad\r\n")
 
 
 def test_an_unknown_command_is_told_in_upstashs_words() -> None:
     failure = as_rest_error(error("unknown command 'foo', with args beginning with: 'a' 'b' "))
     assert failure.text.startswith("ERR Command is not available: 'FOO'. See ")
-    assert b"not available: 'FOO'" in render(SINGLE, [error("unknown command 'foo', with args beginning with: ")])[1]
+    assert b"not available: 'FOO'" in render(SINGLE, [error("unknown command 'foo', with args beginning with: ")]).body
     assert as_rest_error(error("unknown subcommand 'x'. Try CONFIG HELP.")).message.startswith("unknown subcommand")
 
 
@@ -494,7 +506,7 @@ def test_each_error_has_its_status(text: str, status: int) -> None:
 
 
 def test_a_request_too_large_is_413() -> None:
-    assert render_error(too_large(10, 12))[:2] == (
+    assert told(render_error(too_large(10, 12))) == (
         413,
         b'{"error":"ERR max request size exceeded. Limit: 10 bytes, Actual: 12 bytes"}',
     )

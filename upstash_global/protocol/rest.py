@@ -17,9 +17,8 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from librt.strings import BytesWriter
@@ -78,42 +77,54 @@ class Mode(Enum):
     PREFLIGHT = "preflight"  # a browser asks whether it may; see `cors_headers`
 
 
-@dataclass
 class Request:
     """One HTTP request; header names in lower case."""
 
-    method: bytes
-    target: bytes
-    headers: Mapping[bytes, bytes]
-    body: bytes = b""
-    is_chunkable: bool = True  # the client knows chunks, as HTTP/1.0 does not
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Mapping[bytes, bytes],
+        body: bytes = b"",
+        is_chunkable: bool = True,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.is_chunkable = is_chunkable  # the client knows chunks, as HTTP/1.0 does not
 
 
-@dataclass
 class Call:
     """What a request asks for. In a PIPELINE, a CommandError stands for a row that is answered without being run."""
 
-    mode: Mode
-    commands: list[list[bytes] | CommandError]
-    base64: bool = False
-    resp2: bool = False
-    is_head: bool = False
-    is_unit: bool = False  # run as one transaction, whatever the mode says of its answer
-    once: bytes | None = None  # the Idempotency-Key
-    if_match: Position | None = None
-    if_none_match: Position | None = None
-    token: str | None = None
-    consistency: Consistency | None = None  # None: the default of the token
-    sync_token: str | None = None
-    lag: str = ""  # of NEAREST: the budget in ms
-    region: str = ""  # of NEAREST: the only one to be told of
+    def __init__(
+        self, mode: Mode, commands: list[list[bytes] | CommandError], base64: bool = False, resp2: bool = False
+    ) -> None:
+        self.mode = mode
+        self.commands = commands
+        self.base64 = base64
+        self.resp2 = resp2
+        self.is_head = False
+        self.is_unit = False  # run as one transaction, whatever the mode says of its answer
+        self.once: bytes | None = None  # the Idempotency-Key
+        self.if_match: Position | None = None
+        self.if_none_match: Position | None = None
+        self.token: str | None = None
+        self.consistency: Consistency | None = None  # None: the default of the token
+        self.sync_token: str | None = None
+        self.lag = ""  # of NEAREST: the budget in ms
+        self.region = ""  # of NEAREST: the only one to be told of
 
 
-class Response(NamedTuple):
-    status: int
-    body: bytes
-    content_type: str = JSON
-    untold: int = 0  # bytes of a body that is known by its length alone: another server's answer to HEAD
+class Response:
+    """What is answered, beside the headers that others know."""
+
+    def __init__(self, status: int, body: bytes, content_type: str = JSON, untold: int = 0) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.untold = untold  # bytes of a body that is known by its length alone: another server's answer to HEAD
 
 
 # Reading a request.
@@ -185,7 +196,9 @@ def _nearest_call(segments: list[bytes], query: bytes) -> Call | None:
     if segments != [b"v1", b"nearest"]:
         return None
     asked = dict(_parameters(query))
-    return Call(Mode.NEAREST, [], lag=_text(asked.get(b"lag") or b""), region=_text(asked.get(b"region") or b""))
+    call = Call(Mode.NEAREST, [])
+    call.lag, call.region = _text(asked.get(b"lag") or b""), _text(asked.get(b"region") or b"")
+    return call
 
 
 def _command_call(request: Request, segments: list[bytes], query: bytes, max_commands: int) -> Call:

@@ -17,7 +17,6 @@ import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b, sha256
 from typing import Final
@@ -32,18 +31,33 @@ _SIGNATURE_BYTES: Final = 8
 _CREDENTIALS: Final = struct.Struct(">BH")
 
 
-@dataclass(frozen=True, slots=True)
 class SyncToken:
     """A reader with this token must be shown at least the state at `lsn` of the history that led to `epoch`.
 
     `keys` holds (key hash, LSN) of up to 16 keys for which it must be a later one, on the same history
-    (`Upstash-Consistency: session; scope=key`; see node/scope.py).
+    (`Upstash-Consistency: session; scope=key`; see node/scope.py). Immutable by convention.
     """
 
-    epoch: int
-    lsn: int
-    stream: int = 0
-    keys: tuple[tuple[int, int], ...] = ()
+    __slots__ = ("epoch", "lsn", "stream", "keys")
+
+    def __init__(self, epoch: int, lsn: int, stream: int = 0, keys: tuple[tuple[int, int], ...] = ()) -> None:
+        self.epoch = epoch
+        self.lsn = lsn
+        self.stream = stream
+        self.keys = keys
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SyncToken) and self._parts == other._parts
+
+    def __hash__(self) -> int:
+        return hash(self._parts)
+
+    def __repr__(self) -> str:
+        return f"SyncToken{self._parts}"
+
+    @property
+    def _parts(self) -> tuple[int, int, int, tuple[tuple[int, int], ...]]:
+        return self.epoch, self.lsn, self.stream, self.keys
 
     @property
     def newest_lsn(self) -> int:
