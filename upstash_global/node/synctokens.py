@@ -14,7 +14,8 @@ class SyncTokens:
 
     def of(self, position: Position) -> bytes:
         """The token of a position; between two writes all clients are told the same."""
-        if position != self.newest[0]:
+        newest = self.newest[0]
+        if position is not newest and position != newest:
             self.newest = position, self.sign(SyncToken(position.epoch, position.lsn))
         return self.newest[1]
 
