@@ -11,7 +11,7 @@ from librt.strings import BytesWriter
 from upstash_global.errors import error
 from upstash_global.node.session import Session, size_of_reply
 from upstash_global.protocol.resp import encode
-from upstash_global.protocol.rest import EVENTS, Call, Mode, event, line_event
+from upstash_global.protocol.rest import EVENTS, MONITOR, Call, event, line_event
 from upstash_global.replication.position import START, Position
 from upstash_global.reply import Push, Reply, Simple
 
@@ -102,7 +102,7 @@ class RestSession(Session):
     def write(self, reply: Reply) -> None:
         if isinstance(reply, Push):
             self.events += event(reply.items)
-        elif type(reply) is Simple and self.call is not None and self.call.mode is Mode.MONITOR:
+        elif type(reply) is Simple and self.call is not None and self.call.mode is MONITOR:
             self.events += line_event(reply.text)
         else:
             self.replies.append(reply)

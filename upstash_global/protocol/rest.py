@@ -16,8 +16,9 @@ client asks for RESP2 itself. Never `result` and `error` in one object.
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
+from json.encoder import encode_basestring
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -77,6 +78,14 @@ class Mode(Enum):
     PREFLIGHT = "preflight"  # a browser asks whether it may; see `cors_headers`
 
 
+# Python 3.11 looks a member up by Python code: on the hot path this shows.
+SINGLE: Final = Mode.SINGLE
+PIPELINE: Final = Mode.PIPELINE
+TRANSACTION: Final = Mode.TRANSACTION
+MONITOR: Final = Mode.MONITOR
+NEAREST: Final = Mode.NEAREST
+
+
 class Request:
     """One HTTP request; header names in lower case."""
 
@@ -84,7 +93,7 @@ class Request:
         self,
         method: bytes,
         target: bytes,
-        headers: Mapping[bytes, bytes],
+        headers: dict[bytes, bytes],
         body: bytes = b"",
         is_chunkable: bool = True,
     ) -> None:
@@ -175,8 +184,10 @@ def parse_request(request: Request, max_commands: int = MAX_COMMANDS, position_o
         call.if_match = read_etag(request.headers[b"if-match"], position_of) or NOWHERE
     if b"if-none-match" in request.headers:
         call.if_none_match = read_etag(request.headers[b"if-none-match"], position_of)
-    call.is_unit = call.mode is Mode.TRANSACTION
-    call.sync_token = request.headers.get(b"upstash-sync-token", b"").decode("latin-1") or None
+    call.is_unit = call.mode is TRANSACTION
+    sync_token = request.headers.get(b"upstash-sync-token")
+    if sync_token:
+        call.sync_token = sync_token.decode("latin-1")
     return call
 
 
@@ -184,7 +195,7 @@ def _stream_call(segments: list[bytes]) -> Call | None:
     """Server-sent events, whose body and encoding headers do not count (the JS SDK sends both)."""
     name = segments[0].lower()
     if name == b"monitor" and len(segments) == 1:
-        return Call(Mode.MONITOR, [[b"MONITOR"]])
+        return Call(MONITOR, [[b"MONITOR"]])
     if name not in (b"subscribe", b"psubscribe"):
         return None
     if len(segments) == 1:
@@ -193,36 +204,37 @@ def _stream_call(segments: list[bytes]) -> Call | None:
 
 
 def _nearest_call(segments: list[bytes], query: bytes) -> Call | None:
-    if segments != [b"v1", b"nearest"]:
+    if len(segments) != 2 or segments[0] != b"v1" or segments[1] != b"nearest":
         return None
     asked = dict(_parameters(query))
-    call = Call(Mode.NEAREST, [])
+    call = Call(NEAREST, [])
     call.lag, call.region = _text(asked.get(b"lag") or b""), _text(asked.get(b"region") or b"")
     return call
 
 
 def _command_call(request: Request, segments: list[bytes], query: bytes, max_commands: int) -> Call:
     base64 = _is_base64(request.headers)
-    if segments == [b"multi-exec"]:
+    only = segments[0] if len(segments) == 1 else None
+    if only == b"multi-exec":
         rows = _read_rows(request.body, max_commands)
         for argv in rows:
             refusal = _refusal(argv)
             if refusal is not None:
                 raise HttpError(400, refusal.text)
-        return Call(Mode.TRANSACTION, list(rows), base64)
+        return Call(TRANSACTION, list(rows), base64)
     resp2 = _is_resp2(request.headers, base64)
-    if segments == [b"pipeline"]:
+    if only == b"pipeline":
         return Call(
-            Mode.PIPELINE, [_refusal(argv) or argv for argv in _read_rows(request.body, max_commands)], base64, resp2
+            PIPELINE, [_refusal(argv) or argv for argv in _read_rows(request.body, max_commands)], base64, resp2
         )
-    if segments == [b""]:
+    if only == b"":
         argv = _read_command(request.body)
     else:
         argv = _path_command(request, segments, query)
     refusal = _refusal(argv)
     if refusal is not None:
         raise HttpError(400, refusal.text)
-    return Call(Mode.SINGLE, [argv], base64, resp2)
+    return Call(SINGLE, [argv], base64, resp2)
 
 
 def _path_command(request: Request, segments: list[bytes], query: bytes) -> list[bytes]:
@@ -275,15 +287,15 @@ def _parameters(query: bytes) -> list[tuple[bytes, bytes | None]]:
     return parameters
 
 
-def _is_base64(headers: Mapping[bytes, bytes]) -> bool:
-    encoding = headers.get(b"upstash-encoding", b"")
-    if encoding not in (b"", b"base64"):
+def _is_base64(headers: dict[bytes, bytes]) -> bool:
+    encoding = headers.get(b"upstash-encoding")
+    if encoding and encoding != b"base64":
         raise HttpError(400, "ERR unsupported Upstash-Encoding, only base64 is known")
-    return encoding == b"base64"
+    return bool(encoding)
 
 
-def _consistency(headers: Mapping[bytes, bytes]) -> Consistency | None:
-    text = headers.get(b"upstash-consistency", b"")
+def _consistency(headers: dict[bytes, bytes]) -> Consistency | None:
+    text = headers.get(b"upstash-consistency")
     if not text:
         return None
     consistency = read_consistency(text.decode("latin-1"))
@@ -292,8 +304,8 @@ def _consistency(headers: Mapping[bytes, bytes]) -> Consistency | None:
     return consistency
 
 
-def _idempotency_key(headers: Mapping[bytes, bytes]) -> bytes | None:
-    key = headers.get(b"idempotency-key", b"")
+def _idempotency_key(headers: dict[bytes, bytes]) -> bytes | None:
+    key = headers.get(b"idempotency-key")
     if not key:
         return None
     if len(key) > MAX_IDEMPOTENCY_KEY or not all(33 <= byte <= 126 for byte in key):
@@ -315,13 +327,15 @@ def read_etag(text: bytes, position_of: PositionOf | None) -> Position | None:
     return None if found is None or position_of is None else position_of(found[1].decode())
 
 
-def _is_resp2(headers: Mapping[bytes, bytes], base64: bool) -> bool:
-    form = headers.get(b"upstash-response-format", b"")
-    if form not in (b"", b"json", b"resp2"):
+def _is_resp2(headers: dict[bytes, bytes], base64: bool) -> bool:
+    form = headers.get(b"upstash-response-format")
+    if not form or form == b"json":
+        return False
+    if form != b"resp2":
         raise HttpError(400, "ERR unsupported Upstash-Response-Format, only json and resp2 are known")
-    if form == b"resp2" and base64:
+    if base64:
         raise HttpError(400, "ERR Upstash-Encoding base64 cannot be used with Upstash-Response-Format resp2")
-    return form == b"resp2"
+    return True
 
 
 # Reading JSON: numbers stay the text that the client wrote.
@@ -397,15 +411,17 @@ def render(call: Call, replies: list[Reply]) -> Response:
 
     A transaction that was discarded as a whole has no replies; answer it by `render_error`.
     """
-    is_single = call.mode is not Mode.PIPELINE and call.mode is not Mode.TRANSACTION  # a refused stream is one, too
+    is_single = call.mode is not PIPELINE and call.mode is not TRANSACTION  # a refused stream is one, too
     status = status_of(replies[0]) if is_single and isinstance(replies[0], CommandError) else 200
     if call.resp2:
         out = BytesWriter()
         for reply in replies:
             encode(out, as_rest_error(reply) if isinstance(reply, CommandError) else reply, 2)
         return Response(status, out.getvalue(), OCTETS)
-    items = [_item(reply, call.base64) for reply in replies]
-    text = items[0] if is_single else f"[{','.join(items)}]"
+    if is_single:
+        text = _item(replies[0], call.base64)
+    else:
+        text = f"[{','.join([_item(reply, call.base64) for reply in replies])}]"
     return Response(status, text.encode("utf-8", "replace"))
 
 
@@ -478,11 +494,16 @@ def _item(reply: Reply, base64: bool) -> str:
         return _error_item(as_rest_error(reply).text)
     if isinstance(reply, Simple) and reply.text == "OK":
         return '{"result":"OK"}'  # the one string that the SDKs do not decode, and only here
-    return f'{{"result":{_ENCODER.encode(_plain(reply, base64))}}}'
+    return f'{{"result":{_json(_plain(reply, base64))}}}'
 
 
 def _error_item(text: str) -> str:
-    return f'{{"error":{_ENCODER.encode(text)}}}'  # never base64
+    return f'{{"error":{_json(text)}}}'  # never base64
+
+
+def _json(plain: Reply) -> str:
+    """A plain reply as JSON; one string, by far the most common, is quoted at once."""
+    return encode_basestring(plain) if type(plain) is str else _ENCODER.encode(plain)
 
 
 def _plain(reply: Reply, base64: bool) -> Reply:
