@@ -10,7 +10,7 @@ Hit goes only to whom the node has answered before. What changes users or tokens
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final, cast
@@ -28,18 +28,20 @@ from upstash_global.node.logins import FailedLogins
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, EVENTUAL, LEADER, Consistency, read_consistency
 from upstash_global.protocol.rest import (
     EVENTS,
+    Cors,
+    Header,
     Request,
     Response,
     access_token,
-    cors_headers,
     etag,
+    header_lines,
     render,
     render_error,
     unauthorized,
 )
 from upstash_global.protocol.tokens import SyncToken, decode_token, edge_proof, encode_token, sync_token_key
 from upstash_global.replication.position import NEVER, START, Position, later
-from upstash_global.server.http import Header, HttpConnection, HttpLimits, idlest
+from upstash_global.server.http import HttpConnection, HttpLimits, idlest
 from upstash_global.server.rates import Strangers
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class EdgeListener:
         if credentials.tokens.read_only is not None:
             reader = identity_of(credentials.tokens.read_only)
             self.consistency_of[reader] = read_consistency(reads.read_only) or DEFAULT_CONSISTENCY
-        self.origins = list(config.security.cors_origins) or None
+        self.cors = Cors(list(config.security.cors_origins) or None)
         self.upstream = Upstream(f"http://{config.upstream_of(edge.me, 'rest')}", edge_proof(shared_secret).decode())
         self.loop = asyncio.get_running_loop()
         self.server: asyncio.Server | None = None
@@ -136,8 +138,8 @@ class EdgeListener:
         if connection.is_streaming and connection.state is not None:
             connection.state.cancel()  # nobody listens to the events any more
 
-    def headers_for(self, request: Request) -> Iterable[Header]:
-        return cors_headers(request, self.origins)
+    def lines_for(self, request: Request) -> bytes:
+        return self.cors.lines(request)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -280,7 +282,8 @@ class EdgeListener:
                         return  # nobody waits for events any more
                     self._admit(connection)
                     self.streams.add(connection)
-                    connection.begin_stream(EVENTS, [*for_client(response), *self._cache_headers(BYPASS)[:-1]])
+                    told = [*for_client(response), *self._cache_headers(BYPASS)[:-1]]
+                    connection.begin_stream(EVENTS, header_lines(told))
                     async for piece in response.content.iter_any():
                         connection.stream(piece)
                     connection.cut()
@@ -311,7 +314,7 @@ class EdgeListener:
         if connection.is_streaming:
             connection.cut()
             return
-        connection.respond(render_error(HttpError(status, text)), self._cache_headers(BYPASS))
+        connection.respond(render_error(HttpError(status, text)), header_lines(self._cache_headers(BYPASS)))
 
     # -- answering ----------------------------------------------------------------------------------------------
 
@@ -323,7 +326,7 @@ class EdgeListener:
                 self.failed_logins.note(connection.host, self._now_ms())
             if self.failed_logins.wait_ms(connection.host, self._now_ms()):
                 connection.keep_alive = False  # it may have been let in, and is to guess no more
-        connection.respond(answer.response, [*answer.headers, *headers], answer.retry_after_s)
+        connection.respond(answer.response, header_lines([*answer.headers, *headers]), answer.retry_after_s)
 
     def _admit(self, connection: HttpConnection) -> None:
         """The connection is no stranger's any more."""
@@ -361,7 +364,7 @@ class EdgeListener:
 
     def _respond_refusal(self, asked: Asked, refusal: HttpError) -> None:
         if not self._respond_at_need(asked):
-            asked.connection.respond(render_error(refusal), self._cache_headers(MISS))
+            asked.connection.respond(render_error(refusal), header_lines(self._cache_headers(MISS)))
 
     def _respond_at_need(self, asked: Asked) -> bool:
         """Serve what is kept although its time is over, if the request allows that: there is no better reply."""

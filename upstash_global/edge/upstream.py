@@ -15,8 +15,7 @@ from upstash_global.edge.cache import Tag
 from upstash_global.errors import HttpError
 from upstash_global.node.edges import read_tag
 from upstash_global.protocol.consistency import SESSION
-from upstash_global.protocol.rest import JSON, Request, Response
-from upstash_global.server.http import Header
+from upstash_global.protocol.rest import JSON, Header, Request, Response
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0  # for a read; a node waits for a position and for its leader, at most

@@ -16,7 +16,7 @@ client asks for RESP2 itself. Never `result` and `error` in one object.
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from json.encoder import encode_basestring
 from typing import Any, Final, NoReturn
@@ -47,6 +47,7 @@ from upstash_global.reply import (
 MAX_COMMANDS: Final = 10_000  # of one pipeline
 MAX_IDEMPOTENCY_KEY: Final = 255
 
+Header = tuple[bytes, bytes]
 Position = tuple[int, int]  # (epoch, LSN), as clients name it
 PositionOf = Callable[[str], Position | None]  # of a sync token; None: this cluster did not write it
 NOWHERE: Final = ((1 << 64) - 1, (1 << 64) - 1)  # on no history: every key has changed since
@@ -570,7 +571,7 @@ _ORIGIN_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS
 _NAME_LIST_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-, ")
 
 
-def cors_headers(request: Request, origins: list[str] | None = None) -> list[tuple[bytes, bytes]]:
+def cors_headers(request: Request, origins: list[str] | None = None) -> list[Header]:
     """The headers that let a page read the answer, also an error's. `origins` limits who may; None is everyone.
 
     What the client wrote is repeated only if it looks like an origin or a list of header names.
@@ -592,6 +593,24 @@ def cors_headers(request: Request, origins: list[str] | None = None) -> list[tup
         if asked and _NAME_LIST_BYTES.issuperset(asked):
             headers.append((b"access-control-allow-headers", asked))
     return headers
+
+
+class Cors:
+    """`cors_headers` as lines of a head. Most requests come from no page, and are all told the same."""
+
+    def __init__(self, origins: list[str] | None) -> None:
+        self.origins = origins
+        self.of_no_page = header_lines(cors_headers(Request(b"GET", b"/", {}), origins))
+
+    def lines(self, request: Request) -> bytes:
+        if b"origin" not in request.headers and request.method != b"OPTIONS":
+            return self.of_no_page
+        return header_lines(cors_headers(request, self.origins))
+
+
+def header_lines(headers: Iterable[Header]) -> bytes:
+    """Headers as they stand in a head."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def _text(data: bytes) -> str:

@@ -31,8 +31,6 @@ MAX_COMPARED: Final = 64  # idle connections, to find the one that makes room
 LINGER_S: Final = 2.0  # a refused client may go on sending so long; closing at once could destroy the refusal
 _UNKNOWN_METHOD: Final = re.compile(rb"(?!GET|HEAD|POST|PUT|OPTIONS)[A-Z][A-Z-]* [/*h]")
 
-Header = tuple[bytes, bytes]
-
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
@@ -78,7 +76,8 @@ class HttpLimits:
 
 
 class HttpHandler(Protocol):
-    """What a listener does with requests. `begin` may refuse before the body is read."""
+    """What a listener does with requests. `begin` may refuse before the body is read; `lines_for` gives the lines that the head
+    of any answer to a request has."""
 
     def connected(self, connection: "HttpConnection") -> None: ...
 
@@ -88,7 +87,7 @@ class HttpHandler(Protocol):
 
     def request(self, connection: "HttpConnection", request: Request) -> None: ...
 
-    def headers_for(self, request: Request) -> Iterable[Header]: ...
+    def lines_for(self, request: Request) -> bytes: ...
 
 
 class HttpConnection:
@@ -315,16 +314,17 @@ class HttpConnection:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def respond(self, response: Response, headers: Iterable[Header] = (), retry_after_s: int = 1) -> None:
-        """Answer the running request, and turn to the next one; behind a failure of ours the connection ends."""
+    def respond(self, response: Response, lines: bytes = b"", retry_after_s: int = 1) -> None:
+        """Answer the running request, and turn to the next one; behind a failure of ours the connection ends.
+
+        `lines` are those of the head that the framing knows nothing of.
+        """
         transport, request = self.transport, self.running
         if transport is None or request is None:
             return
         if response.status == 500:
             self.keep_alive = False
-        head = self._head(
-            request, response, headers, self.keep_alive, retry_after_s
-        )  # of HEAD as of GET (RFC 9110 §8.6)
+        head = self._head(request, response, lines, self.keep_alive, retry_after_s)  # of HEAD as of GET (RFC 9110 §8.6)
         transport.write(head if request.method == b"HEAD" else head + response.body)
         self.running = None
         if not self.keep_alive:
@@ -341,33 +341,24 @@ class HttpConnection:
         if self.running is request:
             self.respond(render_error(refusal), retry_after_s=refusal.retry_after_s)
 
-    def _head(
-        self,
-        request: Request,
-        response: Response,
-        headers: Iterable[Header],
-        keep_alive: bool,
-        retry_after_s: int,
-    ) -> bytes:
-        parts = [_STATUS_LINES[response.status]]
-        if response.status != 304:
-            parts.append(
-                b"content-type: %s\r\ncontent-length: %d\r\n"
-                % (response.content_type.encode(), len(response.body) + response.untold)
-            )
-        for name, value in (*self.handler.headers_for(request), *headers):
-            parts.append(b"%s: %s\r\n" % (name, value))
-        if response.status in (429, 503):
+    def _head(self, request: Request, response: Response, lines: bytes, keep_alive: bool, retry_after_s: int) -> bytes:
+        status = response.status
+        parts = [_STATUS_LINES[status]]
+        if status != 304:
+            size = len(response.body) + response.untold
+            parts.append(b"content-type: %b\r\ncontent-length: %d\r\n" % (response.content_type.encode(), size))
+        parts.append(self.handler.lines_for(request))
+        parts.append(lines)
+        if status in (429, 503):
             parts.append(b"retry-after: %d\r\n" % retry_after_s)
         if not keep_alive:
-            parts.append(b"connection: close\r\n\r\n")
-        elif request.is_chunkable:
-            parts.append(b"\r\n")
-        else:  # HTTP/1.0 does not expect it otherwise
-            parts.append(b"connection: keep-alive\r\n\r\n")
+            parts.append(b"connection: close\r\n")
+        elif not request.is_chunkable:  # HTTP/1.0 does not expect it otherwise
+            parts.append(b"connection: keep-alive\r\n")
+        parts.append(b"\r\n")
         return b"".join(parts)
 
-    def begin_stream(self, content_type: str, headers: Iterable[Header] = ()) -> None:
+    def begin_stream(self, content_type: str, lines: bytes = b"") -> None:
         """Answer the running request with a body that goes on until the client or the server closes."""
         transport, request = self.transport, self.running
         if transport is None or request is None:
@@ -378,10 +369,10 @@ class HttpConnection:
             _STATUS_LINES[200],
             b"content-type: %s\r\ncache-control: no-store\r\n" % content_type.encode(),
             framing,
+            self.handler.lines_for(request),
+            lines,
+            b"\r\n",
         ]
-        for name, value in (*self.handler.headers_for(request), *headers):
-            parts.append(b"%s: %s\r\n" % (name, value))
-        parts.append(b"\r\n")
         transport.write(b"".join(parts))
 
     def stream(self, data: bytes) -> None:
@@ -423,7 +414,7 @@ class HttpConnection:
             return
         response = render_error(refusal)
         asked = Request(b"GET", b"/", self.headers)  # what is known of it
-        transport.write(self._head(asked, response, (), False, refusal.retry_after_s) + response.body)
+        transport.write(self._head(asked, response, b"", False, refusal.retry_after_s) + response.body)
         if transport.can_write_eof():
             transport.write_eof()
         self.deadline = self.loop.time() + LINGER_S

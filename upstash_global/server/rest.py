@@ -7,7 +7,6 @@ answer is rendered when its last reply is there, and written when the gate lets 
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
 from hmac import compare_digest
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -25,14 +24,17 @@ from upstash_global.node.permissions import user_of_token
 from upstash_global.node.scope import after
 from upstash_global.protocol.consistency import DEFAULT_CONSISTENCY, LEADER, Consistency, read_consistency
 from upstash_global.protocol.rest import (
+    NEAREST,
     NOWHERE,
+    PIPELINE,
     Call,
+    Cors,
     Mode,
     Request,
     Response,
     access_token,
-    cors_headers,
     etag,
+    header_lines,
     is_bug,
     parse_request,
     render,
@@ -42,7 +44,7 @@ from upstash_global.protocol.rest import (
 from upstash_global.protocol.tokens import AccessTokens, edge_proof, token_hash
 from upstash_global.replication.position import START, Position, later
 from upstash_global.reply import NULL_ARRAY, Reply
-from upstash_global.server.http import Header, HttpConnection, HttpLimits, idlest
+from upstash_global.server.http import HttpConnection, HttpLimits, idlest
 from upstash_global.server.nearest import Neighbours
 from upstash_global.server.rates import Allowances, Strangers
 from upstash_global.server.units import CHANGED, is_unchanged, make_unit, refuse_unit, validator
@@ -64,7 +66,7 @@ class RestListener:
         limits = config.limits
         self.strangers = Strangers(limits.max_clients_per_address)
         self.allowances = Allowances(limits.rest_commands_per_s)
-        self.origins = list(config.security.cors_origins) or None
+        self.cors = Cors(list(config.security.cors_origins) or None)
         self.max_commands = limits.pipeline_commands
         self.limits = HttpLimits.of(limits)
         credentials = config.credentials
@@ -136,8 +138,8 @@ class RestListener:
             connection.state = None
             self.shell.schedule()
 
-    def headers_for(self, request: Request) -> Iterable[Header]:
-        return cors_headers(request, self.origins)
+    def lines_for(self, request: Request) -> bytes:
+        return self.cors.lines(request)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -163,8 +165,8 @@ class RestListener:
         call = parse_request(request, self.max_commands, self._position_in)
         if self.allowances.per_s:
             self._count(call.token, len(call.commands))
-        if call.mode is Mode.NEAREST:
-            connection.respond(self._nearest(call), NOT_TO_BE_KEPT)
+        if call.mode is NEAREST:
+            connection.respond(self._nearest(call), header_lines(NOT_TO_BE_KEPT))
             return
         if len(request.body) + len(request.target) > MAX_KEY_BYTES:
             _check_keys(call)
@@ -280,17 +282,17 @@ class RestListener:
         else:
             session.ask(consistency, seen, token)
 
-    def answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
-        """The response to a call whose replies are all there, with its receipt."""
+    def answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, bytes]:
+        """The response to a call whose replies are all there, and the lines of its receipt."""
         if call.mode in STREAMS:  # it was refused: there is nothing to hear
             self.streams.discard(session.connection)
         try:
             return self._answer(session, call, replies)
         except Exception:
             log.exception("an answer cannot be rendered")
-            return render_error(INTERNAL_ERROR), []
+            return render_error(INTERNAL_ERROR), b""
 
-    def _answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, list[Header]]:
+    def _answer(self, session: RestSession, call: Call, replies: list[Reply]) -> tuple[Response, bytes]:
         if session.owes and session.user is not None:
             name = session.user.name
             self.unapplied[name] = later(
@@ -299,25 +301,27 @@ class RestListener:
         served, seen = session.served, session.own
         if seen.epoch == served.epoch and seen.lsn > served.lsn:
             served = seen
-        headers = [(b"upstash-sync-token", self._token(session, call, served)), *self._receipt(session)]
-        headers += session.told_caches
+        lines = self._receipt(session, self._token(session, call, served))
+        if session.told_caches:
+            lines += header_lines(session.told_caches)
         if call.is_unit:
             outcome = _outcome(call, replies)
             if not isinstance(outcome, list):
-                return render_error(outcome), headers
+                return render_error(outcome), lines
             replies = outcome
-        if any(isinstance(command, CommandError) for command in call.commands):
+        if call.mode is PIPELINE and any([isinstance(command, CommandError) for command in call.commands]):
             ran = iter(replies)
             replies = [command if isinstance(command, CommandError) else next(ran) for command in call.commands]
-        if any([is_bug(reply) for reply in replies]):
-            return render_error(INTERNAL_ERROR), headers
+        for reply in replies:
+            if is_bug(reply):
+                return render_error(INTERNAL_ERROR), lines
         response = render(call, replies)
         tag = validator(session, call) if response.status == 200 else None
         if tag is not None:
-            headers.append((b"etag", etag(self.shell.node.sync_tokens.of(tag))))
+            lines += b"etag: %b\r\n" % etag(self.shell.node.sync_tokens.of(tag))
             if is_unchanged(self.shell.node, session, call):
                 response = Response(304, b"")
-        return response, headers
+        return response, lines
 
     def _tell_caches(self, session: RestSession, request: Request) -> None:
         """What a cache between the client and this node has to know of the reply, which was given just now if it is there."""
@@ -341,19 +345,19 @@ class RestListener:
         known = self.shell.node.sync_tokens.read(token)
         return None if known is None else (known.epoch, known.lsn)
 
-    def _receipt(self, session: RestSession) -> list[Header]:
-        """From what state the request was answered: every reply is at least as new as that."""
+    def _receipt(self, session: RestSession, token: bytes) -> bytes:
+        """What the client has seen, and from what state it was answered: every reply is at least as new as that."""
         receipt, node = session.receipt, self.shell.node
         if not receipt.regions:
             receipt.note(node.settings.me.region, node.log.head, node.staleness_ms)
-        headers = [
-            (b"upstash-region", ", ".join(receipt.regions).encode()),
-            (b"upstash-position", b"%d-%d" % (receipt.position.epoch, receipt.position.lsn)),
-            (b"upstash-staleness-ms", b"%d" % receipt.staleness_ms),
-        ]
+        position = receipt.position
+        lines = (
+            b"upstash-sync-token: %b\r\nupstash-region: %b\r\nupstash-position: %d-%d\r\nupstash-staleness-ms: %d\r\n"
+            % (token, ", ".join(receipt.regions).encode(), position.epoch, position.lsn, receipt.staleness_ms)
+        )
         if session.is_lost_epoch:
-            headers.append((b"upstash-sync-token-status", b"lost-epoch"))
-        return headers
+            lines += b"upstash-sync-token-status: lost-epoch\r\n"
+        return lines
 
     # -- time and end -------------------------------------------------------------------------------------------
 
@@ -394,7 +398,7 @@ def _check_keys(call: Call) -> None:
         longest = max([len(key) for key in keys], default=0)
         if longest > MAX_KEY_BYTES:
             refusal = error(f"max key size exceeded. Limit: {MAX_KEY_BYTES} bytes, Actual: {longest} bytes")
-            if call.mode is not Mode.PIPELINE:
+            if call.mode is not PIPELINE:
                 raise HttpError(400, refusal.text)
             call.commands[index] = refusal
 
