@@ -34,6 +34,7 @@ class Users:
     def __init__(self) -> None:
         self.named: dict[bytes, User] = {}
         self.of_log: dict[bytes, None] = {}  # whose rules came by the log, not from the configuration
+        self.version = 0  # another one whenever a user was made, changed or removed
         self.channels_are_open = False  # acl-pubsub-default is allchannels
         self.narrowed: Callable[[User], None] = _unheard  # told of a user that may hear fewer channels, or is gone
         self._built_in: dict[bytes, list[bytes]] = {}
@@ -91,6 +92,7 @@ class Users:
 
     def remove(self, name: bytes) -> None:
         """Remove a user; a built-in one becomes what the configuration says."""
+        self.version += 1
         self.of_log.pop(name, None)
         if name in self._built_in:
             self._put(name, self._built_in[name])
@@ -100,6 +102,7 @@ class Users:
             self.narrowed(user)
 
     def _put(self, name: bytes, rules: list[bytes]) -> None:
+        self.version += 1
         user = self.named.get(name)
         if user is None:
             user = self.named[name] = User(name)

@@ -82,6 +82,9 @@ class RestSession(Session):
         self.node = node
         self.may_block = False  # nobody waits at the other end of a request
         self.is_known = False  # it has shown a token
+        self.token: str | None = None  # of the request
+        self.vouching: dict[bytes, bytes] | None = None  # the headers whose token is that of `user`,
+        self.users_version = 0  # when the users were these
         self.call: Call | None = None  # under way
         self.expected = 0  # replies until it is done
         self.replies: list[Reply] = []

@@ -4,6 +4,10 @@ One request at a time is handed to the handler; what a client pipelines behind i
 ways (a second length, host or authorization, a fold, a bare line end) is refused with 400 and the connection closed, once
 everything before it is answered. What a client may make us hold is bounded: a body beyond STRANGER_BYTES is read only from
 one whom the handler lets in, and a client that does not read its answers is not read from.
+
+A client sends the same headers with request after request. Those that a connection has sent are remembered, and what comes
+with the same again, word for word and in one packet, is not given to the parser: its requests share one dict of headers, so
+that the handler, too, may know by that what it has looked at already. Nothing is compared with what somebody else has sent.
 """
 
 import asyncio
@@ -27,9 +31,12 @@ log = logging.getLogger("upstash_global")
 MAX_QUEUED_REQUESTS: Final = 32  # read behind the running one; beyond it the client is not read from
 MAX_QUEUED_BYTES: Final = 1 << 20  # of their bodies, likewise
 STRANGER_BYTES: Final = 64 << 10  # of a body that is read before anybody asks who sends it
+MAX_HEADS: Final = 4  # of a connection that are remembered,
+MAX_HEAD_BYTES: Final = 1 << 10  # each of at most so much
 MAX_COMPARED: Final = 64  # idle connections, to find the one that makes room
 LINGER_S: Final = 2.0  # a refused client may go on sending so long; closing at once could destroy the refusal
 _UNKNOWN_METHOD: Final = re.compile(rb"(?!GET|HEAD|POST|PUT|OPTIONS)[A-Z][A-Z-]* [/*h]")
+_ORDINARY_LINE: Final = re.compile(rb'(GET|HEAD|POST|PUT|OPTIONS) (/[!"$-~]*) HTTP/1\.1(?=\r\n)')
 
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
@@ -75,6 +82,14 @@ class HttpLimits:
         )
 
 
+class Head:
+    """The headers of a request, for those that repeat them."""
+
+    def __init__(self, headers: dict[bytes, bytes], body_bytes: int) -> None:
+        self.headers = headers
+        self.body_bytes = body_bytes  # that follow
+
+
 class HttpHandler(Protocol):
     """What a listener does with requests. `begin` may refuse before the body is read; `lines_for` gives the lines that the head
     of any answer to a request has."""
@@ -117,7 +132,8 @@ class HttpConnection:
         self.is_broken = False  # nothing more is read
         self.is_ending = False  # the client sends no more: closed once everything is answered
         self.refusal: HttpError | None = None  # why; told behind the answers to what came before
-        # of the request that is being read
+        self.heads: dict[bytes, Head] = {}  # by their bytes, from the end of the first line on; the oldest first
+        # of the request that is being read, or was read last
         self.url = b""
         self.headers: dict[bytes, bytes] = {}
         self.header_bytes = 0
@@ -127,6 +143,7 @@ class HttpConnection:
         self.is_reading_request = False
         self.is_reading_head = False
         self.head_bytes = 0  # of the packets that hold nothing but a part of the head
+        self.is_chunkable = False
 
     # -- the transport ------------------------------------------------------------------------------------------
 
@@ -149,11 +166,42 @@ class HttpConnection:
             return
         if not self.is_reading_request and self.running is None and not self.queue:
             self.deadline = self.loop.time() + self.limits.header_s
-        was_in_head = self.is_reading_head
+        if self.is_reading_request or not self._read_repeated(data):
+            self._read(data)
+        if len(self.queue) > MAX_QUEUED_REQUESTS or self.queued_bytes > MAX_QUEUED_BYTES:
+            self._pause_reading()
+
+    def _read_repeated(self, data: bytes) -> bool:
+        """Take a whole request whose headers this connection has sent before; False for any other.
+
+        What the parser makes of headers does not depend on the first line, as long as that is an ordinary one. They may hold a
+        token, but how long it takes to find none tells nothing of those that are kept: the hash of bytes is keyed.
+        """
+        heads = self.heads
+        if not heads:
+            return False
+        line = _ORDINARY_LINE.match(data)
+        if line is None:
+            return False
+        line_end = line.end()
+        head_end = data.find(b"\r\n\r\n", line_end) + 4
+        head = heads.get(data[line_end:head_end])
+        if head is None or len(data) - head_end != head.body_bytes:
+            return False
+        method, target = line.groups()
+        if len(target) > self.limits.uri_bytes:
+            return False
+        self._take(Request(method, target, head.headers, data[head_end:]), True)
+        return True
+
+    def _read(self, data: bytes) -> None:
+        was_reading, was_in_head = self.is_reading_request, self.is_reading_head
         try:
             self.parser.feed_data(data)
             if was_in_head and self.is_reading_head:
                 self._count_head(len(data))
+            if not was_reading and not self.is_reading_request:
+                self._remember(data)
         except HttpError as refusal:
             self.refuse(refusal)
         except httptools.HttpParserUpgrade:
@@ -170,8 +218,21 @@ class HttpConnection:
                 self.refuse(HttpError(500, INTERNAL_ERROR.text))
             else:
                 self.refuse(HttpError(400, f"ERR malformed HTTP request: {mistake}"))
-        if len(self.queue) > MAX_QUEUED_REQUESTS or self.queued_bytes > MAX_QUEUED_BYTES:
-            self._pause_reading()
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the headers of the request that was read last if this packet is that request and nothing else."""
+        headers = self.headers
+        line_end = data.find(b"\r\n")
+        head_end = data.find(b"\r\n\r\n", line_end) + 4
+        if not 0 < line_end < head_end <= line_end + MAX_HEAD_BYTES or data.find(b"\n") < line_end:
+            return
+        if len(data) - head_end != self.body_size or self.body_size > STRANGER_BYTES:
+            return
+        if not self.is_chunkable or b"expect" in headers:
+            return
+        if len(self.heads) == MAX_HEADS:
+            del self.heads[next(iter(self.heads))]
+        self.heads[data[line_end:head_end]] = Head(headers, self.body_size)
 
     def eof_received(self) -> bool:
         """The client sends no more, and may still read: it gets what it is owed, then the connection ends."""
@@ -242,6 +303,7 @@ class HttpConnection:
             raise HttpError(405, "")
         headers = self.headers
         version = self.parser.get_http_version()
+        self.is_chunkable = version == "1.1"
         if version not in ("1.0", "1.1") or b"upgrade" in headers:
             raise HttpError(400, "ERR only HTTP/1.1 and HTTP/1.0 are spoken here, and no upgrades")
         length = headers.get(b"content-length")
@@ -277,10 +339,12 @@ class HttpConnection:
         self.is_reading_request = False
         parts = self.body
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        is_chunkable = bool(self.parser.get_http_version() != "1.0")
-        request = Request(self.parser.get_method(), self.url, self.headers, body, is_chunkable)
-        self.queue.append((request, self.parser.should_keep_alive()))
-        self.queued_bytes += len(body)
+        request = Request(self.parser.get_method(), self.url, self.headers, body, self.is_chunkable)
+        self._take(request, self.parser.should_keep_alive())
+
+    def _take(self, request: Request, keep_alive: bool) -> None:
+        self.queue.append((request, keep_alive))
+        self.queued_bytes += len(request.body)
         self._go_on()
 
     def _go_on(self) -> None:

@@ -39,6 +39,8 @@ from upstash_global.protocol.rest import (
     parse_request,
     render,
     render_error,
+    token_in_headers,
+    token_in_query,
     unauthorized,
 )
 from upstash_global.protocol.tokens import AccessTokens, edge_proof, token_hash
@@ -145,7 +147,7 @@ class RestListener:
 
     def begin(self, connection: HttpConnection, request: Request) -> None:
         """Before a body is invited, or read if it is long: whether this client may send one."""
-        self._user(connection, request)
+        self._user(connection, request, access_token(request))
 
     def request(self, connection: HttpConnection, request: Request) -> None:
         """Run a request; raises HttpError when it is refused as a whole."""
@@ -160,11 +162,11 @@ class RestListener:
             raise HttpError(503, SHUTTING_DOWN.text)
         if self._is_edge(request):
             self._admit(connection, session)  # whoever stands behind it
-        session.user = self._user(connection, request)
+        self._identify(connection, session, request)
         self._admit(connection, session)
         call = parse_request(request, self.max_commands, self._position_in)
         if self.allowances.per_s:
-            self._count(call.token, len(call.commands))
+            self._count(session.token, len(call.commands))
         if call.mode is NEAREST:
             connection.respond(self._nearest(call), header_lines(NOT_TO_BE_KEPT))
             return
@@ -211,11 +213,26 @@ class RestListener:
         proof = request.headers.get(b"upstash-edge")
         return proof is not None and compare_digest(proof, self.edge_proof)
 
-    def _user(self, connection: HttpConnection, request: Request) -> User:
-        """Whose token the request carries. Raises HttpError; a wrong token is told late, and not to everybody."""
+    def _identify(self, connection: HttpConnection, session: RestSession, request: Request) -> None:
+        """Find out whose the request is. Raises HttpError.
+
+        The framing gives headers that are repeated as the same dict: whose token is in it is known, as long as no user has
+        changed since.
+        """
+        token = token_in_query(request)
+        users_version = self.shell.node.users.version
+        if token is None and session.vouching is request.headers and session.users_version == users_version:
+            return
+        session.vouching = None
+        session.token = token or token_in_headers(request.headers)
+        session.user = self._user(connection, request, session.token)
+        if token is None:
+            session.vouching, session.users_version = request.headers, users_version
+
+    def _user(self, connection: HttpConnection, request: Request, token: str | None) -> User:
+        """Whose token that is. Raises HttpError; a wrong token is told late, and not to everybody."""
         node = self.shell.node
         users = node.users
-        token = access_token(request)
         if self.tokens is None:
             return users.default
         user: User | None = None

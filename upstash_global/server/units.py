@@ -15,7 +15,7 @@ from upstash_global.node.clients import RestSession
 from upstash_global.node.retries import Once
 from upstash_global.node.session import Watch
 from upstash_global.node.transactions import is_dirty
-from upstash_global.protocol.rest import Call, Mode, as_rest_error, status_of
+from upstash_global.protocol.rest import SINGLE, Call, Mode, as_rest_error, status_of
 from upstash_global.replication.position import Position
 
 if TYPE_CHECKING:
@@ -99,9 +99,13 @@ def _fingerprint(call: Call) -> bytes:
 
 def validator(session: RestSession, call: Call) -> Position | None:
     """What the ETag of an answer names: the position that all its reads were served from; None if more than reads was asked."""
-    if len(session.receipt.regions) != 1 or not call.commands or not all(_is_read(argv) for argv in call.commands):
+    if len(session.receipt.regions) != 1 or not call.commands:
         return None
-    return session.receipt.position
+    if call.mode is SINGLE and not call.is_unit:
+        is_read = session.row is not None and _only_reads(session.row)
+    else:
+        is_read = all([_is_read(argv) for argv in call.commands])
+    return session.receipt.position if is_read else None
 
 
 def is_unchanged(node: "Node", session: RestSession, call: Call) -> bool:
@@ -122,7 +126,10 @@ def _is_read(argv: list[bytes] | CommandError) -> bool:
     if isinstance(argv, CommandError):
         return False
     try:
-        row = lookup(argv)
+        return _only_reads(lookup(argv))
     except CommandError:
         return False
+
+
+def _only_reads(row: Row) -> bool:
     return bool(row.flags & READONLY) and not row.needs_leader
