@@ -15,6 +15,7 @@ INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
 
 _SPACES: Final = b" \t\n\r\v\f"
+_UNDERSCORE: Final = ord("_")  # a number is found in bytes at once, bytes only behind an exception
 
 
 def parse_integer(text: bytes) -> int | None:
@@ -40,7 +41,7 @@ def parse_float(text: bytes) -> float | None:
     """
     if text.isdigit() and len(text) < 300:
         return float(text)  # by far the most frequent, and nothing can be wrong with it
-    if not text or text[0] in _SPACES or text[-1] in _SPACES or b"_" in text:
+    if not text or text[0] in _SPACES or text[-1] in _SPACES or _UNDERSCORE in text:
         return None
     try:
         value = float(text)
