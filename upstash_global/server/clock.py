@@ -4,7 +4,7 @@
 MAX_SLEW, so that it never goes back and never jumps, whatever happens to the wall clock.
 """
 
-import time
+from time import monotonic, time
 from typing import Final
 
 MAX_SLEW: Final = 0.005  # seconds per second
@@ -13,25 +13,25 @@ STEP_MS: Final = 10_000  # a wall clock further off than this is an event worth 
 
 class Clock:
     def __init__(self) -> None:
-        self.wall_start = time.time()
-        self.monotonic_start = time.monotonic()
+        self.wall_start = time()
+        self.monotonic_start = monotonic()
         self.offset = 0.0  # seconds added so far to follow the wall clock
         self.adjusted_at = self.monotonic_start
 
     def now_ms(self) -> int:
         """Milliseconds since 1970."""
-        return int((self.wall_start + self.offset + time.monotonic() - self.monotonic_start) * 1000)
+        return int((self.wall_start + self.offset + monotonic() - self.monotonic_start) * 1000)
 
     def follow_wall(self) -> int:
         """Draw the clock a little towards the wall clock; call it about once a second. How far off it was, in ms."""
-        monotonic = time.monotonic()
-        off = time.time() - (self.wall_start + self.offset + monotonic - self.monotonic_start)
-        allowed = MAX_SLEW * (monotonic - self.adjusted_at)
+        now = monotonic()
+        off = time() - (self.wall_start + self.offset + now - self.monotonic_start)
+        allowed = MAX_SLEW * (now - self.adjusted_at)
         self.offset += max(-allowed, min(allowed, off))
-        self.adjusted_at = monotonic
+        self.adjusted_at = now
         return int(off * 1000)
 
 
 def microseconds() -> int:
     """Monotonic, for durations."""
-    return time.monotonic_ns() // 1000
+    return int(monotonic() * 1_000_000)
