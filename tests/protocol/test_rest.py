@@ -451,6 +451,12 @@ def test_json_carries_text_as_utf8() -> None:
     assert render(SINGLE, ['é"\n'.encode()]).body == '{"result":"é\\"\\n"}'.encode()
 
 
+@given(st.binary(max_size=20) | st.text(max_size=20).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_bytes_are_the_text_that_they_are_as_utf8(value: bytes) -> None:
+    text = json.dumps(value.decode("utf-8", "replace"), ensure_ascii=False)
+    assert render(SINGLE, [value]).body == f'{{"result":{text}}}'.encode()
+
+
 def test_a_failure_has_an_error_only_and_is_never_base64() -> None:
     for asked in (SINGLE, BASE64):
         assert told(render(asked, [wrong_type()])) == (400, b'{"error":"' + wrong_type().text.encode() + b'"}')
