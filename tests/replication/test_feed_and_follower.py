@@ -409,14 +409,39 @@ def test_silence_closes_the_feed_and_unpins_its_snapshot() -> None:
 
 def test_full_resyncs_are_few_at_a_time_and_pause_after_failures() -> None:
     gate = FullSyncs()
-    assert gate.begin("a", 0) and gate.begin("a", 0) and not gate.begin("b", 0)
-    gate.end("a", True, 0)
-    for at in (0, 1000, 2000):
-        assert gate.begin("b", at)
-        gate.end("b", False, at)
-    assert not gate.begin("b", 3000) and gate.begin("a", 3000)
-    gate.end("a", True, 3000)
-    assert gate.begin("b", 2000 + 300_000)
+    assert gate.begin("in:1", "a", 0) and gate.begin("in:1", "a", 0) and not gate.begin("in:2", "b", 0)
+    assert gate.end("in:1") and not gate.end("in:1")
+    for stream, at in (("in:2", 0), ("in:3", 1000), ("in:4", 2000)):
+        assert gate.begin(stream, "b", at)
+        gate.end(stream)
+        gate.note_failure("b", at)
+    assert not gate.begin("in:5", "b", 3000), "a new stream is no new follower"
+    assert gate.begin("in:6", "a", 3000) and gate.end("in:6")
+    assert gate.begin("in:7", "b", 2000 + 300_000)
+    gate.note_success("b")
+    gate.end("in:7")
+    assert gate.begin("in:8", "b", 2000 + 300_001)
+
+
+def test_a_full_resync_that_is_cut_off_counts_as_failed_unless_it_brought_an_earlier_one_on() -> None:
+    leader = leader_with(500)
+    leader.take_snapshot()
+    name = leader.storage.snapshots()[0].name
+
+    def cut_off(start: int, acked: int) -> int:
+        """Failures noted after a transfer from `start` that got to `acked`."""
+        feed = leader.new_feed(0)
+        begun = feed.receive(subscribe(full=True, snapshot=name, offset=start), 0)[0]
+        assert isinstance(begun, SnapshotBegin) and begun.offset == start
+        feed.advance(leader.log.head.lsn, 0)
+        if acked > start:
+            feed.receive(Ack(0, 0, START, 0, 0, 0, snapshot_offset=acked), 0)
+        feed.close(0)
+        return len(leader.host.full_syncs.failures.get("n", []))
+
+    assert cut_off(0, 100) == 1
+    assert cut_off(100, 200) == 1, "further than before"
+    assert cut_off(200, 200) == 2
 
 
 # -- time and lag ---------------------------------------------------------------------------------------------------

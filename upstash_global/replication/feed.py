@@ -104,6 +104,7 @@ class Feed:
         self.peer_heard_ms = 0  # and when that arrived here
 
         self.transfer: SnapshotInfo | None = None
+        self.transfer_start = 0
         self.transfer_sent = 0
         self.transfer_acked = 0
         self.wants_snapshot = False  # the node should take one
@@ -249,7 +250,7 @@ class Feed:
         """The follower cannot go on from where it is: a snapshot, or for one that keeps no data a new start."""
         if not self.is_replica:
             return self._start_anew(now_ms)
-        if not self.host.full_syncs.begin(self.peer, now_ms):
+        if not self.host.full_syncs.begin(self.peer, self.name, now_ms):
             self._fall_silent(now_ms)
             return [self._refused("no full resync can be given now", BUSY)]
         self._release_pin()
@@ -374,11 +375,12 @@ class Feed:
                 if chosen is None or info.name == name:
                     chosen = info
         self.wants_snapshot = chosen is None
-        if chosen is None or not self.host.full_syncs.begin(self.peer, now_ms):
+        if chosen is None or not self.host.full_syncs.begin(self.peer, self.name, now_ms):
             return []
         self.storage.pin(chosen.name)
         self.transfer = chosen
         start = offset if chosen.name == name and 0 <= offset <= chosen.size else 0
+        self.transfer_start = start
         self.transfer_sent = start
         self.transfer_acked = start
         self.n_full += 1
@@ -423,8 +425,13 @@ class Feed:
 
     def _end_transfer(self, succeeded: bool, now_ms: int) -> None:
         self.wants_snapshot = False
+        gates = self.host.full_syncs
+        if gates.end(self.peer):
+            if succeeded:
+                gates.note_success(self.name)
+            elif self.transfer_start == 0 or self.transfer_acked == self.transfer_start:
+                gates.note_failure(self.name, now_ms)  # it did not bring on what an earlier one had begun
         self._release_pin()
-        self.host.full_syncs.end(self.peer, succeeded, now_ms)
 
     def _release_pin(self) -> None:
         if self.transfer is not None:

@@ -15,27 +15,30 @@ class FullSyncs:
         self.max_failures = max_failures
         self.within_ms = within_ms
         self.pause_ms = pause_ms
-        self.running: set[str] = set()
-        self.failures: dict[str, list[int]] = {}  # peer → when its last ones failed
+        self.running: set[str] = set()  # streams
+        self.failures: dict[str, list[int]] = {}  # follower, however it comes → when its last ones failed
 
-    def begin(self, peer: str, now_ms: int) -> bool:
-        failed = self.failures.get(peer, [])
+    def begin(self, stream: str, follower: str, now_ms: int) -> bool:
+        failed = self.failures.get(follower, [])
         if len(failed) >= self.max_failures and now_ms - failed[-1] < self.pause_ms:
             return False
-        if peer not in self.running and len(self.running) >= self.max_running:
+        if stream not in self.running and len(self.running) >= self.max_running:
             return False
-        self.running.add(peer)
+        self.running.add(stream)
         return True
 
-    def end(self, peer: str, succeeded: bool, now_ms: int) -> None:
-        if peer not in self.running:
-            return
-        self.running.remove(peer)
-        if succeeded:
-            self.failures.pop(peer, None)
-        else:
-            recent = [at for at in self.failures.get(peer, []) if now_ms - at < self.within_ms]
-            self.failures[peer] = [*recent, now_ms]
+    def end(self, stream: str) -> bool:
+        """Whether one was running."""
+        was_running = stream in self.running
+        self.running.discard(stream)
+        return was_running
+
+    def note_success(self, follower: str) -> None:
+        self.failures.pop(follower, None)
+
+    def note_failure(self, follower: str, now_ms: int) -> None:
+        recent = [at for at in self.failures.get(follower, []) if now_ms - at < self.within_ms]
+        self.failures[follower] = [*recent, now_ms]
 
 
 class Resyncs:
