@@ -1,0 +1,140 @@
+"""One unit of Redis's tests against a node of its own, and what became of each test in it."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.ports import free_port
+from tests.redis_suite.sources import unpack
+from tests.server.serving import OwnProcess
+
+LIMIT_S: Final = 240  # for one unit; what hangs fails after this
+HERE: Final = Path(__file__).parent
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+_LINE: Final = re.compile(r"^\[(ok|err|exception|ignore|skip|TIMEOUT)\]: (.*)$", re.M)
+_OUTSIDE: Final = "outside of a test: "  # begins the name of what failed between two tests
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A section of differences.yaml, as far as it concerns one version."""
+
+    name: str  # "unit/type/list"
+    version: str
+    is_long: bool
+    runs_what_external_servers_skip: bool
+    expected: dict[str, str]  # test that is known to fail -> why
+    left_out: dict[str, str]  # test that is not run -> why
+
+
+@dataclass
+class Outcome:
+    """What a unit's run said."""
+
+    passed: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)  # name -> what was said
+    is_whole: bool = False  # the unit ran to its end
+    output: str = ""
+
+
+def parameters(version: str) -> list[Any]:
+    """The units of a version, for pytest.mark.parametrize."""
+    return [pytest.param(unit, id=unit.name, marks=pytest.mark.long if unit.is_long else ()) for unit in units(version)]
+
+
+def units(version: str) -> list[Unit]:
+    sections: dict[str, Any] = yaml.safe_load((HERE / "differences.yaml").read_text())
+    found = []
+    for name, section in sections.items():
+        if version not in section.get("versions", ["7.0", "8.0"]):
+            continue
+        known = [one for one in section.get("differs", []) if version == one.get("in", version)]
+        found.append(
+            Unit(
+                name,
+                version,
+                section.get("long", False),
+                section.get("external", False),
+                {one["test"]: one["why"] for one in known if one.get("run", True)},
+                {one["test"]: one["why"] for one in known if not one.get("run", True)},
+            )
+        )
+    return found
+
+
+def run(unit: Unit, directory: Path) -> Outcome:
+    """Run the unit against a fresh node without credentials."""
+    tree = unpack(unit.version, directory / "tree")
+    if unit.runs_what_external_servers_skip:
+        _skip_nothing_external(tree)
+    words = ["--host", "127.0.0.1", "--singledb", "--durable", "--tags", "-slow -needs:repl", "--single", unit.name]
+    for test in unit.left_out:
+        words += ["--skiptest", test]
+    with OwnProcess(directory, insecure=True) as node:
+        words += ["--port", str(node.resp), "--baseport", str(free_port())]
+        try:
+            done = subprocess.run(
+                ["./runtest", *words], cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT_S
+            )
+            output = done.stdout
+        except subprocess.TimeoutExpired as late:
+            output = late.stdout or b""
+        finally:
+            shutil.rmtree(tree)  # pytest keeps the directory for a while
+    return read(output.decode(errors="replace"), unit.name)
+
+
+def read(output: str, unit: str) -> Outcome:
+    """The outcome that the suite's words tell.
+
+    A test of one name may run more than once; it has passed if it never failed.
+    """
+    outcome = Outcome(output=_COLOURS.sub("", output))
+    body = outcome.output.partition("The End")[0]  # the failures are repeated after that
+    lines = list(_LINE.finditer(body))
+    for at, line in enumerate(lines):
+        kind, text = line.groups()
+        if kind == "ok":
+            outcome.passed.add(re.sub(r" \(\d+ ms\)$", "", text))
+        elif kind == "err":
+            end = lines[at + 1].start() if at + 1 < len(lines) else len(body)
+            name, inside, _ = text.partition(f" in tests/{unit}.tcl")
+            if not inside:
+                name = _OUTSIDE + text.partition(" (context:")[0]
+            outcome.failed[name] = body[line.start() : end].strip()
+    outcome.passed -= outcome.failed.keys()
+    outcome.is_whole = f"done]: {unit} " in body
+    return outcome
+
+
+def faults(unit: Unit, outcome: Outcome) -> str:
+    """Everything that differs from what differences.yaml says; empty if nothing does."""
+    found = []
+    for name in sorted(outcome.failed.keys() - unit.expected.keys()):
+        found.append(f"failed, and is not listed: {name}\n{_indented(outcome.failed[name])}")
+    for name in sorted(unit.expected.keys() & outcome.passed):
+        found.append(f"is listed, and passed: {name}")
+    for name in sorted(unit.expected.keys() - outcome.failed.keys() - outcome.passed):
+        found.append(f"is listed, and was not run: {name}")
+    if not outcome.is_whole:
+        found.append("the unit was not run to its end:\n" + _indented(outcome.output[-2000:]))
+    return "\n".join(found)
+
+
+def _indented(text: str) -> str:
+    return "\n".join("    " + line for line in text.splitlines()[-40:])
+
+
+def _skip_nothing_external(tree: Path) -> None:
+    """Run tests that are not meant for a server which is there already: what they configure comes by CONFIG SET."""
+    harness = tree / "tests" / "support" / "server.tcl"
+    text = harness.read_text()
+    condition = '$::external && [lsearch $tags "external:skip"] >= 0'
+    assert condition in text
+    harness.write_text(text.replace(condition, "0"))
