@@ -129,6 +129,12 @@ def test_pops_take_from_their_end() -> None:
     assert bench.run("ZPOPMIN z") == []
 
 
+@pytest.mark.parametrize("count", ["0", "-1", "a", "99999999999999999999"])
+def test_a_count_that_is_none_is_refused(count: str) -> None:
+    for line in (f"ZMPOP 1 z MIN COUNT {count}", f"BZMPOP 0 2 y z MAX COUNT {count}"):
+        assert bench_with("1 a").run(line).text == "ERR count should be greater than 0"
+
+
 def test_an_emptied_set_is_no_key_and_says_so() -> None:
     bench = bench_with("1 a")
     bench.engine.context.event_mask = EVENT_ZSET | EVENT_GENERIC

@@ -33,6 +33,14 @@ class Arguments:
         """Whether an argument is left and no mistake was made yet."""
         return self.at < len(self.argv) and self.mistake is None
 
+    def is_mistaken(self) -> bool:
+        """Whether a mistake was made.
+
+        Asked after each argument that matters: `mistake` itself, once found to be None, counts as None for good where this
+        is compiled, and `integer` may have set it since.
+        """
+        return self.mistake is not None
+
     def left(self) -> int:
         return len(self.argv) - self.at
 

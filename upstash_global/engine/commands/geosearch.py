@@ -190,7 +190,7 @@ class Search:
                 continue
             if args.left() > 1 and args.flag(b"COUNT"):
                 self.count = args.integer()
-                if args.mistake is None and self.count <= 0:
+                if not args.is_mistaken() and self.count <= 0:
                     args.fail(error("COUNT must be > 0"))
             elif is_search and may_store and args.flag(b"STOREDIST"):
                 self.stores_distance = True

@@ -66,7 +66,7 @@ def lpos(ctx: Context, argv: list[bytes]) -> Reply:
 
 def _rank(args: Arguments) -> int:
     rank = args.integer()
-    if args.mistake is None and rank == 0:
+    if not args.is_mistaken() and rank == 0:
         raise error(
             "RANK can't be zero: use 1 to start from the first match, "
             "2 from the second ... or use negative to start from the end of the list"
@@ -78,7 +78,7 @@ def _rank(args: Arguments) -> int:
 
 def _positive(args: Arguments, refusal: str) -> int:
     number = args.integer()
-    if args.mistake is not None or number < 0:
+    if args.is_mistaken() or number < 0:
         raise error(refusal)
     return number
 
@@ -165,7 +165,7 @@ def lmpop(ctx: Context, argv: list[bytes]) -> Reply:
     args = Arguments(argv, n_keys + 3)
     if args.left() >= 2 and args.flag(b"COUNT"):
         count = args.integer()
-        if args.mistake is not None or count < 1:
+        if args.is_mistaken() or count < 1:
             raise error("count should be greater than 0")
     args.done()
     for key in argv[2 : n_keys + 2]:

@@ -66,7 +66,7 @@ def sintercard(ctx: Context, argv: list[bytes]) -> Reply:
     while args.more():
         if args.left() > 1 and args.flag(b"LIMIT"):
             limit = args.integer()
-            if args.mistake is not None or limit < 0:
+            if args.is_mistaken() or limit < 0:
                 raise error("LIMIT can't be negative")
         else:
             args.unknown()

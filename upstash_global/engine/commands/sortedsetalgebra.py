@@ -114,7 +114,7 @@ class Operands:
                 self.with_scores = True
             elif may_limit and args.left() >= 2 and args.flag(b"LIMIT"):
                 self.limit = args.integer()
-                if args.mistake is not None or self.limit < 0:
+                if args.is_mistaken() or self.limit < 0:
                     raise error("LIMIT can't be negative")
             else:
                 args.unknown()

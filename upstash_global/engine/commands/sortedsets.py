@@ -152,7 +152,7 @@ def zmpop(ctx: Context, argv: list[bytes]) -> Reply:
     """Remove the lowest or highest members of the first set that has any: its key and the pairs, or nil."""
     args = Arguments(argv, 1)
     n_keys = args.integer()
-    if args.mistake is not None or n_keys < 1:
+    if args.is_mistaken() or n_keys < 1:
         raise error("numkeys should be greater than 0")
     args.at = n_keys + 2
     if args.at > len(argv):
@@ -163,7 +163,7 @@ def zmpop(ctx: Context, argv: list[bytes]) -> Reply:
     count = 1
     if args.left() >= 2 and args.flag(b"COUNT"):
         count = args.integer()
-        if args.mistake is not None or count < 1:
+        if args.is_mistaken() or count < 1:
             raise error("count should be greater than 0")
     args.done()
     for key in argv[2 : 2 + n_keys]:
