@@ -168,6 +168,8 @@ def test_a_small_hash_is_scanned_in_one_page() -> None:
     bench = bench_with("a 1 b 2 c 3")
     assert bench.run("HSCAN h 0 COUNT 1") == [b"0", [b"a", b"1", b"b", b"2", b"c", b"3"]]
     assert bench.run("HSCAN h 7 MATCH [ab]") == [b"0", [b"a", b"1", b"b", b"2"]]
+    assert bench.run("HSCAN h 0 NOVALUES MATCH [ab]") == [b"0", [b"a", b"b"]]
+    assert bench.run("SCAN 0 NOVALUES").text == "ERR NOVALUES option can only be used in HSCAN"
 
 
 def test_a_big_hash_is_scanned_by_pages_that_miss_no_staying_field() -> None:

@@ -97,13 +97,13 @@ def hrandfield(ctx: Context, argv: list[bytes]) -> Reply:
 def hscan(ctx: Context, argv: list[bytes]) -> Reply:
     """Walk through fields and values a few at a time; what stays in the hash throughout is seen at least once.
 
-    A small hash (a listpack) comes in one page, as in Redis.
+    A small hash (a listpack) comes in one page, as in Redis; NOVALUES leaves the values out, as in Redis 7.4.
     """
     cursor = scan_cursor(argv[2])
     hash_ = ctx.find_hash(argv[1])
     if hash_ is None:
         return [b"0", []]
-    options = ScanOptions(argv, 3)
+    options = ScanOptions(argv, 3, of_hash=True)
     if hash_.encoding == LISTPACK:
         next_cursor, page = 0, list(hash_.fields)
     else:
@@ -115,7 +115,8 @@ def hscan(ctx: Context, argv: list[bytes]) -> Reply:
             continue
         if options.glob is None or options.glob.matches(field):
             found.append(field)
-            found.append(hash_.fields[field])
+            if options.with_values:
+                found.append(hash_.fields[field])
     return [b"%d" % next_cursor, found]
 
 

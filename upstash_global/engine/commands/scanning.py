@@ -55,17 +55,22 @@ def scan_cursor(text: bytes) -> int:
 
 
 class ScanOptions:
-    """MATCH and COUNT; for SCAN also TYPE and WITHTYPE. Raises CommandError as Redis 7.2."""
+    """MATCH and COUNT; for SCAN also TYPE and WITHTYPE, for HSCAN NOVALUES. Raises CommandError as Redis 7.4."""
 
-    def __init__(self, argv: list[bytes], at: int, of_keyspace: bool = False) -> None:
+    def __init__(self, argv: list[bytes], at: int, of_keyspace: bool = False, of_hash: bool = False) -> None:
         self.glob: Glob | None = None  # None matches everything
         self.count = DEFAULT_COUNT
         self.type_name: str | None = None
         self.with_types = False
+        self.with_values = True
         args = Arguments(argv, at)
         while args.more():
             if of_keyspace and args.flag(b"WITHTYPE"):
                 self.with_types = True
+            elif args.flag(b"NOVALUES"):
+                self.with_values = False
+                if not of_hash:
+                    args.fail(error("NOVALUES option can only be used in HSCAN"))
             elif args.left() < 2:
                 args.unknown()
             elif args.flag(b"COUNT"):
