@@ -27,18 +27,19 @@ _BLOCK_BYTES: Final = 64 * 1024
 @command("BITCOUNT", arity=-2, flags=READONLY, keys=FIRST)
 def bitcount(ctx: Context, argv: list[bytes]) -> Reply:
     """Count the bits that are 1, in the whole string or in a range of bytes or bits."""
-    value = ctx.view_string(argv[1])
-    if value is None:
-        return 0
     n = len(argv)
     if n == 2:
-        return _count(value, 0, len(value))
+        value = ctx.view_string(argv[1])
+        return 0 if value is None else _count(value, 0, len(value))
     if n > 5 or n == 3:
         raise syntax_error()
     start, end = integer_argument(argv[2]), integer_argument(argv[3])
+    in_bits = _in_bits(argv[4]) if n == 5 else False
+    value = ctx.view_string(argv[1])
+    if value is None:
+        return 0
     if start < 0 and end < 0 and start > end:
         return 0
-    in_bits = _in_bits(argv[4]) if n == 5 else False
     first, last = _bit_range(len(value), start, end, in_bits)
     if first > last:
         return 0
@@ -67,15 +68,15 @@ def bitpos(ctx: Context, argv: list[bytes]) -> Reply:
     bit = integer_argument(argv[2])
     if bit not in (0, 1):
         raise error("The bit argument must be 1 or 0.")
-    value = ctx.view_string(argv[1])
-    if value is None:
-        return -1 if bit else 0
     n = len(argv)
     if n > 6:
         raise syntax_error()
     start = integer_argument(argv[3]) if n > 3 else 0
     in_bits = _in_bits(argv[5]) if n == 6 else False
     end = integer_argument(argv[4]) if n > 4 else -1
+    value = ctx.view_string(argv[1])
+    if value is None:
+        return -1 if bit else 0
     first, last = _bit_range(len(value), start, end, in_bits)
     if first > last:
         return -1
