@@ -205,6 +205,7 @@ def test_the_sweep_can_be_stopped() -> None:
         ("POPULATE 1 k -2", error("value is out of range, must be positive")),
         ("POPULATE 1 k 999999999999", error("string exceeds maximum allowed size (proto-max-bulk-len)")),
         ("RELOAD", OK),
+        ("LOADAOF", OK),
         ("CHANGE-REPL-ID", OK),
         ("JMAP", error("unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.")),
         ("OBJECT", error("unknown subcommand or wrong number of arguments for 'OBJECT'. Try DEBUG HELP.")),

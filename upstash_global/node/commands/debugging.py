@@ -54,6 +54,8 @@ HTSTATS-KEY <key>
     How many items a value has that Redis would keep in a hash table.
 LISTPACK <key>
     Whether Redis would keep a value as a listpack.
+LOADAOF
+    As RELOAD: what the log holds is what there is.
 LOG <message>
     Write a message to the log of the process.
 OBJECT <key>
@@ -329,6 +331,7 @@ _SUBCOMMANDS: Final[dict[bytes, tuple[int, int, Callable[["Node", Session, list[
     b"HTSTATS": (3, 4, _hash_table_stats),
     b"HTSTATS-KEY": (3, 4, _hash_table_stats_of_key),
     b"LISTPACK": (3, 3, _listpack),
+    b"LOADAOF": (2, 2, _reload),
     b"LOG": (3, 3, _log),
     b"OBJECT": (3, 3, _object),
     b"PAUSE-CRON": (3, 3, _nothing),
