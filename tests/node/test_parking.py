@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.node.stage import Client, Stage
+from upstash_global.errors import CommandError
 from upstash_global.node.parking import Parked, Parking
 from upstash_global.reply import NULL_ARRAY, OK, PENDING, Named, Reply
 
@@ -127,6 +128,20 @@ def test_wait_answers_when_enough_replicas_have_it() -> None:
     assert client.say("SET k w", "WAIT 1 500").take() == [OK]
     stage.pass_ms(600)
     assert client.take() == [0]
+
+
+def test_a_consumer_does_not_wait_for_a_group_that_was_flushed_away() -> None:
+    stage = Stage()
+    other = stage.leader.client()
+    other.run("XGROUP CREATE x g $ MKSTREAM")
+    consumer = stage.leader.client().say("XREADGROUP GROUP g me BLOCK 0 STREAMS x >")
+    reader = stage.leader.client().say("XREAD BLOCK 0 STREAMS x $")
+    other.run("FLUSHALL")
+    (refusal,) = consumer.take()
+    assert isinstance(refusal, CommandError) and refusal.code == "NOGROUP"
+    assert reader.take() == []
+    other.run("XADD x 1-1 f v")
+    assert reader.take() == [Named([(b"x", [[b"1-1", [b"f", b"v"]]])])]
 
 
 def test_of_two_consumers_that_wait_one_is_served_and_the_other_goes_on_waiting() -> None:

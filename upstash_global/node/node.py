@@ -388,6 +388,8 @@ class Node:
         if effects.said:
             self.audience.tell_said(effects.said, lsn)
         if self.parking.by_key:
+            if effects.flushed:
+                self.touched.extend(self.parking.by_key)  # the group that a consumer waits for is gone
             self.touched.extend(effects.touched)
             self.woken = True
 
