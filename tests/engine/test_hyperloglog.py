@@ -78,7 +78,7 @@ def test_both_forms_hold_the_same_registers(seed: int) -> None:
     hyperloglog.make_dense(dense)
     for _ in range(400):
         element = random.randbytes(random.randrange(20))
-        assert hyperloglog.add(sparse, element, MOST_SPARSE) == hyperloglog.add(dense, element, 0)
+        assert hyperloglog.add(sparse, [element], MOST_SPARSE) == hyperloglog.add(dense, [element], 0)
     assert sparse[4] == hyperloglog.SPARSE
     assert hyperloglog.unpack(sparse) == hyperloglog.unpack(dense)
     hyperloglog.make_dense(sparse)
@@ -101,6 +101,34 @@ def test_raising_registers_in_order_gives_the_bytes_of_raising_each_from_the_sta
             if register:
                 hyperloglog.Runs(one_by_one, MOST_SPARSE).raise_register(index, register)
         assert at_once == one_by_one
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_elements_at_once_give_the_bytes_of_one_by_one(seed: int) -> None:
+    """The marks that spare walking over the same runs again must not show, where runs are joined and moved neither."""
+    random = Random(seed)
+    elements = [random.randbytes(random.randrange(1, 12)) for _ in range(random.choice([50, 800, 1600]))]
+    at_once, one_by_one = hyperloglog.new(), hyperloglog.new()
+    assert hyperloglog.add(at_once, elements, MOST_SPARSE)
+    for element in elements:
+        hyperloglog.add(one_by_one, [element], MOST_SPARSE)
+    assert at_once == one_by_one
+
+
+def test_a_damaged_value_is_refused_however_many_elements_come() -> None:
+    value = hyperloglog.new()
+    hyperloglog.add(value, [b"%d" % n for n in range(300)], MOST_SPARSE)
+    del value[-20:]
+    with pytest.raises(CommandError, match="Corrupted HLL object"):
+        hyperloglog.add(value, [b"%d" % n for n in range(1000)], MOST_SPARSE)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_merge_takes_the_larger_of_each_two_registers(seed: int) -> None:
+    random = Random(seed)
+    one, other = (bytearray(random.choices(range(64), k=hyperloglog.REGISTERS)) for _ in range(2))
+    assert hyperloglog.merge(one, other) == bytearray(map(max, one, other))
+    assert hyperloglog.merge(one, bytearray(hyperloglog.REGISTERS)) == one
 
 
 # -- estimates ----------------------------------------------------------------------------------------------------

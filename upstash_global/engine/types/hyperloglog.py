@@ -15,6 +15,7 @@ A sparse one becomes dense for good when a register exceeds 32, or the string `h
 and merged is visible to whoever reads the string, so it is done exactly as Redis 7.2 does it.
 """
 
+from bisect import bisect_right
 from math import inf, sqrt
 from typing import Final
 
@@ -80,11 +81,18 @@ def forget_estimate(value: bytearray) -> None:
 def estimate(registers: bytearray) -> int:
     """How many different elements these registers have probably seen."""
     m = float(REGISTERS)
-    z = m * _tau((m - registers.count(_LONGEST_RUN + 1)) / m)
+    counts = [0] * (_LONGEST_RUN + 2)
+    left = REGISTERS
+    for run in range(len(counts)):
+        if not left:
+            break  # as a rule after some twenty
+        counts[run] = registers.count(run)
+        left -= counts[run]
+    z = m * _tau((m - counts[_LONGEST_RUN + 1]) / m)
     for run in range(_LONGEST_RUN, 0, -1):
-        z += registers.count(run)
+        z += counts[run]
         z *= 0.5
-    z += m * _sigma(registers.count(0) / m)
+    z += m * _sigma(counts[0] / m)
     if z == 0.0:
         return 1 << 63  # no hash fills all registers beyond what a hash can have: somebody wrote them
     exact = _ALPHA * m * m / z
@@ -123,18 +131,26 @@ def _tau(x: float) -> float:
 # -- elements -------------------------------------------------------------------------------------------------------
 
 
-def add(value: bytearray, element: bytes, most_sparse_bytes: int) -> bool:
-    """Count an element; True if a register grew. A sparse value above so many bytes turns dense.
+def add(value: bytearray, elements: list[bytes], most_sparse_bytes: int) -> bool:
+    """Count elements; True if a register grew. A sparse value above so many bytes turns dense.
 
     Raises CommandError if the value is damaged.
     """
-    hash_ = _murmur(element)
-    rest = hash_ >> _INDEX_BITS | 1 << _LONGEST_RUN
-    run = (rest & -rest).bit_length()
-    index = hash_ & (REGISTERS - 1)
-    if value[4] == DENSE:
-        return _raise_dense(value, index, run)
-    return Runs(value, most_sparse_bytes).raise_register(index, run)
+    runs: Runs | None = None
+    has_grown = False
+    for element in elements:
+        hash_ = _murmur(element)
+        rest = hash_ >> _INDEX_BITS | 1 << _LONGEST_RUN
+        run = (rest & -rest).bit_length()
+        index = hash_ & (REGISTERS - 1)
+        if value[4] == DENSE:
+            grows = _raise_dense(value, index, run)
+        else:
+            if runs is None:
+                runs = Runs(value, most_sparse_bytes)
+            grows = runs.raise_register(index, run)
+        has_grown = has_grown or grows
+    return has_grown
 
 
 def raise_registers(value: bytearray, wanted: bytearray, most_sparse_bytes: int) -> None:
@@ -176,16 +192,24 @@ def unpack(value: bytes | bytearray) -> bytearray:
     """All registers, a byte each. Raises CommandError if the value is damaged."""
     if value[4] == DENSE:
         return _unpack_dense(value)
-    registers = bytearray()
+    parts: list[bytes] = []
+    n_registers = 0
     at = _HEADER_BYTES
     n = len(value)
-    while at < n and len(registers) <= REGISTERS:
-        run = _Run(value, at)
-        registers += bytes([run.value]) * run.length
-        at += run.n_bytes
-    if len(registers) != REGISTERS:
+    while at < n and n_registers <= REGISTERS:
+        byte = value[at]
+        if byte & 0xC0 == 0x40:
+            run = _Run(value, at)
+            part = bytes(run.length)
+            at += 1
+        else:
+            part = _REGISTERS_OF[byte]
+        parts.append(part)
+        n_registers += len(part)
+        at += 1
+    if n_registers != REGISTERS:
         raise corrupted()
-    return registers
+    return bytearray(b"".join(parts))
 
 
 def describe_runs(value: bytes | bytearray) -> bytes:
@@ -203,8 +227,18 @@ def describe_runs(value: bytes | bytearray) -> bytes:
 
 
 def merge(registers: bytearray, others: bytearray) -> bytearray:
-    """The larger of each two registers."""
-    return bytearray(map(max, registers, others))
+    """The larger of each two registers.
+
+    All at once, as two numbers with a byte for each register, whose highest bit is free: it stays 1 where the first one,
+    with that bit set, is not less than the other.
+    """
+    one, other = int.from_bytes(registers, "little"), int.from_bytes(others, "little")
+    is_larger = ((one | _HIGHEST) - other & _HIGHEST) >> 7
+    of_one = (is_larger << 8) - is_larger  # 255 where the first is taken
+    return bytearray((other ^ (one ^ other) & of_one).to_bytes(REGISTERS, "little"))
+
+
+_HIGHEST: Final = int.from_bytes(b"\x80" * REGISTERS, "little")
 
 
 def make_dense(value: bytearray) -> None:
@@ -296,27 +330,40 @@ def _values(value: int, length: int) -> bytes:
     return bytes([0x80 | (value - 1) << 2 | (length - 1)])
 
 
+# What a run of one byte stands for; a longer one is not looked up here.
+_REGISTERS_OF: Final = [
+    bytes([(byte >> 2 & 31) + 1]) * ((byte & 3) + 1) if byte & 0x80 else bytes((byte & 63) + 1) for byte in range(256)
+]
+_MARK_BYTES: Final = 48  # between two marks
+
+
 class Runs:
-    """Changes registers of a sparse value, from any register or, as a merge does, in ascending order without rescanning."""
+    """Changes registers of a sparse value.
+
+    Marks, some bytes apart, spare it walking over the same runs again: places where a run begins, and its first register.
+    """
 
     def __init__(self, value: bytearray, most_bytes: int) -> None:
         self.value = value
         self.most_bytes = most_bytes  # a longer one turns dense
-        self.at = _HEADER_BYTES  # a run that the last change left alone, the second before the one it changed
-        self.first = 0  # its first register
-        self.last_index = -1
+        self.places = [_HEADER_BYTES]
+        self.firsts = [0]
 
     def raise_register(self, index: int, register: int) -> bool:
         """True if the register grew. The value may turn dense. Raises CommandError if it is damaged."""
         value = self.value
         if register > _LARGEST_SPARSE_VALUE:
             return self._raise_densely(index, register)
-        if index < self.last_index:
-            self.at, self.first = _HEADER_BYTES, 0
-        at, first = self.at, self.first
+        mark = max(0, bisect_right(self.firsts, index) - 2)  # so that the run before the wanted one is met
+        at, first = self.places[mark], self.firsts[mark]
         before = before_first = -1  # the run before, and its first register
         n = len(value)
+        unmarked = self.places[-1] + _MARK_BYTES
         while at < n:
+            if at >= unmarked:
+                self.places.append(at)
+                self.firsts.append(first)
+                unmarked = at + _MARK_BYTES
             byte = value[at]
             if byte & 0x80:
                 beyond = first + (byte & 3) + 1
@@ -326,16 +373,11 @@ class Runs:
                 beyond = first + byte + 1
             if index < beyond:
                 break
-            if before >= 0:
-                self.at, self.first = before, before_first
             before, before_first = at, first
             at += 2 if byte & 0xC0 == 0x40 else 1
             first = beyond
         if at >= n:
             raise corrupted()
-        if before == self.at:  # a merge may join it with what comes next: begin anew
-            self.at, self.first = _HEADER_BYTES, 0
-        self.last_index = index
         run = _Run(value, at)
         if run.value >= register:
             return False
@@ -344,9 +386,28 @@ class Runs:
         if growth > 0 and n + growth > self.most_bytes:
             return self._raise_densely(index, register)
         value[at : at + run.n_bytes] = new
-        _merge_runs(value, before if before >= 0 else _HEADER_BYTES)
+        if before < 0:
+            before, before_first = _HEADER_BYTES, 0
+        _merge_runs(value, before)
+        self._move_marks(before, before_first, at + run.n_bytes + 2 * _MERGE_OPCODES, len(value) - n)
         forget_estimate(value)
         return True
+
+    def _move_marks(self, start: int, first: int, end: int, growth: int) -> None:
+        """Runs from `start` up to `end`, as it was, are others now, and what is behind has moved."""
+        places, firsts = self.places, self.firsts
+        low = bisect_right(places, start)
+        high = bisect_right(places, end)
+        if growth:
+            for i in range(high, len(places)):
+                places[i] += growth
+        if high > low or start > places[low - 1] + 2 * _MARK_BYTES:
+            if start > places[low - 1]:
+                places[low:high] = [start]
+                firsts[low:high] = [first]
+            else:
+                del places[low:high]
+                del firsts[low:high]
 
     def _split(self, run: _Run, offset: int, register: int) -> bytes:
         """The runs that take the place of one, of which the register at `offset` has grown."""
