@@ -279,10 +279,10 @@ XPENDING key group
 XPENDING key group {IDLE min_idle} range_id range_id size [consumer]
 XRANGE key range_id range_id {COUNT count}
 XRANGE key - + {COUNT count}
-XREAD {COUNT count} (STREAMS) key stream_id
+XREAD {COUNT count} (STREAMS) key xread_id
 XREAD {COUNT count|BLOCK bad_timeout} (STREAMS) key key read_id read_id
 XREADGROUP (GROUP) group consumer {COUNT count} (STREAMS) key >
-XREADGROUP (GROUP) group consumer {COUNT count} (STREAMS) key stream_id
+XREADGROUP (GROUP) group consumer {COUNT count} (STREAMS) key xread_id
 XREADGROUP (GROUP) group consumer {COUNT count|BLOCK bad_timeout} (STREAMS) key key read_id read_id
 XREADGROUP (GROUP) group consumer {COUNT count} (STREAMS) key key > >
 XREADGROUP (GROUP) group ghost {COUNT count} (NOACK) (STREAMS) key read_id
@@ -628,7 +628,7 @@ XGROUP DESTROY key group
 XGROUP SETID key group group_id
 XLEN key
 XRANGE key - +
-XREAD STREAMS key stream_id
+XREAD STREAMS key xread_id
 XREADGROUP GROUP group consumer STREAMS key >
 XSETID key stream_id
 XTRIM key MAXLEN size

@@ -150,6 +150,7 @@ def range_id(random: Random) -> bytes:
     return (b"(" if luck < 0.5 else b"") + stream_id(random)
 
 
+LAST: Final = b"+"  # XREAD knows it since 7.4
 ODD_IDS: Final = [
     b"", b"-", b"+", b"$", b">", b"abc", b"1-", b"-1", b"1-abc", b"1--1", b" 5-1", b"+5-1", b"05-1", b"5-01", b"5- 1", b"5-+1",
     b"5- -1", b"5-1 ", b"5-1-1", b"5.0", b"18446744073709551616", b"5-18446744073709551616", b"5-*", b"5-1\x00x", b"0x5-1",
@@ -206,7 +207,8 @@ KINDS: Final[dict[str, Callable[[Random], bytes]]] = {
     "stream_id": stream_id,
     "new_id": new_id,
     "range_id": range_id,
-    "read_id": some([b">", b">", b"0", b"5-2", b"$"], ODD_IDS, 0.1),
+    "read_id": some([b">", b">", b"0", b"5-2", b"$"], [id for id in ODD_IDS if id != LAST], 0.1),
+    "xread_id": lambda random: next(id for id in iter(lambda: stream_id(random), None) if id != LAST),
     "group_id": some([b"0", b"0", b"$", b"5-1", b"5-3", b"4"], ODD_IDS, 0.1),
     "group": some([b"g", b"g", b"g", b"h"], [b"nosuch", b""], 0.05),
     "consumer": some([b"Alice", b"bob", b"carol"], [b"", b"\xff\x00"], 0.03),

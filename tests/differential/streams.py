@@ -26,11 +26,11 @@ _OF_8_2: Final = "7.0 does not know the command"
 ERROR_TEXTS: Final[list[tuple[str, str, str]]] = [
     *[
         (
-            f"ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{new}' must be specified.",
+            f"ERR Unbalanced '{name}' list of streams: for each stream key {ids} must be specified.",
             "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.",
             _NAMES_ITSELF,
         )
-        for name, new in (("xread", "$"), ("xreadgroup", ">"))
+        for name, ids in (("xread", "an ID, '+', or '$'"), ("xreadgroup", "an ID or '>'"))
     ],
     (
         "ERR The ID specified in XADD is equal or smaller than the target stream top item",

@@ -164,6 +164,19 @@ def test_xread_answers_what_is_behind_each_id() -> None:
     assert bench.run("XREAD BLOCK 100 STREAMS s $") is NULL_ARRAY
 
 
+def test_xread_knows_the_last_entry() -> None:
+    bench = streams_on(Bench(), "1-0", "2-0", "3-0")
+    assert bench.run("XREAD COUNT 2 STREAMS s none + +") == Named([(b"s", [[b"3-0", [b"f", b"v"]]])])
+    bench.run("XDEL s 3-0")
+    assert bench.run("XREAD STREAMS s +") == Named([(b"s", [[b"2-0", [b"f", b"v"]]])])
+    bench.run("XTRIM s MAXLEN 0")
+    assert bench.run("XREAD STREAMS s +") is NULL_ARRAY
+    bench.run("XREAD BLOCK 0 STREAMS s none + +")
+    blocked = bench.engine.context.blocked
+    assert blocked is not None and blocked.argv is not None
+    assert blocked.argv[-2:] == [b"3-0", b"0-0"]  # what it waits behind
+
+
 def test_xread_is_a_map_in_resp3_and_pairs_in_resp2_and_survives_forwarding() -> None:
     reply = streams_on(Bench(), "1-0").run("XREAD STREAMS s s 0 0")
     entry = b"*1\r\n*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n"

@@ -200,7 +200,7 @@ def shown(text: bytes) -> str:
 @command("XREADGROUP", arity=-7, flags=WRITE | BLOCKING | MOVABLEKEYS, keys=STREAMS)
 def xreadgroup(ctx: Context, argv: list[bytes]) -> Reply:
     """Deliver to a consumer what its group has not read yet (`>`), waiting with BLOCK; or show it again what is pending."""
-    options = ReadOptions(argv, "xreadgroup", ">")
+    options = ReadOptions(argv, "xreadgroup")
     name = options.group
     assert name is not None
     afters: list[int] = []  # -1 for what is new
@@ -208,11 +208,12 @@ def xreadgroup(ctx: Context, argv: list[bytes]) -> Reply:
         stream = ctx.find_stream(key)
         if stream is None or name not in stream.groups:
             raise no_key_or_group(key, name, " in XREADGROUP with GROUP option")
-        if text == b"$":
+        if text in (b"$", b"+"):
+            new = text.decode()
             raise error(
-                "The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by "
-                "specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result "
-                "set."
+                f"The {new} ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer "
+                f"by specifying a proper ID, or use the > ID to get new messages. The {new} ID would just return an empty "
+                "result set."
             )
         after = -1 if text == b">" else numbered_id(text)
         afters.append(-1 if after == MAX_ID else after)  # as in Redis 7, where the highest id stands for `>`
@@ -231,7 +232,7 @@ def has_news(value: Any, argv: list[bytes]) -> bool:
 
     Asked before it is tried again, for to be seen once more is a change, and would wake it and the other consumers for ever.
     """
-    options = ReadOptions(argv, "xreadgroup", ">")
+    options = ReadOptions(argv, "xreadgroup")
     group = value.groups.get(options.group or b"") if type(value) is Stream else None
     return group is None or bool(value.entries.between(group.last_id + 1, MAX_ID, 1))
 

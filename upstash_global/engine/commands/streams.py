@@ -74,12 +74,17 @@ STREAMS: Final = Keys(finder=streams_of)
 
 @command("XREAD", arity=-4, flags=READONLY | BLOCKING | MOVABLEKEYS, keys=STREAMS)
 def xread(ctx: Context, argv: list[bytes]) -> Reply:
-    """The entries of several streams behind the given ids, at most COUNT of each; with BLOCK it waits for some."""
-    options = ReadOptions(argv, "xread", "$")
+    """The entries of several streams behind the given ids, at most COUNT of each; with BLOCK it waits for some.
+
+    As in Redis 7.4, `+` means the last entry that is there, or else the first to come.
+    """
+    options = ReadOptions(argv, "xread")
     afters: list[int] = []
     for key, text in zip(options.keys, options.ids, strict=True):
         stream = ctx.find_stream(key)
-        if text == b"$":
+        if text == b"+" and stream is not None and len(stream):
+            afters.append(stream.entries.last_id() - 1)
+        elif text == b"$" or text == b"+":
             afters.append(0 if stream is None else stream.last_id)
         elif text == b">":
             raise error(
@@ -101,9 +106,9 @@ def xread(ctx: Context, argv: list[bytes]) -> Reply:
 
 
 class ReadOptions:
-    """The options of XREAD and XREADGROUP, in Redis's order of checks; `new` is the id that means what is to come."""
+    """The options of XREAD and XREADGROUP, in Redis's order of checks."""
 
-    def __init__(self, argv: list[bytes], name: str, new: str) -> None:
+    def __init__(self, argv: list[bytes], name: str) -> None:
         self.timeout_ms = -1  # of BLOCK; -1 without it, 0 for ever
         self.count = -1  # of entries of each stream; -1 for all
         self.group: bytes | None = None
@@ -111,7 +116,7 @@ class ReadOptions:
         self.is_acknowledged = False  # by NOACK
         self.keys: list[bytes] = []
         self.ids: list[bytes] = []
-        is_group_read = new == ">"
+        is_group_read = name == "xreadgroup"
         at = 1
         n = len(argv)
         while at < n:
@@ -126,9 +131,8 @@ class ReadOptions:
                 self.count = count if count > 0 else -1
             elif word == b"STREAMS" and more:
                 if more % 2:
-                    raise error(
-                        f"Unbalanced '{name}' list of streams: for each stream key an ID or '{new}' must be specified."
-                    )
+                    ids = "an ID or '>'" if is_group_read else "an ID, '+', or '$'"
+                    raise error(f"Unbalanced '{name}' list of streams: for each stream key {ids} must be specified.")
                 self.keys = argv[at + 1 : at + 1 + more // 2]
                 self.ids = argv[at + 1 + more // 2 :]
                 break
