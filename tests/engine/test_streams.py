@@ -3,7 +3,7 @@
 import pytest
 from librt.strings import BytesWriter
 
-from tests.engine.bench import Bench, argv_of
+from tests.engine.bench import Bench, Logged, argv_of
 from upstash_global.engine.table import lookup
 from upstash_global.protocol.resp import encode
 from upstash_global.reply import NULL_ARRAY, Named, pack, unpack
@@ -143,6 +143,19 @@ def test_limit_bounds_what_is_trimmed_at_once() -> None:
     assert bench.run("XTRIM s MAXLEN ~ 0 LIMIT 3") == 3
     assert bench.run("XTRIM s MINID ~ 9 LIMIT 4") == 4
     assert ids_of(bench.run("XRANGE s - +")) == [b"8-0", b"9-0", b"10-0"]
+
+
+def test_whole_nodes_are_trimmed_where_their_size_was_set() -> None:
+    """As Redis: what stays begins a node, and a node of which LIMIT would leave something stays."""
+    bench, replica = Bench(), Bench()
+    bench.apply([Logged([[b"_CONFIG", b"stream-node-max-entries", b"10"]], bench.now_ms)])
+    streams_on(bench, *[f"{n}-0" for n in range(1, 101)])
+    assert [bench.run(f"XTRIM s MAXLEN ~ {most} LIMIT 30") for most in (95, 85, 81, 45, 45)] == [0, 10, 0, 30, 10]
+    bench.run("XADD s MINID ~ 78 * f v")
+    assert ids_of(bench.run("XRANGE s - + COUNT 1")) == [b"71-0"]
+    assert bench.run("XTRIM s MAXLEN ~ 0 LIMIT 0") == 31
+    replica.apply(bench.entries)
+    assert replica.digest() == bench.digest()
 
 
 def test_trimming_nothing_is_no_entry() -> None:

@@ -38,7 +38,8 @@ class Limits:
         self.set_max_intset_entries = 512
         self.set_max_listpack_entries = 128
         self.set_max_listpack_value = 64
-        self.stream_node_max_entries = 100  # of which `XTRIM ~` removes a hundred at once; our streams have no nodes
+        self.stream_node_max_entries = 100  # see streamids.Trimming
+        self.trims_whole_nodes = False  # by `~`: since stream-node-max-entries was set
         self.zset_max_listpack_entries = 128
         self.zset_max_listpack_value = 64
 

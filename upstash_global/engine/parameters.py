@@ -24,6 +24,8 @@ class ClusterParameters:
         self.values[name] = text
         if name in LIMIT_NAMES:
             setattr(self.limits, LIMIT_NAMES[name], int(text))
+        if name == b"stream-node-max-entries":
+            self.limits.trims_whole_nodes = True
         return True
 
     def dump(self) -> list[list[bytes]]:

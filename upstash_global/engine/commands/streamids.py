@@ -98,13 +98,17 @@ _MOST_DEFAULT_LIMIT: Final = 1_000_000
 class Trimming:
     """The options of XADD up to its id, or those of XTRIM.
 
-    `~` trims exactly, too, but at most LIMIT entries: as in Redis by default those of a hundred nodes, 0 means any number.
+    `~` removes at most LIMIT entries: as in Redis by default those of a hundred nodes, 0 means any number. It trims as
+    exactly as `=` otherwise, as Upstash does; but where stream-node-max-entries was set, it removes whole nodes of so many
+    entries only, as Redis. Our streams have no nodes: entry number n of all that were ever added counts as one of node
+    n // size, which is where Redis has it as long as the fields are short and nothing was deleted on the way.
     """
 
     def __init__(self) -> None:
         self.by = b""  # MAXLEN, MINID, or b"" for no trimming
         self.threshold = 0  # a length or an id
         self.limit = 0  # entries to remove at most; 0 for any number
+        self.node_size = 0  # entries that are removed together; 0 for no such thing
         self.makes_stream = True
         self.next = 2  # where in argv the id stands
 
@@ -119,6 +123,9 @@ class Trimming:
             excess = entries.count_below(self.threshold)
         if self.limit:
             excess = min(excess, self.limit)
+        if self.node_size and excess < len(entries):
+            first = stream.entries_added - len(entries)
+            excess = max(0, (first + excess) // self.node_size * self.node_size - first)
         entries.drop_first(excess)
         return excess
 
@@ -173,6 +180,8 @@ def read_trimming(argv: list[bytes], is_add: bool, limits: Limits) -> Trimming:
     if limit >= 0 and not is_approximate:
         raise error("syntax error, LIMIT cannot be used without the special ~ option")
     if is_approximate:
+        if limits.trims_whole_nodes:
+            options.node_size = limits.stream_node_max_entries
         options.limit = (
             limit if limit >= 0 else min(100 * limits.stream_node_max_entries or 10_000, _MOST_DEFAULT_LIMIT)
         )
