@@ -230,6 +230,29 @@ def test_the_lag_is_unknown_once_entries_were_deleted_ahead() -> None:
     assert (group(bench)["entries-read"], group(bench)["lag"]) == (5, 0)
 
 
+def test_what_is_gone_before_the_first_entry_does_not_count_for_the_lag() -> None:
+    """As Redis 8.0: deleted behind the group, it makes the lag unknown only as long as something older is left."""
+    bench = grouped(3)
+    read(bench, "a", 1)
+    bench.run("XDEL s 2-0")
+    assert (group(bench)["entries-read"], group(bench)["lag"]) == (1, None)
+    bench.run("XDEL s 1-0")
+    assert (group(bench)["entries-read"], group(bench)["lag"]) == (1, 1)
+    read(bench, "a")
+    assert (group(bench)["entries-read"], group(bench)["lag"]) == (3, 0)
+
+
+def test_what_was_trimmed_ahead_of_the_group_is_no_lag() -> None:
+    bench = grouped(5)
+    read(bench, "a", 1)
+    bench.run("XTRIM s MAXLEN 2")
+    assert (group(bench)["entries-read"], group(bench)["lag"]) == (1, 2)
+    read(bench, "a", 1)
+    assert (group(bench)["entries-read"], group(bench)["lag"]) == (4, 1)
+    bench.run("XTRIM s MAXLEN 0")
+    assert group(bench)["lag"] == 0
+
+
 def test_entriesread_says_what_the_stream_cannot() -> None:
     bench = grouped(5)
     bench.run("XGROUP SETID s g 3-0")

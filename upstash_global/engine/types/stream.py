@@ -6,8 +6,9 @@ short fields take little more than their text.
 A group remembers the last id that it has delivered, and its pending list: what was delivered and not yet acknowledged,
 by id. Each consumer has the part of the list that is its own; both hold the same Pending objects.
 
-How far a group lags behind is known only as long as no entry was deleted in between (`lag`); as in Redis 7, `entries_read`
-counts what the group has read, out of all that were ever added, and -1 is "not known".
+How far a group lags behind is known only as long as no entry was deleted in between (`lag`); `entries_read` counts what the
+group has read, out of all that were ever added, and -1 is "not known". Both as in Redis 8.0, which mended 7.0's: what was
+deleted or trimmed before the first entry that is left counts no more.
 """
 
 from collections.abc import Iterator
@@ -149,7 +150,8 @@ class Stream:
 
     def read_by(self, group: Group, id: int) -> None:
         """A group moves on to an entry."""
-        if group.entries_read != UNKNOWN and not self.has_deleted_from(id):
+        is_inside = group.last_id >= self.entries.first_id()
+        if group.entries_read != UNKNOWN and is_inside and not self.has_deleted_from(group.last_id):
             group.entries_read += 1
         elif self.entries_added:
             group.entries_read = self.entries_until(id)
@@ -157,16 +159,19 @@ class Stream:
 
     def lag(self, group: Group) -> int | None:
         """How many entries a group has still to read; None if entries were deleted among them."""
-        if not self.entries_added:
+        if not self.entries.size:
             return 0
+        first_id = self.entries.first_id()
+        if group.last_id < first_id and self.max_deleted_id < first_id:
+            return self.entries.size
         if group.entries_read != UNKNOWN and not self.has_deleted_from(group.last_id):
             return self.entries_added - group.entries_read
         entries_read = self.entries_until(group.last_id)
         return None if entries_read == UNKNOWN else self.entries_added - entries_read
 
     def has_deleted_from(self, id: int) -> bool:
-        """Whether an entry of this id or a later one was deleted, with entries still before it."""
-        return bool(self.entries.size) and id <= self.max_deleted_id and self.entries.first_id() <= self.max_deleted_id
+        """Whether an entry of this id or a later one was deleted."""
+        return bool(self.entries.size and self.max_deleted_id) and id <= self.max_deleted_id
 
     def entries_until(self, id: int) -> int:
         """How many entries were ever added up to an id, as far as that follows from the ends of the stream; else UNKNOWN."""
@@ -174,6 +179,8 @@ class Stream:
             return 0
         if not self.entries.size and id <= self.last_id:
             return self.entries_added
+        if 0 < id < self.max_deleted_id:
+            return UNKNOWN
         if id >= self.last_id:
             return self.entries_added if id == self.last_id else UNKNOWN
         first_id = self.entries.first_id()
