@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tests.node.stage import Client, Stage
 from upstash_global.errors import CommandError
 from upstash_global.node.parking import Parked, Parking
-from upstash_global.reply import NULL_ARRAY, OK, PENDING, Named, Reply
+from upstash_global.reply import NULL_ARRAY, OK, PENDING, Named, Reply, Verbatim
 
 
 class Waiting:
@@ -128,6 +128,19 @@ def test_wait_answers_when_enough_replicas_have_it() -> None:
     assert client.say("SET k w", "WAIT 1 500").take() == [OK]
     stage.pass_ms(600)
     assert client.take() == [0]
+
+
+def test_info_counts_the_keys_whose_end_would_answer_somebody() -> None:
+    stage = Stage()
+    other = stage.leader.client()
+    other.run("XGROUP CREATE x g $ MKSTREAM")
+    waiting = [stage.leader.client().say(line) for line in ("BLPOP y z 0", "XREADGROUP GROUP g me BLOCK 0 STREAMS x >")]
+    counts = other.run("INFO clients")
+    assert isinstance(counts, Verbatim)
+    assert b"total_blocking_keys:3" in counts.text and b"total_blocking_keys_on_nokey:1" in counts.text
+    stage.leader.node.close(waiting[1])
+    counts = other.run("INFO clients")
+    assert isinstance(counts, Verbatim) and b"total_blocking_keys_on_nokey:0" in counts.text
 
 
 def test_a_consumer_does_not_wait_for_a_group_that_was_flushed_away() -> None:

@@ -115,7 +115,7 @@ def _clients(node: "Node") -> Lines:
         ("clients_in_timeout_table", sum(1 for parked in blocked.values() if parked.deadline_ms)),
         ("total_watched_keys", len({key for session in sessions for key in session.watches})),
         ("total_blocking_keys", len(node.parking.by_key)),
-        ("total_blocking_keys_on_nokey", 0),
+        ("total_blocking_keys_on_nokey", node.parking.needed_keys()),
     ]
 
 

@@ -425,6 +425,7 @@ class Node:
                 lambda: timeout_reply,
                 blocked.keys,
                 "blocked",
+                row.name == "XREADGROUP",
             )
         )
         return PENDING

@@ -14,7 +14,7 @@ from upstash_global.reply import PENDING, Reply
 
 
 class Parked:
-    __slots__ = ("session", "attempt", "deadline_ms", "timeout_reply", "keys", "cause", "is_over")
+    __slots__ = ("session", "attempt", "deadline_ms", "timeout_reply", "keys", "cause", "needs_key", "is_over")
 
     def __init__(
         self,
@@ -24,6 +24,7 @@ class Parked:
         timeout_reply: Callable[[], Reply],
         keys: list[bytes],
         cause: str,
+        needs_key: bool = False,
     ) -> None:
         self.session = session
         self.attempt = attempt
@@ -31,6 +32,7 @@ class Parked:
         self.timeout_reply = timeout_reply
         self.keys = keys
         self.cause = cause
+        self.needs_key = needs_key  # a consumer: it is answered, too, when its key goes
         self.is_over = False
 
 
@@ -68,6 +70,10 @@ class Parking:
         if parked.cause:
             self.by_cause[parked.cause].pop(session.id, None)
         return parked
+
+    def needed_keys(self) -> int:
+        """How many keys there are whose end would answer somebody."""
+        return sum([any([parked.needs_key and not parked.is_over for parked in them]) for them in self.by_key.values()])
 
     def wake_keys(self, keys: list[bytes]) -> list[tuple[Session, Reply]]:
         """Try those who wait for one of the keys, oldest first; those answered are released."""
