@@ -110,17 +110,20 @@ def hgetex(ctx: Context, argv: list[bytes]) -> Reply:
     """Get the values of fields and set or remove their deadlines; nil for a field that is missing."""
     key = argv[1]
     edited = ctx.edit_hash(key)
-    options = _Options(ctx, argv, "hgetex")
-    fields = argv[options.first :]
+    option = argv[2].upper()
+    at_ms = -1
+    if option in DEADLINE_UNITS:
+        at_ms = _deadline(ctx, option, argv[3], "hgetex")
+    fields = _fields(argv, 4 if option in DEADLINE_UNITS else 3 if option == b"PERSIST" else 2)
     values = [edited.get(field, ctx.now_ms) for field in fields]
     present = [field for field, value in zip(fields, values, strict=True) if value is not None]
-    if options.keeps and edited.deadlines is not None:
+    if option == b"PERSIST" and edited.deadlines is not None:
         persisted = [field for field in present if _persist(edited, field)]
         if persisted:
             ctx.save_hash(key, edited)
             ctx.notify(EVENT_HASH, b"hpersist", key)
-    elif options.unit and present:
-        _expire_all(ctx, key, edited, present, options.at_ms)
+    elif option in DEADLINE_UNITS and present:
+        _expire_all(ctx, key, edited, present, at_ms)
     return values
 
 
@@ -158,7 +161,7 @@ def hsetex(ctx: Context, argv: list[bytes]) -> Reply:
     """Set fields and their deadline, with FNX only if none of them is there, with FXX only if all are: 1 if so."""
     key = argv[1]
     edited = ctx.edit_hash(key)
-    options = _Options(ctx, argv, "hsetex")
+    options = _SetOptions(ctx, argv)
     fields = argv[options.first :: 2]
     for field in fields:
         is_there = edited.get(field, ctx.now_ms) is not None
@@ -274,14 +277,18 @@ def _fields(argv: list[bytes], at: int, bad_count: str = "Number of fields must 
     return argv[at + 2 :]
 
 
-class _Options:
-    """The options of HGETEX and HSETEX, and where their fields begin. Raises CommandError as Redis 8.0."""
+def _deadline(ctx: Context, unit: bytes, text: bytes, name: str) -> int:
+    """The deadline that EX, PX, EXAT or PXAT gives, in milliseconds since 1970. Raises CommandError."""
+    return _time(text, ctx.now_ms if unit in (b"EX", b"PX") else 0, 1000 if unit in (b"EX", b"EXAT") else 1, name)
 
-    def __init__(self, ctx: Context, argv: list[bytes], name: str) -> None:
-        self.is_set = name == "hsetex"
+
+class _SetOptions:
+    """The options of HSETEX, and where its fields begin. Raises CommandError as Redis 8.0."""
+
+    def __init__(self, ctx: Context, argv: list[bytes]) -> None:
         self.only_new = False
         self.only_present = False
-        self.keeps = False  # KEEPTTL; of HGETEX: PERSIST
+        self.keeps = False  # KEEPTTL
         self.unit = b""
         self.at_ms = -1
         self.first = 0
@@ -291,11 +298,11 @@ class _Options:
             if word == b"FIELDS":
                 self._read_fields(argv, at)
                 return
-            if self.is_set and word in (b"FNX", b"FXX"):
+            if word in (b"FNX", b"FXX"):
                 if self.only_new or self.only_present:
                     raise error("Only one of FXX or FNX arguments can be specified")
                 self.only_new, self.only_present = word == b"FNX", word == b"FXX"
-            elif word == (b"KEEPTTL" if self.is_set else b"PERSIST"):
+            elif word == b"KEEPTTL":
                 self._check_one_deadline()
                 self.keeps = True
             elif word in DEADLINE_UNITS:
@@ -304,8 +311,7 @@ class _Options:
                 if at >= len(argv):
                     raise error("missing expire time")
                 self.unit = word
-                unit_ms = 1000 if word in (b"EX", b"EXAT") else 1
-                self.at_ms = _time(argv[at], ctx.now_ms if word in (b"EX", b"PX") else 0, unit_ms, name)
+                self.at_ms = _deadline(ctx, word, argv[at], "hsetex")
             else:
                 raise _unknown(argv[at])
             at += 1
@@ -313,15 +319,14 @@ class _Options:
 
     def _check_one_deadline(self) -> None:
         if self.unit or self.keeps:
-            last = "KEEPTTL" if self.is_set else "PERSIST"
-            raise error(f"Only one of EX, PX, EXAT, PXAT or {last} arguments can be specified")
+            raise error("Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified")
 
     def _read_fields(self, argv: list[bytes], at: int) -> None:
         count = parse_integer(argv[at + 1]) if at + 1 < len(argv) else None
         if count is None or count < 1:
             raise error("invalid number of fields")
         self.first = at + 2
-        if len(argv) - self.first != count * (2 if self.is_set else 1):
+        if len(argv) - self.first != 2 * count:
             raise error("wrong number of arguments")
 
 
