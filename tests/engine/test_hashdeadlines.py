@@ -454,3 +454,13 @@ def test_deadlines_answer_their_earliest_and_forget_what_is_out_of_date() -> Non
         assert set(deadlines.due(now_ms)) == {each for each, at_ms in times.items() if at_ms <= now_ms}
         assert deadlines.earliest() == min(times.values(), default=-1)
         assert len(deadlines.heap) <= 64 + 2 * 41
+
+
+def test_a_small_hash_with_deadlines_has_an_encoding_of_its_own() -> None:
+    bench = Bench()
+    bench.run("HSET h a 1 b 2")
+    assert bench.run("OBJECT ENCODING h") == "listpack"
+    bench.run("HEXPIRE h 10 FIELDS 1 a")
+    assert bench.run("OBJECT ENCODING h") == "listpackex"
+    bench.run("HSET", "h", "c", "x" * 65)
+    assert bench.run("OBJECT ENCODING h") == "hashtable"

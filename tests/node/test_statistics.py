@@ -129,6 +129,16 @@ def test_hits_and_misses_are_those_of_reads() -> None:
     assert info(client, "stats")["keyspace_misses"] == "0"
 
 
+def test_hashes_with_deadlines_and_their_expired_fields_are_counted() -> None:
+    stage = Stage()
+    client = stage.leader.client()
+    client.run("HSET h a 1 b 2 c 3", "HPEXPIRE h 100 FIELDS 2 a b", "HSET plain a 1")
+    assert info(client, "keyspace")["db0"].endswith("keys=2,expires=0,avg_ttl=0,subexpiry=1")
+    stage.pass_ms(500)
+    assert info(client, "stats")["expired_subkeys"] == "2"
+    assert info(client, "keyspace")["db0"].endswith(",subexpiry=0")
+
+
 def test_expired_keys_are_counted_where_they_are_removed() -> None:
     stage, _, client = watched()
     client.run("SET k v PX 10", "SET l v PX 10")

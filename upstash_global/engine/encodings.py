@@ -11,6 +11,7 @@ the same position (see parameters.py).
 from typing import Any, Final
 
 from upstash_global.engine.numbers import parse_integer
+from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.json import Json
 from upstash_global.engine.types.list import List
 
@@ -75,6 +76,8 @@ def encoding_name(value: Any, limits: Limits) -> str:
         return list_encoding(value, limits)
     if type(value) is Json:
         return "raw"  # as of any value of a module
+    if type(value) is Hash and value.deadlines is not None and value.encoding == LISTPACK:
+        return "listpackex"  # as Redis 7.4, while a field has a deadline
     name: str = NAMES[value.encoding]
     return name
 

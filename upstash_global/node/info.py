@@ -237,6 +237,7 @@ def _stats(node: "Node") -> Lines:
         ("sync_full", resyncs.n_full),
         ("sync_partial_ok", resyncs.n_partial),
         ("sync_partial_err", resyncs.n_denied),
+        ("expired_subkeys", metrics.n_expired_fields),
         ("expired_keys", metrics.n_expired),
         ("expired_stale_perc", "0.00"),
         ("expired_time_cap_reached_count", 0),
@@ -436,7 +437,7 @@ def _keyspace(node: "Node") -> Lines:
     if not n_keys:
         return []
     n_expires = len(keyspace.deadlines) - len(keyspace.hidden)
-    return [("db0", f"keys={n_keys},expires={n_expires},avg_ttl=0")]
+    return [("db0", f"keys={n_keys},expires={n_expires},avg_ttl=0,subexpiry={len(keyspace.hashes)}")]
 
 
 _SECTIONS: Final[dict[str, Callable[["Node"], Lines]]] = {

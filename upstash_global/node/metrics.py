@@ -73,6 +73,7 @@ class Metrics:
         self.n_slow = 0
         self.n_failed_logins = 0
         self.n_expired = 0  # keys that the sweep removed
+        self.n_expired_fields = 0  # of hashes, that it removed
         self.highest_used_bytes = 0  # of the data, as far as anybody asked
         self.rates = Rates()
         self.n_denied = {"command": 0, "key": 0, "channel": 0}
@@ -98,5 +99,6 @@ class Metrics:
         self.links.bytes_in = 0
         self.links.bytes_out = 0
         self.n_expired = 0
+        self.n_expired_fields = 0
         self.highest_used_bytes = 0
         self.rates = Rates()

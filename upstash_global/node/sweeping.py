@@ -65,3 +65,4 @@ class Sweeping:
         assert effects is not None
         node.commit(None, effects, None)
         node.metrics.n_expired += len(key_and_fields) == 1
+        node.metrics.n_expired_fields += len(key_and_fields) - 1

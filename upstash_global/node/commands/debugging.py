@@ -136,7 +136,7 @@ def _hash_table_stats_of_key(node: "Node", session: Session, argv: list[bytes]) 
 
 
 def _listpack(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    if encoding_name(_value_of(node, argv[2]), node.engine.context.limits) != "listpack":
+    if not encoding_name(_value_of(node, argv[2]), node.engine.context.limits).startswith("listpack"):
         raise error("Not a listpack encoded object.")
     return Simple("Listpacks are how Redis would keep this value; here it is an object of Python's")
 
