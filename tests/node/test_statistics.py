@@ -129,6 +129,17 @@ def test_hits_and_misses_are_those_of_reads() -> None:
     assert info(client, "stats")["keyspace_misses"] == "0"
 
 
+def test_the_failure_of_a_command_that_has_waited_is_counted() -> None:
+    stage = Stage()
+    client = stage.leader.client()
+    client.run("CONFIG RESETSTAT", "XGROUP CREATE x g $ MKSTREAM")
+    stage.leader.client().say("XREADGROUP GROUP g me BLOCK 0 STREAMS x >")
+    client.run("XGROUP DESTROY x g")
+    assert info(client, "errorstats") == {"errorstat_NOGROUP": "count=1"}
+    assert info(client, "stats")["total_error_replies"] == "1"
+    assert info(client, "commandstats")["cmdstat_xreadgroup"].endswith("rejected_calls=0,failed_calls=1")
+
+
 def test_hashes_with_deadlines_and_their_expired_fields_are_counted() -> None:
     stage = Stage()
     client = stage.leader.client()

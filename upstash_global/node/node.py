@@ -420,7 +420,7 @@ class Node:
         self.parking.park(
             Parked(
                 session,
-                lambda key: self._try_blocked(session, row, argv, key),
+                lambda key: self._counted(row, self._try_blocked(session, row, argv, key)),
                 deadline_ms,
                 lambda: timeout_reply,
                 blocked.keys,
@@ -429,6 +429,13 @@ class Node:
             )
         )
         return PENDING
+
+    def _counted(self, row: Row, reply: Reply) -> Reply:
+        """The reply to a command that has waited; INFO counts its failure, as that of any other."""
+        if type(reply) is CommandError:
+            row.failed_calls += 1
+            self.metrics.note_refusal(reply)
+        return reply
 
     def _try_blocked(self, session: Session, row: Row, argv: list[bytes], key: bytes) -> Reply:
         """Its reply now that `key` has changed, or PENDING; a key that is gone or of another type is waited out
