@@ -1,8 +1,11 @@
 """One unit of Redis's tests against a node of its own, and what became of each test in it."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +45,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)  # name -> what was said
     is_whole: bool = False  # the unit ran to its end
     output: str = ""
+    bugs: list[str] = field(default_factory=list)  # that the node has noted, where a test may have expected any error
 
 
 def parameters(version: str) -> list[Any]:
@@ -85,18 +89,22 @@ def run(unit: Unit, directory: Path) -> Outcome:
     words = ["--host", "127.0.0.1", "--singledb", "--durable", "--tags", "-slow -needs:repl", "--single", unit.name]
     for test in unit.left_out:
         words += ["--skiptest", test]
-    with OwnProcess(directory, insecure=True) as node:
+    said = directory / "runtest.log"
+    with OwnProcess(directory, insecure=True) as node, said.open("wb") as log:
         words += ["--port", str(node.resp), "--baseport", str(free_port())]
+        process = subprocess.Popen(["./runtest", *words], cwd=tree, stdout=log, stderr=log, start_new_session=True)
         try:
-            done = subprocess.run(
-                ["./runtest", *words], cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT_S
-            )
-            output = done.stdout
-        except subprocess.TimeoutExpired as late:
-            output = late.stdout or b""
+            process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            pass  # what it has said until now shows where it hangs
         finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its children, too
+            process.wait()
             shutil.rmtree(tree)  # pytest keeps the directory for a while
-    return read(output.decode(errors="replace"), unit.name)
+    outcome = read(said.read_text(errors="replace"), unit.name)
+    outcome.bugs = [line for line in node.log.read_text(errors="replace").splitlines() if " bug: " in line]
+    return outcome
 
 
 def read(output: str, unit: str) -> Outcome:
@@ -131,6 +139,7 @@ def faults(unit: Unit, outcome: Outcome) -> str:
         found.append(f"is listed, and passed: {name}")
     for name in sorted(unit.expected.keys() - outcome.failed.keys() - outcome.passed):
         found.append(f"is listed, and was not run: {name}")
+    found += [f"the node noted {bug}" for bug in outcome.bugs]
     if not outcome.is_whole:
         found.append("the unit was not run to its end:\n" + _indented(outcome.output[-2000:]))
     return "\n".join(found)

@@ -49,3 +49,8 @@ def test_what_is_listed_must_fail_and_nothing_else() -> None:
 
 def test_what_breaks_off_is_a_fault() -> None:
     assert faults(unit(), Outcome(output="[exception]: killed")).endswith("[exception]: killed")
+
+
+def test_a_bug_is_a_fault_whatever_the_tests_say() -> None:
+    outcome = Outcome({"passes"}, is_whole=True, bugs=["ERROR bug: ZMPOP failed: TypeError"])
+    assert faults(unit(), outcome) == "the node noted ERROR bug: ZMPOP failed: TypeError"
