@@ -32,6 +32,7 @@ class Unit:
     name: str  # "unit/type/list"
     version: str
     is_long: bool
+    with_slow: bool  # tests that are tagged so run, too
     not_skipped: str  # tags that do not keep a test from being run here; "external:skip" is one by itself
     expected: dict[str, str]  # test that is known to fail -> why
     left_out: dict[str, str]  # test that is not run -> why
@@ -73,6 +74,7 @@ def units(version: str) -> list[Unit]:
                 name,
                 version,
                 version in (["7.0", "8.0"] if section.get("long") is True else section.get("long", [])),
+                section.get("slow", False),
                 section.get("not_skipped", ""),
                 {one["test"]: one["why"] for one in known if one.get("run", True)},
                 {one["test"]: one["why"] for one in known if not one.get("run", True)},
@@ -86,7 +88,8 @@ def run(unit: Unit, directory: Path) -> Outcome:
     tree = unpack(unit.version, directory / "tree")
     if unit.not_skipped:
         _run_in_spite_of(unit.not_skipped, tree / "tests" / f"{unit.name}.tcl")
-    words = ["--host", "127.0.0.1", "--singledb", "--durable", "--tags", "-slow -needs:repl", "--single", unit.name]
+    tags = "-needs:repl" if unit.with_slow else "-needs:repl -slow"
+    words = ["--host", "127.0.0.1", "--singledb", "--durable", "--tags", tags, "--single", unit.name]
     for test in unit.left_out:
         words += ["--skiptest", test]
     said = directory / "runtest.log"

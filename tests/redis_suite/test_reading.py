@@ -21,7 +21,7 @@ Expected 'a' to be equal to 'b' (context: type eval line 3)
 
 
 def unit(**expected: str) -> Unit:
-    return Unit("unit/type/list", "8.0", False, "", expected, {})
+    return Unit("unit/type/list", "8.0", False, False, "", expected, {})
 
 
 def test_a_test_of_which_one_run_failed_has_failed() -> None:
