@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,8 @@ def unpack(version: str, place: Path) -> Path:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     archive = _archive(version)
+    if archive is None or not re.search(rf"_{re.escape(version)}\.", archive.name):
+        pytest.skip(f"Debian's source package of Redis {version} cannot be had")
     with tarfile.open(archive) as opened:
         opened.extractall(place, members=_needed(opened), filter="data")
     [tree] = place.iterdir()
@@ -49,31 +52,29 @@ def _needed(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             yield member
 
 
-def _archive(version: str) -> Path:
-    cache = cache_directory() / "redis-suite" / version
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
+@cache
+def _archive(version: str) -> Path | None:
+    """From the cache, or else fetched into it; tried once, for a network that is not there may take its time to say so."""
+    directory = cache_directory() / "redis-suite" / version
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _fetched(cache)
-        if found is None:
-            _fetch(SUITES[version], cache)
-            found = _fetched(cache)
-    if found is None or not re.search(rf"_{re.escape(version)}\.", found.name):
-        pytest.skip(f"Debian's source package of Redis {version} cannot be had")
-    return found
+        if _fetched(directory) is None:
+            _fetch(SUITES[version], directory)
+        return _fetched(directory)
 
 
-def _fetched(cache: Path) -> Path | None:
-    return next(iter(sorted(cache.glob("redis_*.orig.tar.*"))), None)
+def _fetched(directory: Path) -> Path | None:
+    return next(iter(sorted(directory.glob("redis_*.orig.tar.*"))), None)
 
 
-def _fetch(suite: str, cache: Path) -> None:
-    """Leave the archive in the cache, or nothing."""
+def _fetch(suite: str, directory: Path) -> None:
+    """Leave the archive in the directory, or nothing."""
     if shutil.which("apt-get") is None:
         return
-    own = cache / "apt"
-    for directory in ("lists/partial", "cache/archives/partial", "parts"):
-        (own / directory).mkdir(parents=True, exist_ok=True)
+    own = directory / "apt"
+    for name in ("lists/partial", "cache/archives/partial", "parts"):
+        (own / name).mkdir(parents=True, exist_ok=True)
     (own / "sources.list").write_text(f"deb-src {MIRROR} {suite} main\n")
     options = [
         f"Dir::Etc::SourceList={own / 'sources.list'}",
@@ -86,7 +87,7 @@ def _fetch(suite: str, cache: Path) -> None:
     apt_get = ["apt-get", "-qq", *(word for option in options for word in ("-o", option))]
     try:
         for words in (["update"], ["source", "--download-only", "--tar-only", "redis"]):
-            subprocess.run([*apt_get, *words], cwd=cache, capture_output=True, timeout=LIMIT_S)
+            subprocess.run([*apt_get, *words], cwd=directory, capture_output=True, timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
         return
     finally:
