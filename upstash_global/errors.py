@@ -15,6 +15,7 @@ class CommandError(Exception):
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.is_counted = False  # a script passes on what a command failed with, which the statistics have already
 
     @property
     def text(self) -> str:

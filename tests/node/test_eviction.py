@@ -68,13 +68,27 @@ def test_lru_keeps_what_is_used() -> None:
 def test_without_a_policy_what_takes_memory_is_refused_and_what_frees_it_is_not() -> None:
     client = filled(Stage(), "noeviction")
     assert client.run("SET k v").code == "OOM"
-    assert client.run("MULTI", "SET k v", "EXEC").text == (
-        "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
-    )
+    replies = client.say("MULTI", "GET k", "DISCARD", "MULTI", "SET k v", "EXEC").take()
+    assert [reply.code for reply in replies if isinstance(reply, CommandError)] == ["OOM", "OOM", "EXECABORT"]
     assert client.run([b"EVAL", b"return redis.call('set','k','v')", b"0"]).code == "OOM"
     assert client.run("DEL key:0") == 1
     assert client.run("CONFIG SET maxmemory 0") == OK
     assert client.run("SET k v") == OK
+
+
+def test_what_was_queued_while_there_was_room_is_refused_by_exec_if_it_takes_memory() -> None:
+    stage = Stage()
+    client, other = stage.leader.client(), stage.leader.client()
+    client.run("SET k v")
+    client.run("MULTI", "SET k w")
+    other.run("CONFIG SET maxmemory 1")
+    assert client.run("EXEC").text == (
+        "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
+    )
+    other.run("CONFIG SET maxmemory 0")
+    client.run("MULTI", "GET k")
+    other.run("CONFIG SET maxmemory 1")
+    assert client.run("EXEC") == [b"v"]
 
 
 def test_a_limit_that_is_set_late_is_reached_in_steps_and_without_a_client() -> None:

@@ -204,3 +204,74 @@ def test_memory_fields_agree_with_each_other() -> None:
     assert memory["used_memory_human"].endswith("K") and memory["maxmemory_human"] == "2.00G"
     assert int(memory["used_memory_peak"]) >= int(memory["used_memory"])
     assert int(memory["used_memory_overhead"]) + int(memory["used_memory_dataset"]) == int(memory["used_memory"])
+
+
+# -- what was refused, and what failed
+
+
+def counted(client: Client, command: str) -> str:
+    """What INFO commandstats tells of a command's calls, without their times."""
+    fields = info(client, "commandstats").get(f"cmdstat_{command}", "").split(",")
+    return " ".join([field for field in fields if not field.startswith("usec")])
+
+
+def test_a_wrong_number_of_arguments_and_a_full_memory_are_rejected_calls() -> None:
+    _, _, client = watched()
+    client.run("SET k v")
+    client.run("CONFIG RESETSTAT")
+    client.run("SET k")
+    assert counted(client, "set") == "calls=0 rejected_calls=1 failed_calls=0"
+    client.run("CONFIG SET maxmemory 1")
+    assert client.run("SET k v").code == "OOM"
+    assert counted(client, "set") == "calls=0 rejected_calls=2 failed_calls=0"
+    assert info(client, "errorstats") == {"errorstat_ERR": "count=1", "errorstat_OOM": "count=1"}
+
+
+def test_what_fails_inside_exec_and_scripts_is_counted_once_and_as_that_command() -> None:
+    _, _, client = watched()
+    client.run("MULTI", "LPUSH l a", "GET l", "EXEC")
+    assert counted(client, "get") == "calls=1 rejected_calls=0 failed_calls=1"
+    assert counted(client, "exec") == "calls=1 rejected_calls=0 failed_calls=0"
+    assert info(client, "errorstats") == {"errorstat_WRONGTYPE": "count=1"}
+    for call, fails in (("call", "1"), ("pcall", "2")):
+        assert client.run([b"EVAL", b"return redis.%s('get', 'l')" % call.encode(), b"0"]).code == "WRONGTYPE"
+        assert counted(client, "eval").endswith(f"failed_calls={fails}")
+    client.run([b"EVAL", b"redis.pcall('get', 'l'); redis.pcall('get')", b"0"])
+    assert counted(client, "get") == "calls=4 rejected_calls=1 failed_calls=4"
+    assert counted(client, "eval") == "calls=3 rejected_calls=0 failed_calls=2"
+    assert info(client, "errorstats") == {"errorstat_ERR": "count=1", "errorstat_WRONGTYPE": "count=4"}
+    client.run([b"EVAL", b"return redis.error_reply('MINE all')", b"0"])
+    assert info(client, "errorstats")["errorstat_MINE"] == "count=1"
+
+
+def test_a_blocked_client_that_is_woken_with_an_error_counts() -> None:
+    stage, _, client = watched()
+    blocked = stage.leader.client()
+    blocked.say("BLPOP l 0")
+    client.run(f"CLIENT UNBLOCK {blocked.id} ERROR")
+    assert counted(client, "blpop") == "calls=1 rejected_calls=0 failed_calls=1"
+    assert info(client, "errorstats") == {"errorstat_UNBLOCKED": "count=1"}
+
+
+def test_scripts_cannot_make_the_node_remember_ever_more_codes() -> None:
+    _, _, client = watched()
+    for number in range(200):
+        client.run([b"EVAL", b"return redis.error_reply(ARGV[1])", b"0", b"E%d no" % number])
+    assert info(client, "errorstats") == {"errorstat_ERRORSTATS_DISABLED": "count=1"}
+    assert info(client, "stats")["total_error_replies"] == "200"
+
+
+def test_a_command_that_waits_is_noted_when_it_has_ended() -> None:
+    stage, clock, client = watched()
+    sleeper, blocked = stage.leader.client(), stage.leader.client()
+    client.run("CONFIG SET slowlog-log-slower-than 100000")
+    sleeper.say("DEBUG SLEEP 0.2")
+    blocked.say("BLPOP l 0")
+    clock.now_us += 200_000
+    stage.pass_ms(200)
+    assert sleeper.take() == [OK]
+    assert [entry[3] for entry in client.run("SLOWLOG GET")] == [[b"DEBUG", b"SLEEP", b"0.2"]]
+    client.run("CONFIG SET slowlog-log-slower-than 0")
+    client.run("MULTI", "RPUSH l a", "SLOWLOG RESET", "EXEC")
+    assert blocked.take() == [[b"l", b"a"]]
+    assert client.run("SLOWLOG GET 1")[0][3] == [b"BLPOP", b"l", b"0"]

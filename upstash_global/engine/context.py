@@ -93,6 +93,7 @@ class Context:
         self.n_misses = 0  # of reads, ever
         self.tell_miss: Callable[[bytes], None] = _nobody  # a read found no such key
         self.tell_bug: Callable[[str, Exception], None] = _raise  # a handler raised what is no refusal
+        self.tell_failure: Callable[[CommandError], None] = _ignore  # a command of a script was refused or failed
         self.oom: CommandError | None = None  # why scripts may not run what takes memory
         self.lacks_replicas: CommandError | None = None  # why scripts may not begin to write
         self.commands: list[list[bytes]] = []  # what the log will carry for this unit
@@ -448,6 +449,10 @@ class Context:
             if self.event_mask & EVENT_MISS:
                 for key in missed:
                     self.tell_miss(key)
+
+
+def _ignore(failure: CommandError) -> None:
+    """Nobody counts what fails."""
 
 
 def _unheard(caller: Any, denial: Any) -> None:

@@ -19,7 +19,7 @@ from upstash_global.engine.context import Context
 from upstash_global.engine.engine import execute
 from upstash_global.engine.functions import Function, Library
 from upstash_global.engine.scripts import sha_of
-from upstash_global.engine.table import DENYOOM, NOSCRIPT, WRITE, find_row, lookup
+from upstash_global.engine.table import DENYOOM, NOSCRIPT, WRITE, Row, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.floats import format_double
 from upstash_global.reply import (
@@ -64,6 +64,7 @@ class Run:
         self.locks_keys = locks_keys  # keys other than `keys` are refused
         self.function = b""  # the name of the function that runs; a script has none
         self.has_written = False
+        self.failure = b""  # what the last command that failed was answered, and the statistics know
 
 
 class Interpreter:
@@ -129,7 +130,7 @@ class Interpreter:
         """Run a script and convert what it returned; raises CommandError when it failed."""
         self.check(sha, run.source)
         outcome = self._run_lua(self._execute, run, (sha, self._packed(run, arguments)))
-        return _result(outcome, sha, b"@user_script", run.source)
+        return _result(outcome, sha, b"@user_script", run)
 
     def load_library(self, sha: bytes, source: bytes, ctx: Context) -> list[Function]:
         """Load a library of functions, without its shebang line, and say what it registered. Raises CommandError."""
@@ -154,7 +155,7 @@ class Interpreter:
         run.function = function.name
         outcome = self._run_lua(self._call_function, run, (library.sha, function.name, self._packed(run, arguments)))
         first, last = self._lines.get(library.sha, {}).get(function.name, (1, 0))
-        return _result(outcome, function.name, b"@user_function", run.source, first, last)
+        return _result(outcome, function.name, b"@user_function", run, first, last)
 
     def _packed(self, run: Run, arguments: list[bytes]) -> bytes:
         packed: bytes = msgpack.packb([run.keys, arguments], use_bin_type=False)
@@ -222,7 +223,9 @@ class Interpreter:
             except CommandError as refusal:
                 reply = refusal
             if type(reply) is CommandError:
-                return FAILED, reply.text.encode("utf-8", "surrogateescape")
+                run.ctx.tell_failure(reply)
+                run.failure = reply.text.encode("utf-8", "surrogateescape")
+                return FAILED, run.failure
             if type(reply) is bytes and len(reply) < MARGIN_BYTES // 2 or type(reply) is int:
                 return PLAIN, reply
             if reply is None:
@@ -250,54 +253,79 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
     try:
         row = lookup(argv)
     except CommandError as refusal:
+        known = find_row(argv)
+        if known is not None:
+            known.rejected_calls += 1
         if refusal.message.startswith("wrong number"):
             raise error("Wrong number of args calling Redis command from script") from None
         raise error("Unknown Redis command called from script") from None
-    if row.flags & NOSCRIPT or (row.handler is None and run.ctx.serve is None):
-        raise error("This Redis command is not allowed from script")
-    caller = run.ctx.caller
-    if caller is not None and caller.user is not None and caller.user.is_restricted:
-        denial = caller.user.denial(row, argv)
-        if denial is not None:
-            run.ctx.denied(caller, denial)
-            raise error(f"ACL failure in script: {denial.text(caller.user.name)}")
-    if run.is_read_only and row.needs_leader:
-        raise error("Write commands are not allowed from read-only scripts.")
-    if run.ctx.oom is not None and row.flags & DENYOOM:
-        raise run.ctx.oom
-    if run.ctx.lacks_replicas is not None and row.flags & WRITE and not run.has_written:
-        raise run.ctx.lacks_replicas
-    if run.locks_keys:
-        for key in row.keys.find(argv):
-            if key not in run.keys:
-                shown = key.decode("utf-8", "surrogateescape")
-                raise error(
-                    "Dynamic keys are not allowed in Lua scripts when 'allow-key-locking' flag is set. "
-                    f"Key was: {shown}"
-                )
+    refused = _refusal(run, row, argv)
+    if refused is not None:
+        row.rejected_calls += 1
+        return refused
     row.calls += 1
     if row.needs_leader:
         run.has_written = True
     if run.ctx.overhear is not None:
         run.ctx.overhear(argv)
     if row.handler is not None:
-        return execute(run.ctx, row, argv)
-    assert run.ctx.serve is not None
-    return run.ctx.serve(row, argv)
+        reply = execute(run.ctx, row, argv)
+    else:
+        assert run.ctx.serve is not None
+        try:
+            reply = run.ctx.serve(row, argv)
+        except CommandError as failure:
+            reply = failure
+    if type(reply) is CommandError:
+        row.failed_calls += 1
+    return reply
+
+
+def _refusal(run: Run, row: Row, argv: list[bytes]) -> CommandError | None:
+    """Why a script may not call this command now, or None."""
+    ctx = run.ctx
+    if row.flags & NOSCRIPT or (row.handler is None and ctx.serve is None):
+        return error("This Redis command is not allowed from script")
+    caller = ctx.caller
+    if caller is not None and caller.user is not None and caller.user.is_restricted:
+        denial = caller.user.denial(row, argv)
+        if denial is not None:
+            ctx.denied(caller, denial)
+            return error(f"ACL failure in script: {denial.text(caller.user.name)}")
+    if run.is_read_only and row.needs_leader:
+        return error("Write commands are not allowed from read-only scripts.")
+    if ctx.oom is not None and row.flags & DENYOOM:
+        return ctx.oom
+    if ctx.lacks_replicas is not None and row.flags & WRITE and not run.has_written:
+        return ctx.lacks_replicas
+    if run.locks_keys:
+        for key in row.keys.find(argv):
+            if key not in run.keys:
+                shown = key.decode("utf-8", "surrogateescape")
+                return error(
+                    "Dynamic keys are not allowed in Lua scripts when 'allow-key-locking' flag is set. "
+                    f"Key was: {shown}"
+                )
+    return None
 
 
 def _result(
-    outcome: tuple[Any, ...], name: bytes, chunk: bytes, source: bytes, first: int = 1, last: int = 1 << 30
+    outcome: tuple[Any, ...], name: bytes, chunk: bytes, run: Run, first: int = 1, last: int = 1 << 30
 ) -> Reply:
     """The reply of a script, or of a function that stands in lines `first` to `last`; raises CommandError if it failed."""
     if outcome[0] is True:
-        return _reply_of(msgpack.unpackb(outcome[2], raw=True, strict_map_key=False), outcome[1])
+        reply = _reply_of(msgpack.unpackb(outcome[2], raw=True, strict_map_key=False), outcome[1])
+        if type(reply) is CommandError:
+            reply.is_counted = reply.text.encode("utf-8", "surrogateescape") == run.failure
+        return reply
     _, text, place = outcome
     if place is None:
-        line = _tail_call(source, first, last)
+        line = _tail_call(run.source, first, last)
         place = b"%s:%d" % (chunk, line) if line else chunk
         text = text.replace(b"\1", b"%s: " % place[1:] if line else b"", 1)  # see `fail` of the libraries
-    raise _error_of(text.replace(b"\r", b" ").replace(b"\n", b" ") + b" script: %s, on %s." % (name, place))
+    failure = _error_of(text.replace(b"\r", b" ").replace(b"\n", b" ") + b" script: %s, on %s." % (name, place))
+    failure.is_counted = text == run.failure
+    raise failure
 
 
 def _tail_call(source: bytes, first: int, last: int) -> int:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import NO_AUTH, NO_MULTI, STALE, Row, find_row, lookup
 from upstash_global.errors import INTERNAL_ERROR, CommandError, error
+from upstash_global.node.eviction import OOM
 from upstash_global.node.freshness import FORWARD, STALE_LEADER, is_superseded, park_read, serves
+from upstash_global.node.redundancy import NOREPLICAS
 from upstash_global.node.session import RemoteSession, Session
 from upstash_global.replication.position import START
 from upstash_global.reply import PENDING, QUEUED, Reply, unpack
@@ -37,7 +39,9 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     try:
         row = lookup(argv)
     except CommandError as refusal:
-        session.row = find_row(argv)
+        session.row = row_of_name = find_row(argv)
+        if row_of_name is not None:
+            row_of_name.rejected_calls += 1
         return _refuse(node, session, argv, refusal)
     session.row = row
     refused = _refusal(node, session, row, argv)
@@ -45,11 +49,10 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         row.rejected_calls += 1
         return _refuse(node, session, argv, refused)
     if session.queue is not None and row.name not in _NEVER_QUEUED:
-        if node.redundancy is not None and node.is_leader:
-            lack = node.redundancy.refusal(row)
-            if lack is not None:
-                row.rejected_calls += 1
-                return _refuse(node, session, argv, lack)
+        lack = _refusal_to_queue(node, row)
+        if lack is not None:
+            row.rejected_calls += 1
+            return _refuse(node, session, argv, lack)
         session.queue_bytes += size_of(argv) + QUEUED_BYTES
         if session.queue_bytes > node.settings.entry_bytes:
             session.queue_failed = True
@@ -73,9 +76,26 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
             node.engine.context.tell_bug(row.name, bug)
             reply = INTERNAL_ERROR
     if type(reply) is _REFUSAL:
-        row.failed_calls += 1
-        node.metrics.note_refusal(reply)
+        _count_failure(node, row, reply)
     return reply
+
+
+def _count_failure(node: "Node", row: Row, failure: CommandError) -> None:
+    """What the state of the node forbids was rejected and is no call, as Redis counts."""
+    node.metrics.note_refusal(failure)
+    if failure is OOM or failure is NOREPLICAS or failure is node.write_refusal or failure is node.read_refusal:
+        row.calls -= 1
+        row.rejected_calls += 1
+    else:
+        row.failed_calls += 1
+
+
+def _refusal_to_queue(node: "Node", row: Row) -> CommandError | None:
+    """Why the leader does not even queue a command: for want of replicas, or because a queue takes memory, too."""
+    if not node.is_leader:
+        return None
+    lack = None if node.redundancy is None else node.redundancy.refusal(row)
+    return lack if lack is not None or node.memory is None else node.eviction.lacks_room()
 
 
 def refuse(node: "Node", session: Session, argv: list[bytes], row: Row, refusal: CommandError) -> CommandError:

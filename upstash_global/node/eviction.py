@@ -90,11 +90,12 @@ class Eviction:
     def refusal(self, row: Row) -> CommandError | None:
         """Make room for a command that takes memory; why it may not run, or None. A script is told, and may run."""
         if row.group == "scripting":
-            self.node.engine.context.oom = self._lacks_room()
+            self.node.engine.context.oom = self.lacks_room()
             return None
-        return self._lacks_room() if row.flags & DENYOOM else None
+        return self.lacks_room() if row.flags & DENYOOM else None
 
-    def _lacks_room(self) -> CommandError | None:
+    def lacks_room(self) -> CommandError | None:
+        """Make room if that is needed and possible; OOM if none is left."""
         memory = self.node.memory
         if memory is None or memory.used() <= self.limit:
             return None

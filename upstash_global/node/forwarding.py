@@ -262,7 +262,11 @@ class Forwarding:
         parked = node.parking.by_session.get(session_id)
         if parked is not None and parked.cause in ("blocked", "acks"):
             node.parking.release(parked.session)
-            node.answer(parked.session, [UNBLOCKED if how == "error" else parked.timeout_reply()])
+            if how == "error":
+                node.metrics.note_failure(parked.session.row, UNBLOCKED)
+                node.answer(parked.session, [UNBLOCKED])
+            else:
+                node.answer(parked.session, [parked.timeout_reply()])
             return True
         if not self.blocks(session_id) or not node.can_forward:
             return False

@@ -140,9 +140,7 @@ class LongScripts:
         self.session = None
         node.note_duration(session, self.row, [self.argv], self.began_us)
         if type(reply) is CommandError:
-            node.metrics.note_refusal(reply)
-            if self.row is not None:
-                self.row.failed_calls += 1
+            node.metrics.note_failure(self.row, reply)
         if session.tracking is not None and self.row is not None and self.row.handler is not None:
             node.tracking.note_read(session, self.row, self.argv)
         if not session.killed:

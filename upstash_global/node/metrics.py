@@ -4,10 +4,13 @@ from bisect import bisect_left
 from collections import deque
 from typing import Final
 
+from upstash_global.engine.table import Row
 from upstash_global.errors import CommandError
 
 SAMPLE_MS: Final = 100
 N_SAMPLES: Final = 16
+MAX_CODES: Final = 128  # of errors that are told apart; scripts make up their own
+TOO_MANY_CODES: Final = "ERRORSTATS_DISABLED"  # Redis's word in place of all of them
 BOUNDS_MS: Final = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000]
 
 
@@ -79,8 +82,23 @@ class Metrics:
         self.n_denied = {"command": 0, "key": 0, "channel": 0}
 
     def note_refusal(self, refusal: CommandError) -> None:
+        if refusal.is_counted:
+            return
         self.n_errors += 1
-        self.errors_by_code[refusal.code] = self.errors_by_code.get(refusal.code, 0) + 1
+        by_code = self.errors_by_code
+        if refusal.code in by_code:
+            by_code[refusal.code] += 1
+        elif len(by_code) < MAX_CODES and TOO_MANY_CODES not in by_code:
+            by_code[refusal.code] = 1
+        elif TOO_MANY_CODES not in by_code:
+            by_code.clear()
+            by_code[TOO_MANY_CODES] = 1
+
+    def note_failure(self, row: Row | None, failure: CommandError) -> None:
+        """A command that had to wait has failed in the end."""
+        if row is not None:
+            row.failed_calls += 1
+        self.note_refusal(failure)
 
     def tick(self, local_ms: int) -> None:
         if local_ms - self.rates.sampled_ms >= SAMPLE_MS:

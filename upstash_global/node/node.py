@@ -156,6 +156,7 @@ class Node:
         self.sync_wanted = 0  # highest LSN for which a sync was asked
         self.engine.context.receivers = self.pubsub.count
         self.engine.context.configured = self.parameters.take_shared
+        self.engine.context.tell_failure = self.metrics.note_refusal
         self.engine.context.tell_miss = self.audience.tell_miss
         self.script_session = Session(0, None)  # for what a script asks about the node
         self.engine.context.serve = self.serve_script
@@ -201,6 +202,7 @@ class Node:
         n = len(commands)
         i = 0
         first = 0  # of the calls of one command that began at `started_us`
+        n_noted = -1  # calls whose duration is known now, if not all
         started_us = self.clock_us()
         while i < n:
             if session.closing or session.killed:
@@ -226,6 +228,7 @@ class Node:
                 session.waiting = 1
                 if i < n:
                     session.input.extendleft(reversed(commands[i:]))
+                n_noted = i - 1 if self.parking.is_noted_later(session) else i
                 break
             session.reply(reply)
             if self.woken:
@@ -233,7 +236,7 @@ class Node:
                 if self.is_busy:  # by a script of one that was woken
                     self.scripts.run(session, commands[i:])
                     break
-        self.note_duration(session, session.row_run, commands[first:i], started_us)
+        self.note_duration(session, session.row_run, commands[first : i if n_noted < 0 else n_noted], started_us)
         session.n_commands += i
         self.metrics.n_commands += i
         session.served = self.log.head
@@ -399,6 +402,8 @@ class Node:
             self.woken = False
             touched, self.touched = self.touched, []
             for session, reply in self.parking.wake_keys(touched):
+                if type(reply) is CommandError:
+                    self.metrics.note_failure(session.row, reply)
                 self.answer(session, [reply])
 
     def covers(self, position: Position) -> bool:
@@ -416,13 +421,13 @@ class Node:
             return blocked.timeout_reply
         deadline_ms = self.local_ms + blocked.timeout_ms if blocked.timeout_ms else 0
         timeout_reply = blocked.timeout_reply
-        argv = blocked.argv or argv
+        tried = blocked.argv or argv
         self.parking.park(
             Parked(
                 session,
-                lambda key: self._counted(row, self._try_blocked(session, row, argv, key)),
+                lambda key: self._wake_blocked(session, row, argv, tried, key),
                 deadline_ms,
-                lambda: timeout_reply,
+                lambda: self._give_up_blocked(session, row, argv, timeout_reply),
                 blocked.keys,
                 "blocked",
                 row.name == "XREADGROUP",
@@ -430,11 +435,15 @@ class Node:
         )
         return PENDING
 
-    def _counted(self, row: Row, reply: Reply) -> Reply:
-        """The reply to a command that has waited; INFO counts its failure, as that of any other."""
-        if type(reply) is CommandError:
-            row.failed_calls += 1
-            self.metrics.note_refusal(reply)
+    def _wake_blocked(self, session: Session, row: Row, argv: list[bytes], tried: list[bytes], key: bytes) -> Reply:
+        started_us = self.clock_us()
+        reply = self._try_blocked(session, row, tried, key)
+        if reply is not PENDING:
+            self.note_duration(session, row, [argv], started_us)
+        return reply
+
+    def _give_up_blocked(self, session: Session, row: Row, argv: list[bytes], reply: Reply) -> Reply:
+        self.note_duration(session, row, [argv], self.clock_us())
         return reply
 
     def _try_blocked(self, session: Session, row: Row, argv: list[bytes], key: bytes) -> Reply:
@@ -465,6 +474,7 @@ class Node:
         """The node no longer leads: who waits for a key here would wait in vain."""
         for parked in list(self.parking.by_cause.get("blocked", {}).values()):
             self.parking.release(parked.session)
+            self.metrics.note_failure(parked.session.row, UNBLOCKED)
             self.answer(parked.session, [UNBLOCKED])
 
     def park_until_unsealed(self, session: Session, again: Callable[[], Reply]) -> Reply:

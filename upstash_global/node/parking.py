@@ -8,9 +8,12 @@ ends with `timeout_reply` at its deadline.
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Final
 
 from upstash_global.node.session import Session
 from upstash_global.reply import PENDING, Reply
+
+NOTED_LATER: Final = ("blocked", "sleep")  # causes of waits at whose end the duration of the command is noted
 
 
 class Parked:
@@ -74,6 +77,11 @@ class Parking:
     def needed_keys(self) -> int:
         """How many keys there are whose end would answer somebody."""
         return sum([any([parked.needs_key and not parked.is_over for parked in them]) for them in self.by_key.values()])
+
+    def is_noted_later(self, session: Session) -> bool:
+        """Whether this session's command counts for the statistics when it has ended."""
+        parked = self.by_session.get(session.id)
+        return parked is not None and parked.cause in NOTED_LATER
 
     def wake_keys(self, keys: list[bytes]) -> list[tuple[Session, Reply]]:
         """Try those who wait for one of the keys, oldest first; those answered are released."""

@@ -185,6 +185,7 @@ def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
     refused = node.permissions.refusal_at_exec(session, row, argv)
     if refused is not None:
         row.rejected_calls += 1
+        node.metrics.note_refusal(refused)
         return refused
     row.calls += 1
     if node.audience.monitors.sessions:
@@ -203,4 +204,5 @@ def _run_one(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
     node.note_duration(session, row, [argv], started_us)
     if type(reply) is CommandError:
         row.failed_calls += 1
+        node.metrics.note_refusal(reply)
     return reply

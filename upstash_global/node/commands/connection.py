@@ -340,9 +340,7 @@ def _authenticate(node: "Node", session: Session, name: bytes, password: bytes, 
 
 
 def _wrong_password(node: "Node", session: Session) -> Reply:
-    if session.row is not None:
-        session.row.failed_calls += 1
-    node.metrics.note_refusal(WRONGPASS)
+    node.metrics.note_failure(session.row, WRONGPASS)
     return WRONGPASS
 
 

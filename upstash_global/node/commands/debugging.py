@@ -12,7 +12,7 @@ from upstash_global.engine.encodings import encoding_name
 from upstash_global.engine.memory import tables_bytes
 from upstash_global.engine.numbers import parse_float, parse_integer
 from upstash_global.engine.rdb.write import payload_of
-from upstash_global.engine.table import ADMIN, LOADING, NOSCRIPT, STALE, TABLE, Family, wrong_subcommand
+from upstash_global.engine.table import ADMIN, LOADING, NOSCRIPT, STALE, TABLE, Family, Row, wrong_subcommand
 from upstash_global.engine.types.glob import Glob
 from upstash_global.errors import CommandError, error, not_a_float, not_an_integer, shown
 from upstash_global.node.dispatch import execute_unit
@@ -297,8 +297,17 @@ def _sleep(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     if seconds <= 0 or not node.engine.context.may_block:
         return OK
     deadline_ms = node.local_ms + max(1, int(seconds * 1000))
-    node.parking.park(Parked(session, _still_waiting, deadline_ms, _ok, [], "sleep"))
+    row, started_us = session.row, node.clock_us()
+    node.parking.park(
+        Parked(session, _still_waiting, deadline_ms, lambda: _awake(node, session, row, argv, started_us), [], "sleep")
+    )
     return PENDING
+
+
+def _awake(node: "Node", session: Session, row: Row | None, argv: list[bytes], started_us: int) -> Reply:
+    """The sleep counts as a long run, so that an alarm on slow commands can be tried."""
+    node.note_duration(session, row, [argv], started_us)
+    return OK
 
 
 def _string_match(node: "Node", session: Session, argv: list[bytes]) -> Reply:
