@@ -241,3 +241,28 @@ def test_a_reply_that_looks_otherwise_in_resp3_reaches_a_script_as_the_script_wa
     bench.run("JSON.SET j $ [1,2]")
     numbers = bench.run(f"EVAL \"redis.setresp({resp}) return redis.call('json.numincrby', 'j', '$.*', 1)\" 0")
     assert numbers == (b"[2,3]" if resp == 2 else [2, 3])
+
+
+def test_what_a_metatable_makes_up_is_no_part_of_a_reply() -> None:
+    bench = Bench()
+    assert ev(bench, "return _G") == []
+    source = "return setmetatable({1}, {__index = function() redis.call('set', 'x', '1') end})"
+    assert ev(bench, source) == [1]
+    assert bench.run("EXISTS x") == 0
+
+
+def test_a_reply_without_end_is_refused_in_redis_s_words() -> None:
+    assert refusal(ev(Bench(), "local a = {} a[1] = a return a")) == "ERR reached lua stack limit"
+
+
+def test_a_command_takes_as_many_arguments_as_lua_unpacks() -> None:
+    source = "local a = {} for i = 1, 7999 do a[i] = i end return redis.call('RPUSH', 'l', unpack(a))"
+    bench = Bench()
+    assert ev(bench, source) == 7999
+    assert bench.run("LRANGE l -1 -1") == [b"7999"]
+
+
+def test_options_of_a_shebang_line_may_be_quoted() -> None:
+    assert refusal(ev(Bench(), '#!lua flags="no-writes"\nredis.call("SET", "k", "v")')).startswith("ERR Write commands")
+    library = b"#!lua name=\"mine\"\nredis.register_function('f', function() return 1 end)"
+    assert Bench().run("FUNCTION", "LOAD", library) == b"mine"

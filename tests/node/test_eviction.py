@@ -91,6 +91,27 @@ def test_what_was_queued_while_there_was_room_is_refused_by_exec_if_it_takes_mem
     assert client.run("EXEC") == [b"v"]
 
 
+def test_a_script_that_says_what_it_wants_is_refused_unless_it_wants_no_memory_or_ignores_its_lack() -> None:
+    client = Stage().leader.client()
+    for name in ("writes", "no-writes", "allow-oom"):
+        flags = "" if name == "writes" else f", flags={{'{name}'}}"
+        function = f"redis.register_function{{function_name='{name[:2]}', callback=function() return 1 end{flags}}}"
+        client.run([b"FUNCTION", b"LOAD", f"#!lua name={name[:2]}\n{function}".encode()])
+    payload = client.run("FUNCTION DUMP")
+    client.run("SET k v")
+    client.run("CONFIG SET maxmemory 1")
+    refused = CommandError(
+        "OOM", "allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+    )
+    assert client.run([b"EVAL", b"#!lua\nreturn 1", b"0"]) == refused
+    assert client.run("FCALL wr 0") == refused
+    assert client.run("FCALL no 0") == client.run("FCALL al 0") == 1
+    assert client.run([b"EVAL", b"#!lua flags=no-writes\nreturn redis.call('get', 'k')", b"0"]) == b"v"
+    assert client.run([b"EVAL", b"#!lua flags=allow-oom\nreturn redis.call('set', 'k', 'w')", b"0"]) == OK
+    assert client.run([b"FUNCTION", b"RESTORE", payload, b"REPLACE"]).code == "OOM"
+    assert client.run([b"FUNCTION", b"LOAD", b"#!lua name=x\nredis.register_function('x', print)"]).code == "OOM"
+
+
 def test_a_limit_that_is_set_late_is_reached_in_steps_and_without_a_client() -> None:
     stage = Stage()
     client = stage.leader.client()

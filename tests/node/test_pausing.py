@@ -53,6 +53,20 @@ def test_a_pause_gets_no_shorter_and_no_weaker(stage: Stage, admin: Client) -> N
     assert client.take() == []
 
 
+def test_scripts_that_promise_not_to_write_go_on(stage: Stage, admin: Client) -> None:
+    client = stage.leader.client()
+    function = "redis.register_function{function_name='f', callback=function() return 2 end, flags={'no-writes'}}"
+    client.run([b"FUNCTION", b"LOAD", f"#!lua name=l\n{function}".encode()])
+    admin.run("CLIENT PAUSE 10000 WRITE")
+    assert client.run([b"EVAL", b"#!lua flags=no-writes\nreturn 1", b"0"]) == 1
+    sha = client.run([b"SCRIPT", b"LOAD", b"#!lua flags=no-writes\nreturn 3"])
+    assert client.run("FCALL f 0", [b"EVALSHA", sha, b"0"]) == 3
+    assert client.say("MULTI", "FCALL f 0", "EXEC").take()[-1] == [2]
+    assert client.say([b"EVAL", b"return 1", b"0"]).take() == []
+    admin.run("CLIENT UNPAUSE")
+    assert client.take() == [1]
+
+
 def test_what_is_refused_is_refused_at_once(stage: Stage, admin: Client) -> None:
     admin.run("CLIENT PAUSE 10000 WRITE")
     replies = stage.leader.client().say("SET k", "NOSUCH", "INCR n").take()

@@ -135,6 +135,25 @@ def test_a_redirection_to_a_client_that_has_gone_is_broken(stage: Stage) -> None
     assert isinstance(info, dict) and b"broken_redirect" in info[b"flags"].items
 
 
+def test_a_redirection_to_a_client_that_is_about_to_close_is_broken(stage: Stage) -> None:
+    listener = stage.leader.client()
+    client = tracker(stage, "leader", f"REDIRECT {listener.id}")
+    client.run("GET k")
+    listener.run("QUIT")
+    stage.leader.client().run("SET k v")
+    assert client.take() == [Push([b"tracking-redir-broken", listener.id])]
+
+
+def test_a_script_reads_the_keys_it_was_given_if_it_reads_at_all(stage: Stage) -> None:
+    client, other = tracker(stage, "leader"), stage.leader.client()
+    client.run([b"EVAL", b"redis.call('SET', 'x', '1')", b"1", b"k"])
+    other.run("SET k v")
+    assert client.take() == []
+    client.run([b"EVAL", b"redis.call('GET', 'x')", b"1", b"k"])
+    other.run("SET k v")
+    assert client.take() == [invalid(b"k")]
+
+
 def test_a_full_table_forgets_what_is_tracked_longest_and_says_so(stage: Stage) -> None:
     client = tracker(stage, "leader")
     client.run("CONFIG SET tracking-table-max-keys 2")

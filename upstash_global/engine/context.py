@@ -86,6 +86,7 @@ class Context:
         self.pause: Callable[[], bool] | None = (
             None  # how a running script lets others have a turn; False: it has to end
         )
+        self.has_read_in_script = False  # the script that runs, or the last that ran, has called what reads
         self.overhear: Callable[[list[bytes]], None] | None = None  # a script calls this
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes that are told

@@ -19,7 +19,7 @@ from upstash_global.engine.context import Context
 from upstash_global.engine.engine import execute
 from upstash_global.engine.functions import Function, Library
 from upstash_global.engine.scripts import sha_of
-from upstash_global.engine.table import DENYOOM, NOSCRIPT, WRITE, Row, find_row, lookup
+from upstash_global.engine.table import DENYOOM, NOSCRIPT, READONLY, WRITE, Row, find_row, lookup
 from upstash_global.errors import CommandError, error
 from upstash_global.floats import format_double
 from upstash_global.reply import (
@@ -50,6 +50,7 @@ FAILED: Final = 2
 TAIL_CALL: Final = re.compile(rb"\breturn\s+[\w.]+\s*\(")
 
 OUT_OF_MEMORY: Final = b"ERR not enough memory"
+BARE: Final = b"@"  # a place that is not told
 KILLED: Final = b"ERR Script killed by user with SCRIPT KILL..."  # a function, too
 
 
@@ -63,6 +64,7 @@ class Run:
         self.is_read_only = is_read_only  # writes are refused
         self.locks_keys = locks_keys  # keys other than `keys` are refused
         self.function = b""  # the name of the function that runs; a script has none
+        self.ignores_oom = False  # it may run what takes memory although there is none
         self.has_written = False
         self.failure = b""  # what the last command that failed was answered, and the statistics know
 
@@ -93,6 +95,7 @@ class Interpreter:
         host = self._lua.table_from(
             {
                 b"call": self._call,
+                b"call_long": self._call_long,
                 b"pause": self._pause,
                 b"may_call": self._may_call,
                 b"sha1hex": sha_of,
@@ -167,6 +170,7 @@ class Interpreter:
         may_block = run.ctx.may_block
         run.ctx.may_block = False
         self.running = run
+        run.ctx.has_read_in_script = False
         self._is_killed = False
         limit = self.max_instructions if run.ctx.pause is None else MAX_PAUSING_INSTRUCTIONS
         try:
@@ -238,6 +242,10 @@ class Interpreter:
             self._bug = bug
             return FAILED, b"ERR internal error"
 
+    def _call_long(self, resp: int, words: Any) -> tuple[int, Any]:
+        """The same for a command of very many arguments: they come as a table."""
+        return self._call(resp, *[words[at] for at in range(1, len(words) + 1)])
+
     def _may_call(self, *argv: bytes) -> tuple[bool, bool]:
         """What redis.acl_check_cmd asks: (is a command, the caller may run it)."""
         assert self.running is not None
@@ -266,6 +274,8 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
     row.calls += 1
     if row.needs_leader:
         run.has_written = True
+    if row.flags & READONLY:
+        run.ctx.has_read_in_script = True
     if run.ctx.overhear is not None:
         run.ctx.overhear(argv)
     if row.handler is not None:
@@ -294,7 +304,7 @@ def _refusal(run: Run, row: Row, argv: list[bytes]) -> CommandError | None:
             return error(f"ACL failure in script: {denial.text(caller.user.name)}")
     if run.is_read_only and row.needs_leader:
         return error("Write commands are not allowed from read-only scripts.")
-    if ctx.oom is not None and row.flags & DENYOOM:
+    if ctx.oom is not None and row.flags & DENYOOM and not run.ignores_oom:
         return ctx.oom
     if ctx.lacks_replicas is not None and row.flags & WRITE and not run.has_written:
         return ctx.lacks_replicas
@@ -319,6 +329,8 @@ def _result(
             reply.is_counted = reply.text.encode("utf-8", "surrogateescape") == run.failure
         return reply
     _, text, place = outcome
+    if place == BARE:
+        raise _error_of(text)
     if place is None:
         line = _tail_call(run.source, first, last)
         place = b"%s:%d" % (chunk, line) if line else chunk

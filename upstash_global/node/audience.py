@@ -92,7 +92,8 @@ class Audience:
             self.push(session, push)
 
     def _session(self, session_id: int) -> Session | None:
-        return self.node.sessions.get(session_id)
+        session = self.node.sessions.get(session_id)
+        return None if session is None or session.closing or session.killed else session
 
     # -- who listens --------------------------------------------------------------------------------------------
 

@@ -90,8 +90,8 @@ class Eviction:
     def refusal(self, row: Row) -> CommandError | None:
         """Make room for a command that takes memory; why it may not run, or None. A script is told, and may run."""
         if row.group == "scripting":
-            self.node.engine.context.oom = self.lacks_room()
-            return None
+            lack = self.node.engine.context.oom = self.lacks_room()
+            return lack if row.flags & DENYOOM else None
         return self.lacks_room() if row.flags & DENYOOM else None
 
     def lacks_room(self) -> CommandError | None:

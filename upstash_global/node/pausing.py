@@ -6,6 +6,8 @@ forward timeout is told -UNKNOWN. Nothing expires and nothing is evicted meanwhi
 
 from typing import TYPE_CHECKING
 
+from upstash_global.engine.commands.scripting import promises_no_writes
+from upstash_global.engine.context import Context
 from upstash_global.engine.table import Row, find_row
 from upstash_global.node.parking import Parked
 from upstash_global.node.session import Session
@@ -51,9 +53,12 @@ class Pause:
             return row.name != "CLIENT UNPAUSE"
         if session.protocol == 2 and session.is_subscribed:
             return False
+        context = self.node.engine.context
         if row.name == "EXEC":
-            return session.queue is not None and any([_may_write(find_row(each)) for each in session.queue])
-        return _may_write(row)
+            return session.queue is not None and any(
+                [_may_write(context, find_row(each), each) for each in session.queue]
+            )
+        return _may_write(context, row, argv)
 
     def park(self, session: Session, argv: list[bytes]) -> Reply:
         """Let a command wait."""
@@ -64,5 +69,9 @@ class Pause:
         return PENDING if self.holds(session, find_row(argv), argv) else self.node.retry(session, argv)
 
 
-def _may_write(row: Row | None) -> bool:
-    return row is not None and row.needs_leader and (row.handler is not None or row.is_write)
+def _may_write(context: Context, row: Row | None, argv: list[bytes]) -> bool:
+    if row is None or not row.needs_leader or row.name.startswith("SCRIPT "):  # a cache of scripts is no data
+        return False
+    if row.name in ("EVAL", "EVALSHA", "FCALL"):
+        return not promises_no_writes(context, argv)
+    return row.handler is not None or row.is_write

@@ -89,8 +89,10 @@ class Tracking:
 
     # -- what they read -----------------------------------------------------------------------------------------
 
-    def note_read(self, session: Session, row: Row, argv: list[bytes]) -> None:
-        """A session that tracks has read what this command names."""
+    def note_read(self, session: Session, row: Row, argv: list[bytes], has_read_in_script: bool = True) -> None:
+        """A session that tracks has read what this command names; a script only if it has called what reads."""
+        if not has_read_in_script and row.name in _SCRIPTS:
+            return
         for key in keys_read(session.tracking, row, argv):
             self.remember(session, key)
 
@@ -184,7 +186,7 @@ class Tracking:
 def keys_read(state: TrackingState | None, row: Row, argv: list[bytes]) -> list[bytes]:
     """The keys that a command of a tracking session reads; none if the session does not want that command tracked.
 
-    A script counts as having read the keys it was given: what it did at the leader is not known elsewhere.
+    A script counts as having read the keys it was given: what it did at the leader is not known elsewhere. See `note_read`.
     """
     if state is None or not state.wants_reads:
         return []

@@ -230,10 +230,10 @@ class Parser:
                 if data[at] != _DOLLAR:
                     raise ProtocolError(f"Protocol error: expected '$', got '{_text(data[at : at + 1])}'")
                 length = _read_number(data[at + 1 : end])
+                if length is not None and length > UNAUTHENTICATED_BULK and not self.authenticated:
+                    return self._pause(data, at, commands, "Protocol error: unauthenticated bulk length")
                 if length is None or length < 0 or length > self.max_bulk:
                     raise ProtocolError("Protocol error: invalid bulk length")
-                if length > UNAUTHENTICATED_BULK and not self.authenticated:
-                    return self._pause(data, at, commands, "Protocol error: unauthenticated bulk length")
                 if self._argv_bytes + length > self.max_request:
                     raise ProtocolError("Protocol error: too big request")
                 self._bulk_bytes = length

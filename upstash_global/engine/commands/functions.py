@@ -6,7 +6,14 @@ called by FCALL_RO may read whatever its flags say, but not write (Upstash; Redi
 
 from typing import Final
 
-from upstash_global.engine.commands.scripting import BEHIND_SCRIPT, EVAL_FLAGS, EVAL_RO_FLAGS, interpreter_of
+from upstash_global.engine.commands.scripting import (
+    BEHIND_SCRIPT,
+    EVAL_FLAGS,
+    EVAL_RO_FLAGS,
+    check_memory,
+    interpreter_of,
+    unquoted,
+)
 from upstash_global.engine.context import Context
 from upstash_global.engine.functions import Functions, Library
 from upstash_global.engine.lua import Run
@@ -102,6 +109,7 @@ def _call(ctx: Context, argv: list[bytes], is_read_only: bool) -> Reply:
         is_read_only or b"no-writes" in flags,
         b"allow-key-locking" in flags,
     )
+    check_memory(run, flags)
     return interpreter_of(ctx).call(library, function, run, argv[3 + n_keys :])
 
 
@@ -264,7 +272,7 @@ def _name_of(code: bytes) -> bytes:
     if not newline or line.count(b"'") % 2 or line.count(b'"') % 2:
         raise error("Invalid library metadata")
     name: bytes | None = None
-    for word in words[1:]:
+    for word in [unquoted(word) for word in words[1:]]:
         if word[:5].lower() != b"name=":
             raise error(f"Invalid metadata value given: {shown(word)}")
         if name is not None:

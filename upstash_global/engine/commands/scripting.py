@@ -5,8 +5,8 @@ half-way (as Redis: what was written stays). A script that the table of scripts 
 so that EVALSHA finds it in every region.
 
 A first line `#!lua flags=…` says what a script wants: `no-writes`; `allow-key-locking`, Upstash's own, with which it may
-touch no key but those in KEYS; and Redis's `allow-oom`, `allow-stale`, `no-cluster`, `allow-cross-slot-keys`, which change
-nothing here.
+touch no key but those in KEYS; `allow-oom`, without which a script with such a line does not run while memory is short, unless
+it is `no-writes`; and Redis's `allow-stale`, `no-cluster`, `allow-cross-slot-keys`, which change nothing here.
 """
 
 from typing import Final
@@ -55,6 +55,9 @@ HELP: Final = [
 BEHIND_SCRIPT: Final = Keys(0, 0, 0, counted=2)
 EVAL_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS | LEADER
 EVAL_RO_FLAGS: Final = NOSCRIPT | STALE | SKIP_MONITOR | NO_MANDATORY_KEYS | MOVABLEKEYS | READONLY | VOLATILE
+WANTS_MEMORY: Final = CommandError(
+    "OOM", "allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+)
 NO_SCRIPT: Final = CommandError("NOSCRIPT", "No matching script. Please use EVAL.")
 
 
@@ -159,7 +162,37 @@ def _evaluate_sha(ctx: Context, argv: list[bytes], is_read_only: bool) -> Reply:
 def _run(ctx: Context, sha: bytes, source: bytes, argv: list[bytes], n_keys: int, is_read_only: bool) -> Reply:
     body, flags = _parse(source)
     run = Run(ctx, body, argv[3 : 3 + n_keys], is_read_only or b"no-writes" in flags, b"allow-key-locking" in flags)
+    if source.startswith(b"#!"):
+        check_memory(run, flags)
     return interpreter_of(ctx).run(sha, run, argv[3 + n_keys :])
+
+
+def check_memory(run: Run, flags: list[bytes]) -> None:
+    """Whether a script that declares what it wants may run now. Raises CommandError."""
+    run.ignores_oom = b"allow-oom" in flags
+    if run.ctx.oom is not None and not run.is_read_only and not run.ignores_oom:
+        raise WANTS_MEMORY
+
+
+def unquoted(word: bytes) -> bytes:
+    """`name="value"` of a shebang line without the quotes."""
+    for quote in (b'"', b"'"):
+        if word.count(quote) == 2 and word.endswith(quote):
+            return word.replace(quote, b"")
+    return word
+
+
+def promises_no_writes(ctx: Context, argv: list[bytes]) -> bool:
+    """Whether what a command of the scripting family is to run says by its flags that it does not write; what is refused does not."""
+    name = argv[0].upper()
+    if name == b"FCALL":
+        found = ctx.functions.find(argv[1])
+        return found is None or b"no-writes" in found[1].flags
+    source = argv[1] if name == b"EVAL" else ctx.scripts.find(argv[1].lower())
+    try:
+        return source is None or b"no-writes" in _parse(source)[1]
+    except CommandError:
+        return True
 
 
 def _key_count(argv: list[bytes]) -> int:
@@ -184,7 +217,7 @@ def _parse(source: bytes) -> tuple[bytes, list[bytes]]:
     if engine != b"#!lua":
         raise error(f"Unexpected engine in script shebang: {engine.decode('utf-8', 'surrogateescape')}")
     flags: list[bytes] = []
-    for option in filter(None, options):
+    for option in [unquoted(option) for option in options if option]:
         name, _, value = option.partition(b"=")
         if name != b"flags":
             raise error(f"Unknown lua shebang option: {option.decode('utf-8', 'surrogateescape')}")

@@ -18,6 +18,7 @@ local PLAIN, PACKED = 0, 1 -- how host.call answers; 2 is an error
 local STEP = 10000 -- instructions between two looks at the budget
 local CALL_COST = 500 -- a command counts as that many instructions
 local MAX_DEPTH = 500 -- of a reply
+local MOST_UNPACKED = 7000 -- values that `unpack` is trusted with: Lua stops at 8000, which a script may use up itself
 
 local run_env -- the environment of the present run
 local real_of = {} -- its read-only tables, each with the one it shows
@@ -62,7 +63,12 @@ local function run_command(...)
   local words, n, refusal = arguments(...)
   if not words then return nil, refusal end
   spent = spent + CALL_COST
-  local kind, value = host.call(resp, unpack(words, 1, n))
+  local kind, value
+  if n <= MOST_UNPACKED then
+    kind, value = host.call(resp, unpack(words, 1, n))
+  else
+    kind, value = host.call_long(resp, words)
+  end
   if kind == PLAIN then return value end
   if kind == PACKED then return (codec.read(value, 1)) end
   return nil, value
@@ -417,10 +423,10 @@ local function write_pairs(out, value, depth, has_values)
 end
 
 local function write_table(out, value, depth)
-  if depth > MAX_DEPTH then error({ err = "ERR reached lua stack limit" }, 0) end
+  if depth > MAX_DEPTH then error({ err = "ERR reached lua stack limit", is_bare = true }, 0) end
   for i = 1, #MARKED do
     local mark = MARKED[i]
-    local marked = value[mark]
+    local marked = rawget(value, mark) -- what a metatable would make up does not count
     local kind = type(marked)
     local is_text = kind == "string" and (mark == "err" or mark == "ok" or mark == "big_number")
     local is_table = kind == "table" and (mark == "map" or mark == "set"
@@ -440,9 +446,11 @@ local function write_table(out, value, depth)
     end
   end
   local items, n = {}, 0
-  while value[n + 1] ~= nil do
+  while true do
+    local item = rawget(value, n + 1)
+    if item == nil then break end
     n = n + 1
-    write(items, value[n], depth + 1)
+    write(items, item, depth + 1)
   end
   out[#out + 1] = codec.array_header(n)
   out[#out + 1] = concat(items)
@@ -465,6 +473,7 @@ end
 
 -- An error with the place of the script that it came from; without one when a tail call has taken the script's frame.
 local function located(problem)
+  if type(problem) == "table" and problem.is_bare then return { text = problem.err, place = "" } end
   local level = 2
   local info = getinfo(level, "Sl")
   while info and (info.what == "C" or info.what == "tail" or info.source == "@sandbox" or info.source == "@library") do

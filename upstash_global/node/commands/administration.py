@@ -47,7 +47,8 @@ ROLES_ARE_SWITCHED: Final = error(
 def bgrewriteaof(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Begin a snapshot, behind which older log is dropped."""
     node.snapshots.is_wanted = True
-    return Simple("Background append only file rewriting started")
+    is_alone = node.engine.context.may_block
+    return Simple(f"Background append only file rewriting {'started' if is_alone else 'scheduled'}")
 
 
 @command("BGSAVE", arity=-1, flags=ADMIN | NOSCRIPT | NO_ASYNC_LOADING)
