@@ -225,4 +225,10 @@ def test_idle_clients_are_cut_off_unless_they_wait_or_listen() -> None:
 
 def test_limits_of_output_are_known_by_kind_of_client(client: Client) -> None:
     client.run([b"CONFIG", b"SET", b"client-output-buffer-limit", b"normal 1mb 0 0 pubsub 2mb 1mb 60"])
-    assert client.machine.node.output_limits == {"normal": 1 << 20, "slave": 268435456, "pubsub": 2 << 20}
+    limits = client.machine.node.output_limits
+    assert {kind: (limit.hard, limit.soft, limit.seconds) for kind, limit in limits.items()} == {
+        "normal": (1 << 20, 0, 0),
+        "slave": (268435456, 67108864, 60),
+        "pubsub": (2 << 20, 1 << 20, 60),
+    }
+    assert client.machine.node.bounds_answers

@@ -183,3 +183,26 @@ def test_a_refused_hello_changes_nothing() -> None:
     client = Stage(password="secret").leader.client()
     client.run("HELLO 3 SETNAME me AUTH default wrong")
     assert (client.protocol, client.name, client.user) == (2, b"", None)
+
+
+def test_client_kill_with_maxage_spares_the_young() -> None:
+    stage = Stage()
+    old = stage.leader.client()
+    stage.pass_ms(3_000)
+    young, admin = stage.leader.client(), stage.leader.client()
+    assert admin.run("CLIENT KILL MAXAGE 2") == 1
+    assert (old.is_cut, young.is_cut) == (True, False)
+    assert admin.run("CLIENT KILL MAXAGE many") == error("maxage is not an integer or out of range")
+    assert admin.run("CLIENT KILL MAXAGE 0") == error("maxage should be greater than 0")
+
+
+def test_client_list_shows_what_a_client_has_sent_and_queued() -> None:
+    client = Stage().leader.client()
+    fields = dict(field.split(b"=", 1) for field in client.run("CLIENT LIST").text.split())
+    assert (fields[b"qbuf"], fields[b"argv-mem"]) == (b"26", b"10")
+    client.run("MULTI", "SET k v")
+    other = client.machine.client()
+    line = other.run(f"CLIENT LIST ID {client.id}").text
+    fields = dict(field.split(b"=", 1) for field in line.split())
+    assert (fields[b"multi"], fields[b"tot-mem"]) == (b"1", fields[b"multi-mem"])
+    assert int(fields[b"multi-mem"]) > 5

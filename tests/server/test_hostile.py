@@ -187,6 +187,39 @@ def test_a_subscriber_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
         assert served.ask(lambda node: node.events.counts.get("slow-client")) == 1
 
 
+def test_limits_of_output_are_those_of_config_set(tmp_path: Path) -> None:
+    """A hard one counts what is to be written as well; above a soft one there are some seconds left."""
+    with Served(tmp_path, config()) as served, served.wire() as admin, served.wire() as greedy:
+        admin.call("SET", "big", "x" * 200_000)
+        assert admin.call("CONFIG", "SET", "client-output-buffer-limit", "normal 100000 0 0") == b"+OK\r\n"
+        greedy.send(command("GET", "big"))
+        assert greedy.read_all() == b""
+        assert admin.call("CONFIG", "SET", "client-output-buffer-limit", "normal 0 100000 1") == b"+OK\r\n"
+        with served.wire() as slow:
+            number = int(slow.call("CLIENT", "ID")[1:])
+            slow.send(command("GET", "big") * 100)
+            wait_for(lambda: served.ask(lambda node: number not in node.sessions))
+        assert admin.call("PING") == b"+PONG\r\n"
+        assert served.ask(lambda node: node.metrics.n_slow_clients) == 2
+
+
+def test_client_list_tells_how_much_a_client_leaves_unread(tmp_path: Path) -> None:
+    with Served(tmp_path, config()) as served, served.wire() as admin, served.wire() as slow:
+        admin.call("SET", "big", "x" * MIB)
+        slow.call("CLIENT", "SETNAME", "slow")
+        slow.send(command("GET", "big") * 100)
+
+        def unread() -> int:
+            admin.send(command("CLIENT", "LIST"))
+            listed = admin.read(int(admin.read_until(b"\r\n")[1:]) + 2)
+            line = next(line for line in listed.splitlines() if b"name=slow" in line)
+            fields = dict(field.split(b"=", 1) for field in line.split(b" "))
+            assert int(fields[b"tot-mem"]) >= int(fields[b"omem"])
+            return int(fields[b"omem"])
+
+        wait_for(lambda: unread() > 0)
+
+
 # -- HTTP
 
 

@@ -24,6 +24,19 @@ MAX_ANSWER_BYTES: Final = 64 << 20  # of one HTTP response; the commands of a pi
 ANSWER_TOO_LARGE: Final = error(f"max response size exceeded. Limit: {MAX_ANSWER_BYTES} bytes; not executed")
 
 
+class OutputLimit:
+    """What a client may leave unread: at no time more than `hard` bytes, more than `soft` for `seconds` at most; 0: no limit."""
+
+    def __init__(self, hard: int, soft: int, seconds: int) -> None:
+        self.hard = hard
+        self.soft = soft
+        self.seconds = seconds
+
+    @property
+    def is_set(self) -> bool:
+        return self.hard > 0 or self.soft > 0
+
+
 class RespSession(Session):
     """Encodes as it goes; its output is the bytes since the last turn."""
 
@@ -38,6 +51,12 @@ class RespSession(Session):
         encode(self.out, reply, self.protocol)
         if len(self.out) + self.held_bytes > MAX_HELD_BYTES:
             self.is_full = True
+
+    def unread_bytes(self) -> int:
+        return len(self.out) + self.held_bytes + int(self.connection.unread_bytes())
+
+    def read_bytes(self) -> int:
+        return super().read_bytes() + int(self.connection.read_bytes())
 
     def take_output(self) -> Any:
         n = len(self.out)

@@ -63,6 +63,7 @@ class Metrics:
     def __init__(self) -> None:
         self.n_connections = 0  # ever
         self.n_rejected_connections = 0
+        self.n_slow_clients = 0  # cut off because they left too much unread
         self.n_commands = 0
         self.n_errors = 0
         self.errors_by_code: dict[str, int] = {}
@@ -109,6 +110,7 @@ class Metrics:
         """CONFIG RESETSTAT."""
         self.n_connections = 0
         self.n_rejected_connections = 0
+        self.n_slow_clients = 0
         self.n_commands = 0
         self.n_errors = 0
         self.errors_by_code.clear()

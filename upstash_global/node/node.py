@@ -29,6 +29,7 @@ from upstash_global.node.answers import Answers
 from upstash_global.node.attention import attend
 from upstash_global.node.audience import Audience
 from upstash_global.node.checks import Checks
+from upstash_global.node.clients import OutputLimit
 from upstash_global.node.dispatch import dispatch, execute_unit
 from upstash_global.node.events import Events
 from upstash_global.node.eviction import Eviction
@@ -111,7 +112,8 @@ class Node:
         self.redundancy: Redundancy | None = None  # how many replicas must follow before anything is written
         self.idleness = Idleness(self)
         self.sweeping = Sweeping(self)
-        self.output_limits: dict[str, int] = {}  # bytes that a kind of client may leave unread; 0: see the cluster file
+        self.output_limits: dict[str, OutputLimit] = {}  # by kind of client, as CONFIG has set them
+        self.bounds_answers = False  # there is one for clients that are not subscribed
         self.slowlog = SlowLog()
         self.latency = Latency()
         self.process: dict[str, object] = {}  # facts about the process that INFO tells; a shell knows them

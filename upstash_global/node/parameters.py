@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.errors import CommandError, error
+from upstash_global.node.clients import OutputLimit
 from upstash_global.node.parametertable import ALIASES, CLUSTER, FIXED, PROTECTED, TABLE
 from upstash_global.node.parametertexts import canonical, cut, failed
 from upstash_global.node.redundancy import configured
@@ -151,7 +152,9 @@ def _set_latency_tracking(node: "Node", value: str) -> None:
 
 def _set_output_limits(node: "Node", value: str) -> None:
     words = value.split()
-    node.output_limits = {words[at]: int(words[at + 1]) for at in range(0, len(words), 4)}
+    limits = [OutputLimit(*[int(word) for word in words[at + 1 : at + 4]]) for at in range(0, len(words), 4)]
+    node.output_limits = dict(zip(words[::4], limits, strict=True))
+    node.bounds_answers = node.output_limits["normal"].is_set
 
 
 def _set_idle_limit(node: "Node", value: str) -> None:

@@ -199,6 +199,17 @@ class Session(Caller):
         """What `write` has gathered since the last call, in whatever form `send` of the shell wants; None for nothing."""
         return None
 
+    def unread_bytes(self) -> int:
+        """Bytes of answers that have not left this process."""
+        return 0
+
+    def read_bytes(self) -> int:
+        """Bytes that have come from the client and wait to be run."""
+        n_bytes = 0
+        for argv in self.input:
+            n_bytes += size_of_request(argv)
+        return n_bytes
+
     def send(self, output: Any) -> None:
         """Hand released output to the client; None cuts it off."""
         raise NotImplementedError
@@ -250,3 +261,11 @@ class RemoteSession(Session):
         self.answer_bytes += size_of_reply(reply)
         if self.answer_bytes > MAX_FORWARD_BYTES:
             self.is_full = True
+
+
+def size_of_request(argv: list[bytes]) -> int:
+    """Bytes of a command as RESP writes it."""
+    n_bytes = 3 + len(str(len(argv)))
+    for argument in argv:
+        n_bytes += 5 + len(str(len(argument))) + len(argument)
+    return n_bytes

@@ -33,6 +33,7 @@ class RespConnection:
         self.ending: str | None = None  # nothing more is read; what is still to be said before closing
         self.waiting_bytes = 0  # read since the session last had nothing left to run
         self.login_timer: asyncio.TimerHandle | None = None
+        self.slow_timer: asyncio.TimerHandle | None = None  # runs while more than the soft limit is unread
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop has a class of its own for them
@@ -120,12 +121,48 @@ class RespConnection:
             commands = self.parser.feed(b"")
             self.shell.node.handle(session, commands, self.shell.clock.now_ms())
 
-    def _most_unread(self, session: RespSession) -> int:
-        """Bytes that this client may leave unread: what client-output-buffer-limit says, never more than the cluster file."""
-        configured = self.listener.limits.output_buffer_bytes
-        kind = "pubsub" if session.is_subscribed else "normal"
-        hard = self.shell.node.output_limits.get(kind, 0)
-        return min(hard, configured) if hard else configured
+    def unread_bytes(self) -> int:
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def read_bytes(self) -> int:
+        """Bytes of a command that has not come whole."""
+        return self.parser.buffered_bytes
+
+    def _is_too_slow(self, session: RespSession, unread_bytes: int, n_bytes: int) -> bool:
+        """Whether a client has left so much unread that it is cut off, now that `n_bytes` more are to be written.
+
+        client-output-buffer-limit counts those, as in Redis: also an answer that alone is too long. The cluster file's limit is
+        for what was left before. Above a soft limit the client has some seconds to come below it.
+        """
+        if unread_bytes > self.listener.limits.output_buffer_bytes:
+            return True
+        limit = self.shell.node.output_limits.get("pubsub" if session.is_subscribed else "normal")
+        if limit is None:
+            return False
+        unread_bytes += n_bytes
+        if 0 < limit.soft < unread_bytes:
+            if self.slow_timer is None:
+                self.slow_timer = self.shell.loop.call_later(limit.seconds, self._slow_timeout, limit.soft)
+        else:
+            self._forgive()
+        return 0 < limit.hard < unread_bytes
+
+    def _slow_timeout(self, soft: int) -> None:
+        self.slow_timer = None
+        if self.transport is not None and self.session is not None and self.unread_bytes() > soft:
+            self._cut_off(self.session)
+
+    def _forgive(self) -> None:
+        if self.slow_timer is not None:
+            self.slow_timer.cancel()
+            self.slow_timer = None
+
+    def _cut_off(self, session: RespSession) -> None:
+        assert self.transport is not None
+        node = self.shell.node
+        node.metrics.n_slow_clients += 1
+        node.events.note(node.now_ms, "slow-client", f"{session.address} reads too slowly", "warning")
+        self.transport.abort()
 
     def send(self, output: bytes | None) -> None:
         """Write what the gate released; None closes at once."""
@@ -137,11 +174,10 @@ class RespConnection:
             return
         if output:
             unread_bytes = transport.get_write_buffer_size()
-            if unread_bytes and unread_bytes > self._most_unread(session):  # pushes
-                self.shell.node.events.note(
-                    self.shell.node.now_ms, "slow-client", f"{session.address} reads too slowly", "warning"
-                )
-                transport.abort()
+            if (unread_bytes or self.shell.node.bounds_answers) and self._is_too_slow(
+                session, unread_bytes, len(output)
+            ):
+                self._cut_off(session)
                 return
             self.shell.node.metrics.bytes_out += len(output)
             transport.write(output)
@@ -157,6 +193,7 @@ class RespConnection:
         self._pause()
 
     def resume_writing(self) -> None:
+        self._forgive()
         if self.session is not None:
             self._go_on(self.session)
 
@@ -173,6 +210,7 @@ class RespConnection:
     def connection_lost(self, exc: Exception | None) -> None:
         if self.login_timer is not None:
             self.login_timer.cancel()
+        self._forgive()
         self.listener.leave(self)
         if self.session is not None:
             self.shell.node.close(self.session)

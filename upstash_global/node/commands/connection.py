@@ -17,9 +17,10 @@ from upstash_global.engine.table import (
 from upstash_global.engine.users import DEFAULT
 from upstash_global.errors import CommandError, error, not_an_integer, shown, syntax_error, wrong_arity
 from upstash_global.node.commands.tracking import redirection
+from upstash_global.node.dispatch import size_of
 from upstash_global.node.info import REDIS_VERSION
 from upstash_global.node.parking import Parked
-from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
+from upstash_global.node.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session, size_of_request
 from upstash_global.node.transactions import is_dirty
 from upstash_global.protocol.consistency import BOUNDED, read_consistency
 from upstash_global.reply import NO_REPLY, OK, PENDING, PONG, Reply, Simple, Verbatim
@@ -175,7 +176,7 @@ def client_id(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 @command("CLIENT INFO", arity=2, flags=NOSCRIPT | LOADING | STALE)
 def client_info(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """One line about this connection."""
-    return Verbatim((client_line(node, session) + "\n").encode("utf-8", "surrogateescape"))
+    return Verbatim((client_line(node, session, argv) + "\n").encode("utf-8", "surrogateescape"))
 
 
 @command("CLIENT KILL", arity=-3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
@@ -190,6 +191,7 @@ def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         raise error("No such client")
     skip_me = True
     wanted: dict[str, Any] = {}
+    max_age_ms = 0
     for i in range(2, len(argv), 2):
         if i + 1 == len(argv):
             raise syntax_error()
@@ -209,6 +211,13 @@ def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
             wanted["user"] = value
         elif option == b"TYPE":
             wanted["type"] = _client_type(value)
+        elif option == b"MAXAGE":  # as Redis 7.4
+            number = parse_integer(value)
+            if number is None:
+                raise error("maxage is not an integer or out of range")
+            if number <= 0:
+                raise error("maxage should be greater than 0")
+            max_age_ms = 1000 * number
         elif option == b"SKIPME":
             if value.upper() not in (b"YES", b"NO"):
                 raise syntax_error()
@@ -217,7 +226,7 @@ def client_kill(node: "Node", session: Session, argv: list[bytes]) -> Reply:
             raise syntax_error()
     n = 0
     for each in _living(node):
-        if each is session and skip_me:
+        if each is session and skip_me or node.local_ms - each.created_ms < max_age_ms:
             continue
         if all(_property(each, name) == value for name, value in wanted.items()):
             _kill(node, session, each)
@@ -242,7 +251,8 @@ def client_list(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         chosen = [node.sessions[each] for each in ids if each in node.sessions]
     elif len(argv) != 2:
         raise syntax_error()
-    return Verbatim("".join(client_line(node, each) + "\n" for each in chosen).encode("utf-8", "surrogateescape"))
+    lines = [client_line(node, each, argv if each is session else None) + "\n" for each in chosen]
+    return Verbatim("".join(lines).encode("utf-8", "surrogateescape"))
 
 
 @command("CLIENT NO-EVICT", arity=3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
@@ -413,9 +423,13 @@ def _user_name(session: Session) -> bytes:
     return session.user.name if session.user is not None else DEFAULT  # who it will be unless it says otherwise
 
 
-def client_line(node: "Node", session: Session) -> str:
-    """What CLIENT LIST tells of a session."""
+def client_line(node: "Node", session: Session, argv: list[bytes] | None = None) -> str:
+    """What CLIENT LIST tells of a session; `argv` is the command that it runs."""
     queued = -1 if session.queue is None else len(session.queue)
+    read_bytes = session.read_bytes() + (0 if argv is None else size_of_request(argv))
+    argument_bytes = 0 if argv is None else size_of(argv)
+    queued_bytes = 0 if session.queue is None else session.queue_bytes
+    unread_bytes = session.unread_bytes()
     fields = {
         "id": session.id,
         "addr": session.address,
@@ -431,17 +445,17 @@ def client_line(node: "Node", session: Session) -> str:
         "ssub": len(session.shard_channels),
         "multi": queued,
         "watch": len(session.watches),
-        "qbuf": 0,
+        "qbuf": read_bytes,
         "qbuf-free": 0,
-        "argv-mem": 0,
-        "multi-mem": 0,
+        "argv-mem": argument_bytes,
+        "multi-mem": queued_bytes,
         "rbs": 0,
         "rbp": 0,
         "obl": 0,
         "oll": 0,
-        "omem": 0,
-        "tot-mem": 0,
-        "events": "r",
+        "omem": unread_bytes,
+        "tot-mem": read_bytes + argument_bytes + queued_bytes + unread_bytes,
+        "events": "rw" if unread_bytes else "r",
         "cmd": session.row.display_name if session.row is not None else "NULL",
         "user": _user_name(session).decode("utf-8", "surrogateescape"),
         "redir": redirection(session),
