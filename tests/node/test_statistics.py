@@ -248,9 +248,24 @@ def test_a_blocked_client_that_is_woken_with_an_error_counts() -> None:
     stage, _, client = watched()
     blocked = stage.leader.client()
     blocked.say("BLPOP l 0")
+    assert counted(client, "blpop") == ""
     client.run(f"CLIENT UNBLOCK {blocked.id} ERROR")
     assert counted(client, "blpop") == "calls=1 rejected_calls=0 failed_calls=1"
     assert info(client, "errorstats") == {"errorstat_UNBLOCKED": "count=1"}
+
+
+def test_a_blocked_command_counts_when_it_ends_and_as_rejected_if_it_is_not_allowed_any_more() -> None:
+    stage, _, client = watched()
+    blocked = stage.leader.client()
+    client.run("ACL SETUSER u on nopass ~* +@all")
+    blocked.say("AUTH u x", "BLPOP l 0.1")
+    stage.pass_ms(200)
+    assert counted(client, "blpop") == "calls=1 rejected_calls=0 failed_calls=0"
+    blocked.say("BLPOP l 0")
+    client.run("ACL SETUSER u -blpop")
+    client.run("RPUSH l a")
+    assert counted(client, "blpop") == "calls=1 rejected_calls=1 failed_calls=0"
+    assert info(client, "errorstats") == {"errorstat_NOPERM": "count=1"}
 
 
 def test_scripts_cannot_make_the_node_remember_ever_more_codes() -> None:

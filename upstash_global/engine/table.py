@@ -114,7 +114,8 @@ class Keys:
                 keys.extend(argv[self.first : min(last, n - 1) + 1 : self.step])
         if self.counted and self.counted < n and argv[self.counted].isdigit():
             count = int(argv[self.counted])
-            keys.extend(argv[self.counted + 1 : self.counted + 1 + count])
+            if count < n - self.counted:
+                keys.extend(argv[self.counted + 1 : self.counted + 1 + count])
         return keys
 
 

@@ -263,7 +263,7 @@ class Forwarding:
         if parked is not None and parked.cause in ("blocked", "acks"):
             node.parking.release(parked.session)
             if how == "error":
-                node.metrics.note_failure(parked.session.row, UNBLOCKED)
+                node.metrics.note_failure(parked.session.row, UNBLOCKED, parked.cause == "blocked")
                 node.answer(parked.session, [UNBLOCKED])
             else:
                 node.answer(parked.session, [parked.timeout_reply()])

@@ -95,10 +95,11 @@ class Metrics:
             by_code.clear()
             by_code[TOO_MANY_CODES] = 1
 
-    def note_failure(self, row: Row | None, failure: CommandError) -> None:
-        """A command that had to wait has failed in the end."""
+    def note_failure(self, row: Row | None, failure: CommandError, was_blocked: bool = False) -> None:
+        """A command that had to wait has failed in the end; one that was blocked counts only now."""
         if row is not None:
             row.failed_calls += 1
+            row.calls += was_blocked
         self.note_refusal(failure)
 
     def tick(self, local_ms: int) -> None:

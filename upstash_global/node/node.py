@@ -404,8 +404,6 @@ class Node:
             self.woken = False
             touched, self.touched = self.touched, []
             for session, reply in self.parking.wake_keys(touched):
-                if type(reply) is CommandError:
-                    self.metrics.note_failure(session.row, reply)
                 self.answer(session, [reply])
 
     def covers(self, position: Position) -> bool:
@@ -424,6 +422,7 @@ class Node:
         deadline_ms = self.local_ms + blocked.timeout_ms if blocked.timeout_ms else 0
         timeout_reply = blocked.timeout_reply
         tried = blocked.argv or argv
+        row.calls -= 1  # it counts when it ends, as in Redis 7.2
         self.parking.park(
             Parked(
                 session,
@@ -440,11 +439,20 @@ class Node:
     def _wake_blocked(self, session: Session, row: Row, argv: list[bytes], tried: list[bytes], key: bytes) -> Reply:
         started_us = self.clock_us()
         reply = self._try_blocked(session, row, tried, key)
-        if reply is not PENDING:
-            self.note_duration(session, row, [argv], started_us)
+        if reply is PENDING:
+            return reply
+        if type(reply) is CommandError and reply.code == "NOPERM":
+            row.rejected_calls += 1
+            self.metrics.note_refusal(reply)
+            return reply
+        if type(reply) is CommandError:
+            self.metrics.note_failure(row, reply)
+        row.calls += 1
+        self.note_duration(session, row, [argv], started_us)
         return reply
 
     def _give_up_blocked(self, session: Session, row: Row, argv: list[bytes], reply: Reply) -> Reply:
+        row.calls += 1
         self.note_duration(session, row, [argv], self.clock_us())
         return reply
 
@@ -476,7 +484,7 @@ class Node:
         """The node no longer leads: who waits for a key here would wait in vain."""
         for parked in list(self.parking.by_cause.get("blocked", {}).values()):
             self.parking.release(parked.session)
-            self.metrics.note_failure(parked.session.row, UNBLOCKED)
+            self.metrics.note_failure(parked.session.row, UNBLOCKED, True)
             self.answer(parked.session, [UNBLOCKED])
 
     def park_until_unsealed(self, session: Session, again: Callable[[], Reply]) -> Reply:
