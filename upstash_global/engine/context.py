@@ -86,7 +86,9 @@ class Context:
         self.pause: Callable[[], bool] | None = (
             None  # how a running script lets others have a turn; False: it has to end
         )
-        self.has_read_in_script = False  # the script that runs, or the last that ran, has called what reads
+        self.read_in_script: list[
+            bytes
+        ] = []  # what the last script read, if its caller tracks keys; some perhaps twice
         self.overhear: Callable[[list[bytes]], None] | None = None  # a script calls this
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes that are told
@@ -409,6 +411,15 @@ class Context:
         observer = self.keyspace.observer
         if observer is not None:
             observer.before_change(key)
+
+    def note_script_read(self, keys: list[bytes]) -> None:
+        """The running script has read these keys."""
+        self.read_in_script.extend(keys)
+
+    def take_script_reads(self) -> list[bytes]:
+        """What the script that has just run has read."""
+        keys, self.read_in_script = self.read_in_script, []
+        return keys
 
     # -- saying -------------------------------------------------------------------------------------------------
 

@@ -170,7 +170,7 @@ class Interpreter:
         may_block = run.ctx.may_block
         run.ctx.may_block = False
         self.running = run
-        run.ctx.has_read_in_script = False
+        run.ctx.read_in_script = []
         self._is_killed = False
         limit = self.max_instructions if run.ctx.pause is None else MAX_PAUSING_INSTRUCTIONS
         try:
@@ -274,8 +274,8 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
     row.calls += 1
     if row.needs_leader:
         run.has_written = True
-    if row.flags & READONLY:
-        run.ctx.has_read_in_script = True
+    if row.flags & READONLY and run.ctx.caller is not None and run.ctx.caller.is_tracking:
+        run.ctx.note_script_read(row.keys.find(argv))
     if run.ctx.overhear is not None:
         run.ctx.overhear(argv)
     if row.handler is not None:

@@ -28,6 +28,7 @@ class Caller:
     def __init__(self, user: User | None) -> None:
         self.user = user  # None until authenticated
         self.no_touch = False  # its reads are no accesses of the keys
+        self.is_tracking = False  # it wants to know what its scripts read
 
 
 class Users:

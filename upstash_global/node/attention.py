@@ -55,7 +55,7 @@ def attend(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 def _note_read(node: "Node", session: Session, state: TrackingState, row: Row | None, argv: list[bytes]) -> None:
     if row is not None and row.handler is not None and argv:
-        node.tracking.note_read(session, row, argv, node.engine.context.has_read_in_script)
+        node.tracking.note_read(session, row, argv, node.engine.context.take_script_reads())
     if row is None or not row.name.startswith("CLIENT "):
         state.is_caching = False
 

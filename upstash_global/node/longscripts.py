@@ -142,7 +142,7 @@ class LongScripts:
         if type(reply) is CommandError:
             node.metrics.note_failure(self.row, reply)
         if session.tracking is not None and self.row is not None and self.row.handler is not None:
-            node.tracking.note_read(session, self.row, self.argv, node.engine.context.has_read_in_script)
+            node.tracking.note_read(session, self.row, self.argv, node.engine.context.take_script_reads())
         if not session.killed:
             node.answer(session, [reply])
         if node.woken:

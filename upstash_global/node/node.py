@@ -477,7 +477,7 @@ class Node:
         self.engine.begin(self.now_ms, session)
         reply = self.engine.execute(row, narrow)
         if session.tracking is not None and reply is not PENDING:
-            self.tracking.note_read(session, row, narrow)
+            self.tracking.note_read(session, row, narrow, [])
         return reply
 
     def unblock_all(self) -> None:

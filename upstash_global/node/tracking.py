@@ -68,6 +68,7 @@ class Tracking:
         if session.tracking is not None:
             state.prefixes = session.tracking.prefixes
         session.tracking = state
+        session.is_tracking = True
         self.sessions[session.id] = session
         if state.broadcasts:
             for prefix in prefixes or [b""]:
@@ -79,6 +80,7 @@ class Tracking:
         if state is None:
             return
         session.tracking = None
+        session.is_tracking = False
         del self.sessions[session.id]
         for prefix in state.prefixes:
             followers = self.followers[prefix]
@@ -89,11 +91,14 @@ class Tracking:
 
     # -- what they read -----------------------------------------------------------------------------------------
 
-    def note_read(self, session: Session, row: Row, argv: list[bytes], has_read_in_script: bool = True) -> None:
-        """A session that tracks has read what this command names; a script only if it has called what reads."""
-        if not has_read_in_script and row.name in _SCRIPTS:
-            return
-        for key in keys_read(session.tracking, row, argv):
+    def note_read(self, session: Session, row: Row, argv: list[bytes], read_in_script: list[bytes]) -> None:
+        """A session that tracks has read what this command names, or a script that it ran here has read."""
+        state = session.tracking
+        if row.name in _SCRIPTS:
+            keys = read_in_script if state is not None and state.wants_reads else []
+        else:
+            keys = keys_read(state, row, argv)
+        for key in keys:
             self.remember(session, key)
 
     def note_forwarded(self, session: Session, reads: Reads, changes: Changes, epoch: int) -> dict[int, list[bytes]]:
@@ -186,7 +191,8 @@ class Tracking:
 def keys_read(state: TrackingState | None, row: Row, argv: list[bytes]) -> list[bytes]:
     """The keys that a command of a tracking session reads; none if the session does not want that command tracked.
 
-    A script counts as having read the keys it was given: what it did at the leader is not known elsewhere. See `note_read`.
+    A script counts as having read the keys it was given: what it did at the leader is not known elsewhere. Of one that ran
+    here by itself it is: see `note_read`.
     """
     if state is None or not state.wants_reads:
         return []
