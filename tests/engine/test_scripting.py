@@ -178,7 +178,7 @@ def test_no_run_leaves_a_trace_for_the_next() -> None:
     bench = Bench()
     ev(bench, "table.insert(redis, 'trace') KEYS[1] = 'trace' math.randomseed(7)")
     assert ev(bench, "return {redis[1] or 'none', KEYS[1] or 'none'}") == [b"none", b"none"]
-    assert ev(bench, "return math.random(1000000)") == ev(bench, "return  math.random(1000000)")
+    assert ev(bench, "return math.random(1000000)") != ev(bench, "return  math.random(1000000)")
 
 
 def test_bytecode_is_not_loaded() -> None:
@@ -266,3 +266,18 @@ def test_options_of_a_shebang_line_may_be_quoted() -> None:
     assert refusal(ev(Bench(), '#!lua flags="no-writes"\nredis.call("SET", "k", "v")')).startswith("ERR Write commands")
     library = b"#!lua name=\"mine\"\nredis.register_function('f', function() return 1 end)"
     assert Bench().run("FUNCTION", "LOAD", library) == b"mine"
+
+
+def test_random_numbers_are_those_of_a_seed_or_of_chance() -> None:
+    bench = Bench()
+    seeded = "math.randomseed(ARGV[1]) return math.random(1000000)"
+    assert ev(bench, seeded, 7) == ev(bench, seeded, 7) != ev(bench, seeded, 8)
+    drawn = {ev(bench, "return math.random(1000000)") for _ in range(5)}
+    assert len(drawn) == 5
+
+
+def test_a_set_that_is_not_to_be_sorted_is_sorted_for_a_script() -> None:
+    bench = Bench()
+    bench.run("SADD s c a b")
+    assert bench.run("SORT s BY nosort") == [b"c", b"a", b"b"]
+    assert ev(bench, "return redis.call('SORT', KEYS[1], 'BY', 'nosort')", "s", n_keys=1) == [b"a", b"b", b"c"]

@@ -58,6 +58,8 @@ def test_a_script_runs_until_it_writes() -> None:
     refused = client.run(WRITES)
     assert isinstance(refused, CommandError) and refused.text.startswith(f"{NOREPLICAS.text} script: ")
     assert client.run([b"EVAL", b"return redis.pcall('set', 'k', 'v')", b"0"]) == NOREPLICAS
+    assert client.run([b"EVAL", b"#!lua\nreturn 'no write'", b"0"]) == NOREPLICAS
+    assert client.run([b"EVAL", b"#!lua flags=no-writes\nreturn 'no write'", b"0"]) == b"no write"
     replies = client.run([b"MULTI"], WRITES, [b"EXEC"])
     assert [reply.code for reply in replies] == ["NOREPLICAS"]
     assert client.run("GET k") is None

@@ -412,6 +412,10 @@ class Context:
         if observer is not None:
             observer.before_change(key)
 
+    @property
+    def is_in_script(self) -> bool:
+        return self.interpreter is not None and self.interpreter.running is not None
+
     def note_script_read(self, keys: list[bytes]) -> None:
         """The running script has read these keys."""
         self.read_in_script.extend(keys)

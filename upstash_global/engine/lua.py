@@ -98,6 +98,7 @@ class Interpreter:
                 b"call_long": self._call_long,
                 b"pause": self._pause,
                 b"may_call": self._may_call,
+                b"chance": self._chance,
                 b"sha1hex": sha_of,
                 b"band": and_,
                 b"bor": or_,
@@ -204,6 +205,11 @@ class Interpreter:
         if self.is_closing:
             return b"ERR Script killed because this node changes its role or stops."
         return KILLED if self._is_killed else None
+
+    def _chance(self) -> int:
+        """Where a script's random numbers begin. They stay here: the log carries what the script did with them."""
+        assert self.running is not None
+        return self.running.ctx.random.getrandbits(32)
 
     def _make_room(self, n_bytes: int) -> None:
         """See to it that so much can be handed to Lua. Raises CommandError."""

@@ -10,7 +10,7 @@ from upstash_global.engine.commands.scripting import (
     BEHIND_SCRIPT,
     EVAL_FLAGS,
     EVAL_RO_FLAGS,
-    check_memory,
+    check_state,
     interpreter_of,
     unquoted,
 )
@@ -109,7 +109,7 @@ def _call(ctx: Context, argv: list[bytes], is_read_only: bool) -> Reply:
         is_read_only or b"no-writes" in flags,
         b"allow-key-locking" in flags,
     )
-    check_memory(run, flags)
+    check_state(run, flags)
     return interpreter_of(ctx).call(library, function, run, argv[3 + n_keys :])
 
 

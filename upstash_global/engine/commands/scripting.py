@@ -6,7 +6,7 @@ so that EVALSHA finds it in every region.
 
 A first line `#!lua flags=…` says what a script wants: `no-writes`; `allow-key-locking`, Upstash's own, with which it may
 touch no key but those in KEYS; `allow-oom`, without which a script with such a line does not run while memory is short, unless
-it is `no-writes`; and Redis's `allow-stale`, `no-cluster`, `allow-cross-slot-keys`, which change nothing here.
+it is `no-writes` (without which it does not run while replicas are wanting either); and Redis's `allow-stale`, `no-cluster`, `allow-cross-slot-keys`, which change nothing here.
 """
 
 from typing import Final
@@ -163,14 +163,18 @@ def _run(ctx: Context, sha: bytes, source: bytes, argv: list[bytes], n_keys: int
     body, flags = _parse(source)
     run = Run(ctx, body, argv[3 : 3 + n_keys], is_read_only or b"no-writes" in flags, b"allow-key-locking" in flags)
     if source.startswith(b"#!"):
-        check_memory(run, flags)
+        check_state(run, flags)
     return interpreter_of(ctx).run(sha, run, argv[3 + n_keys :])
 
 
-def check_memory(run: Run, flags: list[bytes]) -> None:
+def check_state(run: Run, flags: list[bytes]) -> None:
     """Whether a script that declares what it wants may run now. Raises CommandError."""
     run.ignores_oom = b"allow-oom" in flags
-    if run.ctx.oom is not None and not run.is_read_only and not run.ignores_oom:
+    if run.is_read_only:
+        return
+    if run.ctx.lacks_replicas is not None:
+        raise run.ctx.lacks_replicas
+    if run.ctx.oom is not None and not run.ignores_oom:
         raise WANTS_MEMORY
 
 

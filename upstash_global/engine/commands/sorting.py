@@ -126,8 +126,10 @@ def _sorted_rows(ctx: Context, key: bytes, options: _Options) -> list[bytes | No
     elements = _elements(value)
     if options.by is None or b"*" in options.by:
         elements = _in_order(ctx, elements, options)
-    elif options.store is not None and type(value) is IndexedSet:
-        elements.sort(reverse=options.descending)  # as Redis 7.2: what is stored of a set has an order in any case
+    elif type(value) is IndexedSet and (options.store is not None or ctx.is_in_script):
+        elements.sort(
+            reverse=options.descending
+        )  # as Redis 7.2: what is stored of a set, or told a script, has an order
     elif options.descending and type(value) is not IndexedSet:
         elements.reverse()
 

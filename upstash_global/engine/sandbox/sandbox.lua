@@ -187,13 +187,14 @@ local string = copy(string, "byte", "char", "find", "format", "gfind", "gmatch",
 local table = copy(table, "concat", "foreach", "foreachi", "getn", "insert", "maxn", "remove", "setn", "sort")
 local coroutine = copy(coroutine, "resume", "running", "status", "yield")
 
--- drand48, as Redis has it: every run draws the same numbers.
+-- drand48, as Redis has it. A run that draws without having set a seed is given one by chance.
 local function seed(value)
   value = floor(value) % 2 ^ 32
   random_high, random_low = floor(value / 2 ^ 8), value % 2 ^ 8 * 2 ^ 16 + 0x330E
 end
 
 local function draw()
+  if not random_high then seed(host.chance()) end
   local product = random_low * 0xECE66D + 0xB
   random_high = (random_high * 0xECE66D + random_low * 0x5DE + floor(product / 2 ^ 24)) % 2 ^ 24
   random_low = product % 2 ^ 24
@@ -510,7 +511,7 @@ end
 local function execute(body, limit)
   spent, budget, resp, killed = 0, limit, 2, nil
   codec.begin_run()
-  seed(0)
+  random_high = nil
   local packed = function()
     local out = {}
     write(out, body(), 0)
