@@ -153,7 +153,7 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
             if refusal is not None:
                 return refusal
         reply = execute_unit(node, session, row, argv)
-        return reply if reply is not PENDING else node.park_blocked(session, row, argv)
+        return reply if reply is not PENDING else node.blocking.park(session, row, argv)
     if node.read_refusal is not None and not row.flags & STALE:
         return node.read_refusal
     if session.position is not START and not serves(node, session, [argv]):
@@ -164,7 +164,7 @@ def run_data(node: "Node", session: Session, row: Row, argv: list[bytes]) -> Rep
     engine = node.engine
     engine.begin(node.now_ms, session)
     reply = engine.execute(row, argv)
-    return reply if reply is not PENDING else node.park_blocked(session, row, argv)
+    return reply if reply is not PENDING else node.blocking.park(session, row, argv)
 
 
 def _lacks_replicas(node: "Node", session: Session, row: Row) -> CommandError | None:

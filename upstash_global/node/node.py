@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import upstash_global.engine.commands
 import upstash_global.node.commands  # noqa: F401
-from upstash_global.engine.commands.blocking import TYPE_OF_GROUP, narrowed
-from upstash_global.engine.commands.streamgroups import has_news
 from upstash_global.engine.context import MESSAGE
-from upstash_global.engine.dump import digest, type_name
+from upstash_global.engine.dump import digest
 from upstash_global.engine.engine import Effects, Engine
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.memory import Memory
@@ -28,9 +26,10 @@ from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
 from upstash_global.node.attention import attend
 from upstash_global.node.audience import Audience
+from upstash_global.node.blocking import Blocking
 from upstash_global.node.checks import Checks
 from upstash_global.node.clients import OutputLimit
-from upstash_global.node.dispatch import dispatch, execute_unit
+from upstash_global.node.dispatch import dispatch
 from upstash_global.node.events import Events
 from upstash_global.node.eviction import Eviction
 from upstash_global.node.forwarding import OWN, Forwarding
@@ -71,9 +70,6 @@ NO_ATTRIBUTES: Final[dict[str, Any]] = {}
 NOTHING_BEHIND: Final[dict[int, list[Push]]] = {}
 
 LOADING: Final = CommandError("LOADING", "the node has no complete data yet; it is being synchronized")
-UNBLOCKED: Final = CommandError(
-    "UNBLOCKED", "force unblock from blocking operation, instance state changed (master -> replica?)"
-)
 MISCONF: Final = CommandError("MISCONF", "the log cannot be written; writes are refused until that is repaired")
 
 DISK_FULL: Final = CommandError("MISCONF", "the disk is nearly full; writes are refused until there is room again")
@@ -106,6 +102,7 @@ class Node:
         self.pubsub = self.audience.pubsub
         self.tracking = self.audience.tracking
         self.parking = Parking()
+        self.blocking = Blocking(self)
         self.parameters = Parameters(self)
         self.memory: Memory | None = None  # what the data takes, counted while `maxmemory` is set
         self.eviction = Eviction(self)
@@ -412,80 +409,6 @@ class Node:
         if position.epoch == head.epoch:
             return position.lsn <= head.lsn
         return position.lsn <= head.lsn and self.log.history.contains(position)
-
-    def park_blocked(self, session: Session, row: Row, argv: list[bytes]) -> Reply:
-        """A blocking command found nothing: it is tried again whenever one of its keys changes, until its time is over."""
-        blocked = self.engine.context.blocked
-        assert blocked is not None
-        if not session.may_block:
-            return blocked.timeout_reply
-        deadline_ms = self.local_ms + blocked.timeout_ms if blocked.timeout_ms else 0
-        timeout_reply = blocked.timeout_reply
-        tried = blocked.argv or argv
-        row.calls -= 1  # it counts when it ends, as in Redis 7.2
-        self.parking.park(
-            Parked(
-                session,
-                lambda key: self._wake_blocked(session, row, argv, tried, key),
-                deadline_ms,
-                lambda: self._give_up_blocked(session, row, argv, timeout_reply),
-                blocked.keys,
-                "blocked",
-                row.name == "XREADGROUP",
-            )
-        )
-        return PENDING
-
-    def _wake_blocked(self, session: Session, row: Row, argv: list[bytes], tried: list[bytes], key: bytes) -> Reply:
-        started_us = self.clock_us()
-        reply = self._try_blocked(session, row, tried, key)
-        if reply is PENDING:
-            return reply
-        if type(reply) is CommandError and reply.code == "NOPERM":
-            row.rejected_calls += 1
-            self.metrics.note_refusal(reply)
-            return reply
-        if type(reply) is CommandError:
-            self.metrics.note_failure(row, reply)
-        row.calls += 1
-        self.note_duration(session, row, [argv], started_us)
-        return reply
-
-    def _give_up_blocked(self, session: Session, row: Row, argv: list[bytes], reply: Reply) -> Reply:
-        row.calls += 1
-        self.note_duration(session, row, [argv], self.clock_us())
-        return reply
-
-    def _try_blocked(self, session: Session, row: Row, argv: list[bytes], key: bytes) -> Reply:
-        """Its reply now that `key` has changed, or PENDING; a key that is gone or of another type is waited out
-        (but not by a consumer: its group is gone as well)."""
-        context = self.engine.context
-        context.now_ms = self.now_ms
-        value = context.glance(key)
-        narrow = narrowed(argv, key)
-        if row.name == "XREADGROUP":
-            if not has_news(value, narrow):
-                return PENDING
-        elif value is None or type_name(value) != TYPE_OF_GROUP[row.group]:
-            return PENDING
-        if session.user is not None and session.user.is_restricted:  # its rules may have changed meanwhile
-            refused = self.permissions.refusal(session, row, argv)
-            if refused is not None:
-                return refused
-        if row.needs_leader:
-            return execute_unit(self, session, row, narrow)
-        self.engine.begin(self.now_ms, session)
-        reply = self.engine.execute(row, narrow)
-        if session.tracking is not None and reply is not PENDING:
-            self.tracking.note_read(session, row, narrow, [])
-        return reply
-
-    def unblock_all(self) -> None:
-        """The node no longer leads: who waits for a key here would wait in vain."""
-        for parked in list(self.parking.by_cause.get("blocked", {}).values()):
-            self.parking.release(parked.session)
-            self.metrics.note_failure(parked.session.row, UNBLOCKED, True)
-            self.answer(parked.session, [UNBLOCKED])
 
     def park_until_unsealed(self, session: Session, again: Callable[[], Reply]) -> Reply:
         """A write during a switchover: it runs here if that fails, at the new leader if it succeeds."""

@@ -259,7 +259,7 @@ class Roles:
             self.feeds = {stream: feed for stream, feed in self.feeds.items() if not feed.is_replica}
             for remote in list(node.forwarding.remotes.values()):
                 node.forwarding.drop(remote)
-            node.unblock_all()
+            node.blocking.end_all()
         self.follow(leader, epoch)
 
     def promote(self, force: bool) -> None:
