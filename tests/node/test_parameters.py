@@ -232,3 +232,16 @@ def test_limits_of_output_are_known_by_kind_of_client(client: Client) -> None:
         "pubsub": (2 << 20, 1 << 20, 60),
     }
     assert client.machine.node.bounds_answers
+
+
+def test_all_that_is_told_may_be_written_back(client: Client) -> None:
+    told = client.run("CONFIG GET *")
+    assert isinstance(told, dict)
+    fixed = {name for name, value in told.items() if client.run([b"CONFIG", b"SET", _b(name), _b(value)]) != OK}
+    assert fixed.isdisjoint([b"bind", b"port", b"maxmemory", b"save"]) and b"databases" in fixed
+    refusal = error("CONFIG SET failed (possibly related to argument 'bind') - can't set immutable config")
+    assert client.run("CONFIG SET bind 10.0.0.1") == refusal
+
+
+def _b(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()

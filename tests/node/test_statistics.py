@@ -206,6 +206,15 @@ def test_memory_fields_agree_with_each_other() -> None:
     assert int(memory["used_memory_overhead"]) + int(memory["used_memory_dataset"]) == int(memory["used_memory"])
 
 
+def test_the_memory_of_scripts_is_told() -> None:
+    _, _, client = watched()
+    assert info(client, "memory")["used_memory_lua"] == "0"
+    client.run([b"EVAL", b"return 1", b"0"])
+    memory = info(client, "memory")
+    assert int(memory["used_memory_vm_total"]) == int(memory["used_memory_lua"]) > 10_000
+    assert memory["used_memory_scripts"] == memory["used_memory_scripts_eval"] == "8"
+
+
 # -- what was refused, and what failed
 
 

@@ -117,6 +117,11 @@ class Interpreter:
             self._forget_library,
         ) = self._load("sandbox", host, self._load("cjson", codec), library, codec, self._load("struct", codec))
 
+    @property
+    def used_bytes(self) -> int:
+        """What Lua has taken of its share of memory."""
+        return int(self._lua.get_memory_used())
+
     def _load(self, name: str, *arguments: Any) -> Any:
         source = files("upstash_global.engine").joinpath("sandbox", f"{name}.lua").read_bytes()
         chunk_name = b"@sandbox" if name == "sandbox" else b"@library"

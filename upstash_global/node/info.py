@@ -127,6 +127,10 @@ def _memory(node: "Node") -> Lines:
     total = int(str(node.process.get("memory", 0)))
     limit = node.parameters.integer("maxmemory")
     scripts = node.engine.context.scripts
+    script_bytes = sum([len(source) for source in [*scripts.loaded.values(), *scripts.evaluated.values()]])
+    function_bytes = sum([len(library.code) for library in node.engine.context.functions.libraries.values()])
+    interpreter = node.engine.context.interpreter
+    vm_bytes = 0 if interpreter is None else interpreter.used_bytes  # one for scripts and functions
     n_scripts = len(scripts.loaded) + len(scripts.evaluated)
     ratio = resident / used if used else 1.0
     return [
@@ -146,12 +150,16 @@ def _memory(node: "Node") -> Lines:
         ("allocator_resident", resident),
         ("total_system_memory", total),
         ("total_system_memory_human", human(total)),
-        ("used_memory_lua", 0),
-        ("used_memory_lua_human", human(0)),
-        (
-            "used_memory_scripts",
-            sum([len(source) for source in [*scripts.loaded.values(), *scripts.evaluated.values()]]),
-        ),
+        ("used_memory_vm_eval", vm_bytes),
+        ("used_memory_lua", vm_bytes),
+        ("used_memory_lua_human", human(vm_bytes)),
+        ("used_memory_scripts_eval", script_bytes),
+        ("used_memory_vm_functions", 0),
+        ("used_memory_vm_total", vm_bytes),
+        ("used_memory_vm_total_human", human(vm_bytes)),
+        ("used_memory_functions", function_bytes),
+        ("used_memory_scripts", script_bytes + function_bytes),
+        ("used_memory_scripts_human", human(script_bytes + function_bytes)),
         ("number_of_cached_scripts", n_scripts),
         ("number_of_functions", len(node.engine.context.functions.by_name)),
         ("number_of_libraries", len(node.engine.context.functions.libraries)),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from upstash_global.errors import CommandError, error
 from upstash_global.node.clients import OutputLimit
-from upstash_global.node.parametertable import ALIASES, CLUSTER, FIXED, PROTECTED, TABLE
+from upstash_global.node.parametertable import ALIASES, CLUSTER, FIXED, MOVABLE, PROTECTED, TABLE
 from upstash_global.node.parametertexts import canonical, cut, failed
 from upstash_global.node.redundancy import configured
 
@@ -62,11 +62,11 @@ class Parameters:
     def check(self, pairs: Pairs) -> Checked:
         """Raises CommandError as Redis words it if any name or value is wrong."""
         names: list[str] = []
-        for given, _ in pairs:
+        for given, text in pairs:
             name = given.lower()
             if name not in TABLE:
                 raise error(f"Unknown option or number of arguments for CONFIG SET - '{cut(given)}'")
-            if TABLE[name].owner == FIXED:
+            if TABLE[name].owner == FIXED and not (name in MOVABLE and text == self._value(name)):
                 raise failed(given, "can't set immutable config")
             if TABLE[name].owner == PROTECTED:
                 raise failed(given, "can't set protected config")
@@ -79,7 +79,7 @@ class Parameters:
             pair = (ALIASES.get(name, name), value)
             if TABLE[name].owner == CLUSTER:
                 checked.shared.append(pair)
-            else:
+            elif TABLE[name].owner != FIXED:
                 checked.own.append(pair)
         return checked
 

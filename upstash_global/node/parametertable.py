@@ -189,6 +189,9 @@ _OTHERS: Final = [
     Parameter("shutdown-on-sigterm", SHUTDOWN, "default", NODE, choices="default save nosave now force"),
 ]
 
+# What Redis lets a client change and we do not. Who writes back everything that CONFIG GET told is not refused for it.
+MOVABLE: Final = frozenset(["bind", "port", "tls-port"])
+
 # A second name of the same parameter.
 ALIASES: Final = {
     "cluster-slave-no-failover": "cluster-replica-no-failover",
