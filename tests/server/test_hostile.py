@@ -203,6 +203,21 @@ def test_limits_of_output_are_those_of_config_set(tmp_path: Path) -> None:
         assert served.ask(lambda node: node.metrics.n_slow_clients) == 2
 
 
+def test_a_stranger_that_does_not_read_what_it_is_told_is_cut_off(tmp_path: Path) -> None:
+    with Served(tmp_path, config()) as served, Wire(served.resp) as stranger:
+        refusals = command("GET", "k") * 1000
+
+        def is_cut() -> bool:
+            try:
+                stranger.send(refusals)
+            except OSError:
+                return True
+            return False
+
+        wait_for(is_cut)
+        wait_for(lambda: served.ask(lambda node: node.metrics.n_slow_clients) == 1)
+
+
 def test_client_list_tells_how_much_a_client_leaves_unread(tmp_path: Path) -> None:
     with Served(tmp_path, config()) as served, served.wire() as admin, served.wire() as slow:
         admin.call("SET", "big", "x" * MIB)

@@ -187,8 +187,11 @@ class RespConnection:
             self._go_on(session)
 
     def pause_writing(self) -> None:
-        """The client does not read: nothing is run for it, and nothing read from it, until it does."""
+        """The client does not read: nothing is run for it, and nothing read from it, until it does. A stranger is cut off."""
         if self.session is not None:
+            if self.session.user is None:
+                self._cut_off(self.session)
+                return
             self.session.is_full = True
         self._pause()
 
@@ -236,7 +239,7 @@ class RespConnection:
 
     def _login_timeout(self) -> None:
         if self.transport is not None and self.session is not None and self.session.user is None:
-            self.transport.close()
+            self.transport.abort()  # closing would wait for it to read
 
 
 class RespListener:
