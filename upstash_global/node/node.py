@@ -246,13 +246,13 @@ class Node:
         """Count the time since `started_us` for these calls of one command; what time it is now."""
         now_us = self.clock_us()
         took_us = now_us - started_us
-        if row is not None:
+        if row is not None and calls:
             row.microseconds += took_us
-            if self.latency.is_tracking and calls:
+            if self.latency.is_tracking:
                 note_calls(row, took_us, len(calls))
             if 0 < self.latency.threshold_us <= took_us:
                 self.latency.note("fast-command" if row.flags & FAST else "command", self.now_ms, took_us)
-            if 0 <= self.slowlog.threshold_us <= took_us and not row.flags & (SKIP_SLOWLOG | NO_AUTH) and calls:
+            if 0 <= self.slowlog.threshold_us <= took_us and not row.flags & (SKIP_SLOWLOG | NO_AUTH):
                 self.metrics.n_slow += 1
                 self.slowlog.note(self.now_ms, took_us, heaviest(calls), session.address, session.name)
         return now_us
