@@ -47,10 +47,11 @@ ENCODINGS: Final[set[tuple[bytes, bytes]]] = {
 
 # COMMAND INFO and DOCS: rows that differ in those fields because of 7.2, or that only 7.2 has.
 ROWS_OF_7_2: Final[dict[str, str]] = {
+    # allowed in scripts, where they do not block
+    **{name: "flags categories" for name in ("BLMOVE", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZPOPMAX", "BZPOPMIN", "WAIT")},
     "CLIENT NO-TOUCH": "",
     "CLIENT SETINFO": "",
     "WAITAOF": "",
-    "WAIT": "flags categories",  # allowed in scripts, where it does not block
     "XACKDEL": "arity",  # of 8.2
     "XDELEX": "arity",
     "ZRANK": "arity docs",  # WITHSCORE

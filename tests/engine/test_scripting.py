@@ -32,6 +32,23 @@ def test_a_script_is_logged_as_what_it_did() -> None:
     assert replica.engine.context.scripts.dump() == leader.engine.context.scripts.dump()
 
 
+@pytest.mark.parametrize(
+    ("line", "logged"),
+    [("'BLPOP', 'l', 0", b"LPOP l"), ("'BRPOP', 'l', 0", b"RPOP l"), ("'BLMOVE', 'l', 'm', 'LEFT', 'LEFT', 0", b"LMOVE l m LEFT LEFT")]
+    + [("'BRPOPLPUSH', 'l', 'm', 0", b"RPOPLPUSH l m"), ("'BZPOPMIN', 'z', 0", b"ZPOPMIN z"), ("'BZPOPMAX', 'z', 0", b"ZPOPMAX z")]
+    + [("'BLMPOP', 0, 1, 'l', 'LEFT'", b"LMPOP 1 l LEFT")],
+)  # fmt: skip
+def test_what_blocks_takes_what_is_there_and_does_not_wait_in_a_script(line: str, logged: bytes) -> None:
+    """As in Redis 7.2."""
+    bench = Bench()
+    source = f"return redis.call({line}) == false and 'nothing' or 'taken'"
+    assert ev(bench, source) == b"nothing"
+    bench.run("RPUSH", "l", "a")
+    bench.run("ZADD", "z", 1, "a")
+    assert ev(bench, source) == b"taken"
+    assert bench.entries[-1].commands == [logged.split()]
+
+
 def test_a_cached_script_that_only_reads_is_no_entry() -> None:
     bench = Bench()
     ev(bench, "return redis.call('GET', 'k')")

@@ -18,7 +18,6 @@ from upstash_global.engine.table import (
     FAST,
     FIRST_TWO,
     MOVABLEKEYS,
-    NOSCRIPT,
     WRITE,
     Family,
     Keys,
@@ -34,7 +33,7 @@ KEYS_BEFORE_TIMEOUT: Final = Keys(1, -2, 1)
 MOST_MS: Final = 1 << 53
 
 
-@command("BLMOVE", arity=6, flags=WRITE | DENYOOM | NOSCRIPT | BLOCKING, keys=FIRST_TWO)
+@command("BLMOVE", arity=6, flags=WRITE | DENYOOM | BLOCKING, keys=FIRST_TWO)
 def blmove(ctx: Context, argv: list[bytes]) -> Reply:
     """LMOVE, waiting for an element."""
     plain = [b"LMOVE", *argv[1:5]]
@@ -54,19 +53,19 @@ def blmpop(ctx: Context, argv: list[bytes]) -> Reply:
     return _or_block(ctx, plain, lmpop(ctx, plain), timeout_ms)
 
 
-@command("BLPOP", arity=-3, flags=WRITE | NOSCRIPT | BLOCKING, keys=KEYS_BEFORE_TIMEOUT)
+@command("BLPOP", arity=-3, flags=WRITE | BLOCKING, keys=KEYS_BEFORE_TIMEOUT)
 def blpop(ctx: Context, argv: list[bytes]) -> Reply:
     """The first element of the first list that has one, with its key; waits for one."""
     return _pop_first(ctx, argv, b"LPOP", True)
 
 
-@command("BRPOP", arity=-3, flags=WRITE | NOSCRIPT | BLOCKING, keys=KEYS_BEFORE_TIMEOUT)
+@command("BRPOP", arity=-3, flags=WRITE | BLOCKING, keys=KEYS_BEFORE_TIMEOUT)
 def brpop(ctx: Context, argv: list[bytes]) -> Reply:
     """The last element of the first list that has one, with its key; waits for one."""
     return _pop_first(ctx, argv, b"RPOP", False)
 
 
-@command("BRPOPLPUSH", arity=4, flags=WRITE | DENYOOM | NOSCRIPT | BLOCKING, keys=FIRST_TWO)
+@command("BRPOPLPUSH", arity=4, flags=WRITE | DENYOOM | BLOCKING, keys=FIRST_TWO)
 def brpoplpush(ctx: Context, argv: list[bytes]) -> Reply:
     """RPOPLPUSH, waiting for an element."""
     timeout_ms = _timeout_ms(argv[3])
@@ -86,13 +85,13 @@ def bzmpop(ctx: Context, argv: list[bytes]) -> Reply:
     return _or_block(ctx, plain, zmpop(ctx, plain), timeout_ms)
 
 
-@zset_command("BZPOPMAX", arity=-3, flags=WRITE | NOSCRIPT | FAST | BLOCKING, keys=KEYS_BEFORE_TIMEOUT)
+@zset_command("BZPOPMAX", arity=-3, flags=WRITE | FAST | BLOCKING, keys=KEYS_BEFORE_TIMEOUT)
 def bzpopmax(ctx: Context, argv: list[bytes]) -> Reply:
     """The highest member of the first sorted set that has one, with key and score; waits for one."""
     return _pop_extreme(ctx, argv, b"ZPOPMAX", True)
 
 
-@zset_command("BZPOPMIN", arity=-3, flags=WRITE | NOSCRIPT | FAST | BLOCKING, keys=KEYS_BEFORE_TIMEOUT)
+@zset_command("BZPOPMIN", arity=-3, flags=WRITE | FAST | BLOCKING, keys=KEYS_BEFORE_TIMEOUT)
 def bzpopmin(ctx: Context, argv: list[bytes]) -> Reply:
     """The lowest member of the first sorted set that has one, with key and score; waits for one."""
     return _pop_extreme(ctx, argv, b"ZPOPMIN", False)
