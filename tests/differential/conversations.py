@@ -107,6 +107,12 @@ class Wire:
         else:
             self.data += output
 
+    def unread_bytes(self) -> int:
+        return 0
+
+    def read_bytes(self) -> int:
+        return 0
+
 
 class NodeParty(Party):
     """A node in this process: the leader, or a replica that forwards to one beside it."""
