@@ -13,7 +13,7 @@ BUILD := $(if $(filter 1,$(UPSTASH_GLOBAL_PURE)),pure,compiled)
 SOURCES := $(shell find upstash_global -type f -not -path '*/__pycache__/*' 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARALLEL := -n auto --maxprocesses=4 --dist=loadfile
-COMPILED := engine protocol replication disk links server edge cluster redis_suite
+COMPILED := engine protocol replication disk links server edge cluster redis_suite redis_py_suite
 FUZZED := differential or fuzz or mutated or damaged or split
 SEEDS ?= 1000
 MINUTES ?= 5

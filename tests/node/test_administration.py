@@ -44,7 +44,9 @@ def test_save_answers_when_the_snapshot_is_there() -> None:
     stage.pass_ms(20)
     assert client.take() == [OK]
     assert client.run("LASTSAVE") == node.snapshots.last_ms // 1000
+    assert info(other, "persistence")["rdb_bgsave_in_progress"] == "0"
     assert other.run("BGSAVE SCHEDULE") == Simple("Background saving started")
+    assert info(other, "persistence")["rdb_bgsave_in_progress"] == "1", "who asks before it has begun is refused, too"
     assert other.run("BGSAVE nosuch") == error("syntax error")
 
 

@@ -189,7 +189,7 @@ def _persistence(node: "Node") -> Lines:
         ("async_loading", 0),
         ("fsync", node.settings.fsync),
         ("rdb_changes_since_last_save", node.log.head.lsn - snapshots.last_lsn),
-        ("rdb_bgsave_in_progress", int(snapshots.is_being_written)),
+        ("rdb_bgsave_in_progress", int(snapshots.is_under_way)),
         ("rdb_last_save_time", snapshots.last_ms // 1000),
         ("rdb_last_bgsave_status", "err" if snapshots.has_failed else "ok"),
         ("rdb_last_bgsave_time_sec", snapshots.took_ms // 1000),
