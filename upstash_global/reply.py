@@ -219,13 +219,15 @@ _ATTRIBUTED: Final = 13
 
 def pack(reply: Reply) -> bytes:
     """A reply as bytes for another node."""
-    data: bytes = msgpack.packb(reply, default=_pack_special, use_bin_type=True)
+    data: bytes = msgpack.packb(reply, default=_pack_special, use_bin_type=True, unicode_errors="surrogateescape")
     return data
 
 
 def unpack(data: bytes) -> Reply:
     """The reply that `pack` was given; bulk strings come back as bytes."""
-    return msgpack.unpackb(data, ext_hook=_unpack_special, raw=False, strict_map_key=False, use_list=True)
+    return msgpack.unpackb(
+        data, ext_hook=_unpack_special, raw=False, strict_map_key=False, use_list=True, unicode_errors="surrogateescape"
+    )
 
 
 def _pack_special(value: object) -> object:

@@ -133,6 +133,8 @@ def test_there_is_one_database(client: Client) -> None:
     assert client.run("SWAPDB 0 b") == error("invalid second DB index")
     assert client.run("MODULE LIST") == []
     assert client.run("LOLWUT VERSION x") == not_an_integer()
+    assert client.run("LOLWUT VERSION 5 x") == not_an_integer()
+    assert isinstance(client.run("LOLWUT VERSION 5 40 20"), Verbatim)
     *art, version = client.run("LOLWUT").text.splitlines()
     assert len(art) > 5 and version.startswith(b"Redis ver. ")
 

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from tests.node.stage import Stage
+from upstash_global.errors import CommandError
 from upstash_global.node import retries
 from upstash_global.node.retries import ANSWER_LOST, KEY_REUSED, Once, Retries
 from upstash_global.replication.codec import DATA, Entry
 from upstash_global.replication.position import Position
-from upstash_global.reply import OK, PENDING, Reply
+from upstash_global.reply import OK, PENDING, Reply, pack, unpack
 
 HOUR_MS = 3600 * 1000
 USER = b"default"
@@ -30,6 +31,11 @@ def test_a_request_is_answered_as_before() -> None:
     assert table.answer(USER, Once(b"k", b"f"), 0) == [OK, b"v", None]
     assert table.answer(b"other", Once(b"k", b"f"), 0) is PENDING
     assert table.answer(USER, Once(b"k", b"g"), 0) == KEY_REUSED
+
+
+def test_an_error_of_a_script_that_is_no_text_is_packed_as_it_is() -> None:
+    failure = CommandError("ERR", b"\xf0 is no UTF-8".decode("utf-8", "surrogateescape"))
+    assert unpack(pack([failure])) == [failure]
 
 
 def test_a_long_answer_is_not_kept_but_known() -> None:

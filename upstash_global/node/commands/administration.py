@@ -248,8 +248,10 @@ def sync(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 @command("LOLWUT", arity=-1, flags=READONLY | FAST)
 def lolwut(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """A globe, and the version."""
-    if len(argv) >= 3 and argv[1].upper() == b"VERSION" and parse_integer(argv[2]) is None:
-        raise not_an_integer()
+    if len(argv) >= 3 and argv[1].upper() == b"VERSION":
+        drawing = parse_integer(argv[2])
+        if drawing is None or (drawing in (5, 6) and any([parse_integer(size) is None for size in argv[3:]])):
+            raise not_an_integer()
     return Verbatim(f"{_globe()}\nRedis ver. {REDIS_VERSION}\n".encode())
 
 
