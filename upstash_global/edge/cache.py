@@ -119,11 +119,9 @@ class EdgeCache:
 
     def renew(self, kept: Kept, content: Any, more_bytes: int) -> None:
         """Give a reply the content that follows from what was left; `more_bytes` than the content before."""
-        more_bytes -= _size_of(kept.left)
+        self._grow(kept, more_bytes - _size_of(kept.left))
         kept.content = content
         kept.left = None
-        kept.size += more_bytes
-        self.bytes += more_bytes
         self._make_room()
 
     def is_current(self, tag: Tag, at: Position) -> bool:
@@ -192,8 +190,7 @@ class EdgeCache:
                 continue
             if left is not None and tag.value_of == key:
                 kept.tag = Tag(position, tag.keys, left.until_ms, key)
-                self.bytes += _size_of(left) - _size_of(kept.left)
-                kept.size += _size_of(left) - _size_of(kept.left)
+                self._grow(kept, _size_of(left) - _size_of(kept.left))
                 kept.left = left
                 self.n_renewed += 1
             else:
@@ -221,6 +218,10 @@ class EdgeCache:
         self.n_drops += 1
         self._drop_all()
         return n_dropped
+
+    def _grow(self, kept: Kept, more_bytes: int) -> None:
+        kept.size += more_bytes
+        self.bytes += more_bytes
 
     def _make_room(self) -> None:
         while self.bytes > self.capacity_bytes:
