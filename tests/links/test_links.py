@@ -276,10 +276,23 @@ def test_stop_still_writes_what_is_queued_for_a_follower() -> None:
         replica.links.follow("leader", leader.address)
         await replica.sees("connected leader follow")
         for n in range(200):
-            leader.links.send("in:1", entries(n, b"x" * 10_000))
+            assert leader.links.send("in:1", entries(n, b"x" * 10_000))
         await leader.links.stop(LIMIT_S)
         assert len(await replica.hears("leader", 200)) == 200
         await replica.links.stop(1)
+
+    run(story)
+
+
+def test_stop_ends_a_link_that_is_just_being_let_in() -> None:
+    async def story() -> None:
+        for turns in range(0, 60, 2):  # of the loop between dialling and stopping
+            leader, replica = await Peer("leader").serve(), Peer("tokyo")
+            replica.links.follow("leader", leader.address)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await leader.links.stop(LIMIT_S)
+            await replica.links.stop(1)
 
     run(story)
 

@@ -95,6 +95,10 @@ class Link:
         """Whether a message to this peer belongs on this link; a peer that came in has one link for everything."""
         return not self.opened_here or (self.kind is Kind.FORWARD) == isinstance(message, Forward | Cancel)
 
+    async def greet(self, node_name: str) -> None:
+        """Let the peer that opened this link in."""
+        await self._stream.send_initial_metadata((("node", node_name),))
+
     def finish(self) -> None:
         """Close once all that is queued has been written."""
         self._queue.append(None)
@@ -166,6 +170,7 @@ class Links:
         self._on_closed = on_closed
         self._answer = answer
         self._server: grpc.aio.Server | None = None
+        self._is_stopping = False
         self._links: dict[str, list[Link]] = {}  # peer → its open links
         self._callers: dict[Kind, tuple[str, str, asyncio.Task[None]]] = {}  # kind → peer, address, task that dials
         self._inbound_numbers = count(1)
@@ -191,7 +196,6 @@ class Links:
     async def accept(self, kind: Kind, context: Any) -> None:
         """Serve one stream that a peer has opened, until it ends."""
         await self._admit(context)
-        await context.send_initial_metadata((("node", self._node_name),))
         link = Link(f"in:{next(self._inbound_numbers)}", kind, context, opened_here=False, traffic=self.traffic)
         try:
             await self._run(link)
@@ -341,6 +345,7 @@ class Links:
 
     async def stop(self, grace_s: float) -> None:
         """End every link and stop listening; what is queued for peers that came in has `grace_s` to be written."""
+        self._is_stopping = True
         callers = [task for kind in Kind if (task := self._hang_up(kind)) is not None]
         await asyncio.gather(*callers, return_exceptions=True)
         for channel in list(self._kept.values()):
@@ -362,6 +367,10 @@ class Links:
         try:
             if link.opened_here:
                 self._on_connected(link.peer, link.kind)
+            else:
+                await link.greet(self._node_name)  # not before: a peer that is in can be sent to
+            if self._is_stopping:
+                link.finish()  # it came too late to be finished with the others
             await link.run(self._on_message, self.on_drained)
         finally:
             if link in links:
