@@ -17,9 +17,9 @@ a later item continues the same collection. One TRAILER: the number of items and
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
-from zlib import crc32
 
 import msgpack
+from isal.isal_zlib import crc32
 
 from upstash_global.engine import dump as kinds
 from upstash_global.engine.dump import dump, load

@@ -29,7 +29,8 @@ from pathlib import Path
 from struct import Struct
 from threading import Lock
 from typing import Any, Final
-from zlib import crc32
+
+from isal.isal_zlib import crc32
 
 from upstash_global.errors import SnapshotError
 from upstash_global.replication.codec import Entry, decode_records, next_valid_record, record_position

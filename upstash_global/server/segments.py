@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from struct import Struct
 from typing import Final
-from zlib import crc32
+
+from isal.isal_zlib import crc32
 
 from upstash_global.replication.codec import (
     FORMAT_VERSION,
