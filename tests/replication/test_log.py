@@ -2,6 +2,7 @@
 
 import msgpack
 import pytest
+from librt.strings import BytesWriter
 
 from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import (
@@ -100,7 +101,7 @@ def test_two_histories_know_where_they_parted() -> None:
 def test_a_record_comes_back_as_it_was() -> None:
     attributes = {"o": "sa", "s": 7, "a": b"\x00\xff"}
     record, crc = encode_record(
-        DATA, 1 << 40, 1 << 50, 1_700_000_000_000, 0xFFFFFFFF, [[b"SET", b"", b"\x00" * 300]], attributes
+        BytesWriter(), DATA, 1 << 40, 1 << 50, 1_700_000_000_000, 0xFFFFFFFF, [[b"SET", b"", b"\x00" * 300]], attributes
     )
     (entry,), end, problem = decode_records(record)
     assert end == len(record) and problem is None
@@ -118,16 +119,16 @@ def test_records_that_share_nothing_with_the_one_before_have_headers_of_their_ow
         (DATA, 5, 1, 9, 0),
     ]
     for kind, epoch, lsn, time_ms, previous_crc in fields * 2:
-        record, crc = encode_record(kind, epoch, lsn, time_ms, previous_crc, SET, {})
+        record, crc = encode_record(BytesWriter(), kind, epoch, lsn, time_ms, previous_crc, SET, {})
         ((entry,), _, _) = decode_records(record)
         assert (entry.kind, entry.position, entry.time_ms) == (kind, Position(epoch, lsn), time_ms)
         assert (entry.previous_crc, entry.crc) == (previous_crc, crc)
-        following, _ = encode_record(kind, epoch, lsn + 1, time_ms, crc, SET, {})
+        following, _ = encode_record(BytesWriter(), kind, epoch, lsn + 1, time_ms, crc, SET, {})
         assert decode_records(following)[0][0].previous_crc == crc
 
 
 def test_every_damaged_byte_and_every_cut_of_a_record_is_noticed() -> None:
-    record, _ = encode_record(DATA, 1, 1, 1, 0, SET, {})
+    record, _ = encode_record(BytesWriter(), DATA, 1, 1, 1, 0, SET, {})
     for i in range(len(record)):
         damaged = record[:i] + bytes([record[i] ^ 0x10]) + record[i + 1 :]
         assert decode_records(damaged)[0] == [] and decode_records(damaged)[2] is not None, i
@@ -247,7 +248,7 @@ def test_the_last_change_of_a_key_is_known_above_the_floor_and_the_last_flush() 
 @pytest.mark.parametrize("n", [0, 1, 15, 16, 255, 256, 65_535, 65_536])
 def test_a_record_without_attributes_is_packed_as_msgpack_would(n: int) -> None:
     for commands in ([[b"SET", b"k", b"v" * n]], [[b"DEL", *[b"k"] * n]], [[b"INCR", b"k"]] * n):
-        record, crc = encode_record(DATA, 10, 7, 1, 2, commands, {})
+        record, crc = encode_record(BytesWriter(), DATA, 10, 7, 1, 2, commands, {})
         assert record[HEADER_BYTES:-4] == msgpack.packb([commands, {}])
         (entry,), end, problem = decode_records(record)
         assert (entry.commands, entry.crc, end, problem) == (commands, crc, len(record), None)

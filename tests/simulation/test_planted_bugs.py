@@ -8,8 +8,7 @@ import pytest
 
 from tests.simulation.program import run_program
 from tests.simulation.simcluster import Broken, SimCluster
-from upstash_global.engine.context import Context
-from upstash_global.engine.engine import Effects
+from upstash_global.engine.context import Context, Effects
 from upstash_global.engine.sweep import expired_keys
 from upstash_global.engine.table import TABLE
 from upstash_global.node import roles, scope
@@ -63,7 +62,7 @@ def test_lsns_compared_without_their_epochs(monkeypatch: pytest.MonkeyPatch) -> 
         if entry.kind == EPOCH:
             log.history.begin(entry.position.epoch, entry.position.lsn)
             log.epoch = entry.position.epoch
-        log._extend(entry)
+        log._extend(entry.record, entry.crc, entry.time_ms)
 
     receive_subscribe = Feed._receive_subscribe
 

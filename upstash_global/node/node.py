@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import upstash_global.engine.commands
 import upstash_global.node.commands  # noqa: F401
-from upstash_global.engine.context import MESSAGE
+from upstash_global.engine.context import MESSAGE, Effects
 from upstash_global.engine.dump import digest
-from upstash_global.engine.engine import Effects, Engine
+from upstash_global.engine.engine import Engine
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.memory import Memory
 from upstash_global.engine.table import FAST, NO_AUTH, SKIP_SLOWLOG, TABLE, Row
@@ -338,13 +338,16 @@ class Node:
         if session is not None and session.is_remote and reply is not PENDING:
             assert isinstance(session, RemoteSession)
             attributes = self.forwarding.attributes(session, reply) | attributes
-        entry = self.log.append(self.now_ms, DATA, effects.commands, attributes)
-        self.records.append(entry.record)
+        log = self.log
         if attributes:
+            entry = log.append(self.now_ms, DATA, effects.commands, attributes)
+            self.records.append(entry.record)
             self._remember(entry)
+        else:
+            self.records.append(log.write(self.now_ms, DATA, effects.commands, attributes))
         if session is not None:
             self.audience.begin(session)
-        self._after(entry.position.lsn, effects)
+        self._after(log.head_lsn, effects)
         self.audience.end()
 
     def apply(self, entry: Entry) -> None:

@@ -14,9 +14,9 @@ and with the previous record's CRC in the header the records form a chain. A blo
 
 from struct import Struct
 from typing import Any, Final
-from zlib import crc32
 
 import msgpack
+from isal.isal_zlib import crc32
 from librt.strings import BytesWriter, write_i16_be, write_i32_be, write_i64_be
 from mypy_extensions import i16, i32, i64, u8
 
@@ -89,6 +89,7 @@ class Entry:
 
 
 def encode_record(
+    writer: BytesWriter,
     kind: int,
     epoch: int,
     lsn: int,
@@ -97,12 +98,13 @@ def encode_record(
     commands: list[list[bytes]],
     attributes: dict[str, Any],
 ) -> tuple[bytes, int]:
-    """The record of one entry and its CRC."""
-    writer = BytesWriter()  # which mypyc knows: to compiled code a write is a copy of bytes, not a call
+    """The record of one entry and its CRC.
+
+    `writer` is used again and again; mypyc knows it: to compiled code a write is a copy of bytes, not a call.
+    """
+    writer.truncate(0)
     write_i32_be(writer, _RECORD_MAGIC_NUMBER)
-    writer.append(FORMAT_VERSION)
-    writer.append(kind)
-    write_i16_be(writer, STREAM)
+    write_i32_be(writer, FORMAT_VERSION << 24 | kind << 16 | STREAM)
     write_i32_be(writer, 0)  # the length, when it is known
     _write_word(writer, epoch >> 32)  # its upper half may be above what an i64 holds
     _write_word(writer, epoch & 0xFFFFFFFF)

@@ -7,6 +7,8 @@ records, bounded by count and bytes, for the feeds; what has left it is read fro
 
 from typing import Any, Final
 
+from librt.strings import BytesWriter
+
 from upstash_global.errors import Divergence, Gap
 from upstash_global.replication.codec import DATA, EPOCH, SYSTEM, Entry, decode_records, encode_record, record_crc
 from upstash_global.replication.position import START, History, Position, epoch_parts, make_epoch
@@ -26,6 +28,7 @@ __all__ = [
     "make_epoch",
 ]
 
+KEPT_WRITER_BYTES: Final = 1 << 16  # a larger record's buffer is not kept for the next ones
 EPOCH_ROW: Final = b"_EPOCH"  # _EPOCH <previous epoch> <its last LSN> <leader>: how an epoch's first entry reads
 
 
@@ -33,7 +36,7 @@ class ReplicationLog:
     def __init__(self, max_entries: int = 100_000, max_bytes: int = 64 << 20) -> None:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
-        self.head = START  # the newest entry
+        self.head_lsn = 0  # of the newest entry
         self.head_crc = 0  # its CRC, which the next record chains to
         self.head_time_ms = 0  # its time; a leader's clock never goes back behind it
         self.history = History()
@@ -41,11 +44,21 @@ class ReplicationLog:
         self.backlog: list[bytes] = []  # the newest records, without a gap up to the head
         self.backlog_bytes = 0
         self.base_crc = 0  # CRC of the record just before the backlog
+        self._head: Position | None = START  # made when somebody asks: of few entries anybody does
+        self._writer = BytesWriter()
+
+    @property
+    def head(self) -> Position:
+        """The newest entry."""
+        head = self._head
+        if head is None:
+            head = self._head = Position(self.epoch, self.head_lsn)
+        return head
 
     @property
     def first_lsn(self) -> int:
         """The oldest LSN in the backlog; head + 1 when it is empty."""
-        return self.head.lsn + 1 - len(self.backlog)
+        return self.head_lsn + 1 - len(self.backlog)
 
     @property
     def head_bytes(self) -> int:
@@ -61,12 +74,18 @@ class ReplicationLog:
     def append(self, time_ms: int, kind: int, commands: list[list[bytes]], attributes: dict[str, Any]) -> Entry:
         """The leader's way: the entry at the next LSN of the current epoch."""
         previous_crc = self.head_crc
-        epoch = self.epoch
-        lsn = self.head.lsn + 1
-        record, crc = encode_record(kind, epoch, lsn, time_ms, previous_crc, commands, attributes)
-        entry = Entry(Position(epoch, lsn), time_ms, kind, commands, attributes, record, crc, previous_crc)
-        self._extend(entry)
-        return entry
+        record = self.write(time_ms, kind, commands, attributes)
+        return Entry(self.head, time_ms, kind, commands, attributes, record, self.head_crc, previous_crc)
+
+    def write(self, time_ms: int, kind: int, commands: list[list[bytes]], attributes: dict[str, Any]) -> bytes:
+        """As `append`, for whoever wants the record alone."""
+        record, crc = encode_record(
+            self._writer, kind, self.epoch, self.head_lsn + 1, time_ms, self.head_crc, commands, attributes
+        )
+        if len(record) > KEPT_WRITER_BYTES:
+            self._writer = BytesWriter()
+        self._extend(record, crc, time_ms)
+        return record
 
     def begin_epoch(self, epoch: int, time_ms: int, node_name: str) -> Entry:
         """Start a reign: an entry at the next LSN that names the previous epoch and its last LSN, the fork point."""
@@ -81,7 +100,7 @@ class ReplicationLog:
         Raises Gap if it is not the one after the head, Divergence if it claims to be but was chained to another past.
         """
         position = entry.position
-        if position.lsn != self.head.lsn + 1:
+        if position.lsn != self.head_lsn + 1:
             raise Gap(f"got {position}, the head is {self.head}")
         if entry.previous_crc != self.head_crc:
             raise Divergence(f"{position} follows an entry that is not ours at {self.head}")
@@ -92,17 +111,19 @@ class ReplicationLog:
                 raise Divergence(f"epoch {position.epoch} does not fork off {self.head}")
             self.history.begin(position.epoch, position.lsn)
             self.epoch = position.epoch
-        self._extend(entry)
+        self._extend(entry.record, entry.crc, entry.time_ms)
 
-    def _extend(self, entry: Entry) -> None:
-        record = entry.record
+    def _extend(self, record: bytes, crc: int, time_ms: int) -> None:
+        """Make this record, of the current epoch, the head."""
         size = len(record)
+        lsn = self.head_lsn + 1
         history = self.history
-        history.head_lsn = entry.position.lsn
+        history.head_lsn = lsn
         history.head_bytes += size
-        self.head = entry.position
-        self.head_crc = entry.crc
-        self.head_time_ms = entry.time_ms
+        self.head_lsn = lsn
+        self._head = None
+        self.head_crc = crc
+        self.head_time_ms = time_ms
         self.backlog.append(record)
         self.backlog_bytes += size
         if len(self.backlog) > self.max_entries or self.backlog_bytes > self.max_bytes:
@@ -150,7 +171,7 @@ class ReplicationLog:
 
     def crc_at(self, lsn: int) -> int | None:
         """The CRC of the record at `lsn` (0 at LSN 0), if the backlog or its edge still knows it."""
-        if lsn == self.head.lsn:
+        if lsn == self.head_lsn:
             return self.head_crc
         i = lsn - self.first_lsn
         if i == -1:
@@ -161,7 +182,8 @@ class ReplicationLog:
 
     def reset(self, position: Position, crc: int, history: History, time_ms: int = 0) -> None:
         """Go on from a snapshot at `position` whose record had `crc`; the backlog starts empty."""
-        self.head = position
+        self.head_lsn = position.lsn
+        self._head = position
         self.head_crc = crc
         self.head_time_ms = max(time_ms, self.head_time_ms)
         self.history = history.copy()
@@ -180,9 +202,10 @@ class ReplicationLog:
         del self.backlog[keep:]
         self.backlog_bytes -= dropped
         self.history.truncate(lsn, self.history.head_bytes - dropped)
-        self.head = self.history.position_at(lsn)
+        self.head_lsn = lsn
         self.head_crc = crc
-        self.epoch = self.head.epoch
+        self._head = head = self.history.position_at(lsn)
+        self.epoch = head.epoch
 
 
 def _epoch_command(head: Position, node_name: str) -> list[bytes]:
