@@ -5,8 +5,9 @@ import shlex
 from typing import Any
 
 import upstash_global.engine.commands  # noqa: F401  (fills the table)
+from upstash_global.engine.context import Effects
 from upstash_global.engine.dump import digest
-from upstash_global.engine.engine import Effects, Engine
+from upstash_global.engine.engine import Engine
 from upstash_global.reply import Reply
 
 Words = str | list[Any]

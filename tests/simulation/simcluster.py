@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Connection, Network
-from upstash_global.engine.engine import Effects
+from upstash_global.engine.context import Effects
 from upstash_global.errors import Divergence
 from upstash_global.node.node import NO_ATTRIBUTES, Node
 from upstash_global.node.session import Session

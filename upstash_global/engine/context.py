@@ -51,6 +51,28 @@ SHARD_MESSAGE: Final = -1  # and SPUBLISH
 
 Said = tuple[int, bytes, bytes]  # (class, event name, key), or (MESSAGE or SHARD_MESSAGE, message, channel)
 
+# What a unit begins with, never added to: one that has something has a list of its own.
+_NO_COMMANDS: Final[list[list[bytes]]] = []
+_NO_KEYS: Final[list[bytes]] = []
+_NOTHING_SAID: Final[list[Said]] = []
+
+
+class Effects:
+    """What one unit changed and said."""
+
+    def __init__(
+        self, commands: list[list[bytes]], touched: list[bytes], flushed: bool = False, said: list[Said] = _NOTHING_SAID
+    ) -> None:
+        self.commands = commands  # deterministic; the payload of the entry
+        self.touched = touched  # keys, repeats included
+        self.flushed = flushed  # the whole keyspace was emptied
+        self.said = said  # messages and keyspace events, in their order
+
+    @property
+    def events(self) -> list[Said]:
+        """The keyspace events alone."""
+        return [said for said in self.said if said[0] > MESSAGE]
+
 
 class Blocked:
     """What a command that found nothing waits for."""
@@ -66,10 +88,11 @@ class Blocked:
         self.argv = argv  # what is tried again, if not the command as it came (XREAD's `$` is an id by then)
 
 
-class Context:
-    """One per engine, reused: `begin` starts a unit (a command, an EXEC, a script)."""
+class Context(Effects):
+    """One per engine, reused: `begin` starts a unit (a command, an EXEC, a script), whose effects so far it is."""
 
     def __init__(self, keyspace: Keyspace, random: "Random", users: "Users") -> None:
+        super().__init__(_NO_COMMANDS, _NO_KEYS)
         self.keyspace = keyspace
         self.random = random
         self.now_ms = 0  # leader time of this unit, milliseconds since 1970; during replay the entry's
@@ -99,10 +122,6 @@ class Context:
         self.tell_failure: Callable[[CommandError], None] = _ignore  # a command of a script was refused or failed
         self.oom: CommandError | None = None  # why scripts may not run what takes memory
         self.lacks_replicas: CommandError | None = None  # why scripts may not begin to write
-        self.commands: list[list[bytes]] = []  # what the log will carry for this unit
-        self.touched: list[bytes] = []  # keys changed by this unit, repeats included
-        self.flushed = False  # the whole keyspace was emptied in this unit
-        self.said: list[Said] = []  # messages and events, in their order
         self.may_block = True  # not inside MULTI and scripts
         self.blocked: Blocked | None = None  # what the command that answered PENDING waits for
         self.changed = False  # the running command changed something
@@ -119,10 +138,10 @@ class Context:
         self.now_ms = now_ms
         self.caller = caller
         if self.commands or self.touched:  # kept by whoever took the last unit's effects, as is what was said
-            self.commands = []
-            self.touched = []
+            self.commands = _NO_COMMANDS
+            self.touched = _NO_KEYS
         if self.said:
-            self.said = []
+            self.said = _NOTHING_SAID
         self.flushed = False
         self.changed = False
         self.logged = False
@@ -329,7 +348,7 @@ class Context:
         if type(value) is bytes and keyspace.index is None and not keyspace.hashes.times:
             self._before_change(key)
             if self.event_mask & EVENT_NEW and key not in keyspace.values:
-                self.said.append((EVENT_NEW, b"new", key))
+                self._say((EVENT_NEW, b"new", key))
             keyspace.values[key] = value
         elif not value and not isinstance(value, bytearray):
             if key in keyspace.values:
@@ -340,10 +359,9 @@ class Context:
             if keyspace.hashes.times and key in keyspace.values and keyspace.is_gone(key, self.now_ms):
                 keyspace.forget(key)  # a new hash must not inherit the deadline of one whose fields are all hidden
             if self.event_mask & EVENT_NEW and key not in keyspace.values:
-                self.said.append((EVENT_NEW, b"new", key))
+                self._say((EVENT_NEW, b"new", key))
             keyspace.store(key, value)
-        self.touched.append(key)
-        self.changed = True
+        self._note_change(key)
 
     def put(self, key: bytes, value: Any) -> None:
         """Store a new value (a string may be empty); the deadline is cleared."""
@@ -358,8 +376,7 @@ class Context:
             keyspace.store(key, value)
         if keyspace.deadlines and key in keyspace.deadlines:
             keyspace.clear_deadline(key)
-        self.touched.append(key)
-        self.changed = True
+        self._note_change(key)
 
     def _notify_put(self, key: bytes) -> None:
         """What there is to tell before a new value is stored: a hidden key has expired by now, a new one comes."""
@@ -375,8 +392,7 @@ class Context:
             return False
         self._before_change(key)
         self.keyspace.forget(key)
-        self.touched.append(key)
-        self.changed = True
+        self._note_change(key)
         return True
 
     def remove_hidden(self, key: bytes) -> bool:
@@ -385,8 +401,7 @@ class Context:
             return False
         self._before_change(key)
         self.keyspace.forget(key)
-        self.touched.append(key)
-        self.changed = True
+        self._note_change(key)
         return True
 
     def expire(self, key: bytes, at_ms: int) -> None:
@@ -396,8 +411,7 @@ class Context:
             self.keyspace.clear_deadline(key)
         else:
             self.keyspace.set_deadline(key, at_ms)
-        self.touched.append(key)
-        self.changed = True
+        self._note_change(key)
 
     def flush(self) -> None:
         """Empty the keyspace, hidden keys included."""
@@ -405,6 +419,13 @@ class Context:
             self.keyspace.observer.before_flush()
         self.keyspace.clear()
         self.flushed = True
+        self.changed = True
+
+    def _note_change(self, key: bytes) -> None:
+        if self.touched:
+            self.touched.append(key)
+        else:
+            self.touched = [key]
         self.changed = True
 
     def _before_change(self, key: bytes) -> None:
@@ -427,14 +448,27 @@ class Context:
 
     # -- saying -------------------------------------------------------------------------------------------------
 
+    def _say(self, what: Said) -> None:
+        if self.said:
+            self.said.append(what)
+        else:
+            self.said = [what]
+
+    def note_command(self, argv: list[bytes]) -> None:
+        """The log carries this for the running command."""
+        if self.commands:
+            self.commands.append(argv)
+        else:
+            self.commands = [argv]
+
     def log_as(self, *argv: bytes) -> None:
         """The log carries `argv` instead of the running command; may be said several times."""
-        self.commands.append(list(argv))
+        self.note_command(list(argv))
         self.logged = True
 
     def publish(self, kind: int, channel: bytes, message: bytes) -> int:
         """Deliver a message on every node as it applies the entry; the command is logged. The deliveries on this node."""
-        self.said.append((kind, message, channel))
+        self._say((kind, message, channel))
         self.changed = True
         return self.receivers(kind, channel)
 
@@ -455,7 +489,7 @@ class Context:
     def notify(self, event_class: int, event: bytes, key: bytes) -> None:
         """Raise a keyspace event (`notify(EVENT_STRING, b"set", key)`); free while its class is not told."""
         if self.event_mask & event_class:
-            self.said.append((event_class, event, key))
+            self._say((event_class, event, key))
 
     def tell_misses(self, was_read: bool) -> None:
         """The running command has ended; what a read looked up in vain is told at once, for the log knows no reads."""

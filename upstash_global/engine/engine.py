@@ -12,7 +12,7 @@ entry again: a test proves it for every write command.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from upstash_global.engine.context import MESSAGE, Context, Said
+from upstash_global.engine.context import Context, Effects
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.table import READONLY, TABLE, Row, lookup
 from upstash_global.engine.users import Caller, Users
@@ -23,29 +23,7 @@ if TYPE_CHECKING:
     from random import Random
 
 
-_NOTHING_SAID: Final[list[Said]] = []
 _PRYING: Final = ("OBJECT", "MEMORY", "DEBUG")  # reads that look without being seen: they raise no `keymiss`
-
-
-class Effects:
-    """What one unit changed and said."""
-
-    def __init__(
-        self,
-        commands: list[list[bytes]],
-        touched: list[bytes],
-        flushed: bool,
-        said: list[Said],
-    ) -> None:
-        self.commands = commands  # deterministic; the payload of the entry
-        self.touched = touched
-        self.flushed = flushed
-        self.said = said  # messages and keyspace events, in their order
-
-    @property
-    def events(self) -> list[Said]:
-        """The keyspace events alone."""
-        return [said for said in self.said if said[0] > MESSAGE]
 
 
 def execute(context: Context, row: Row, argv: list[bytes]) -> Reply:
@@ -66,7 +44,7 @@ def execute(context: Context, row: Row, argv: list[bytes]) -> Reply:
     if context.missed:
         context.tell_misses(bool(row.flags & READONLY) and not row.name.startswith(_PRYING))
     if context.changed and not context.logged:
-        context.commands.append(argv)
+        context.note_command(argv)
     context.changed = False
     return reply
 
@@ -94,13 +72,7 @@ class Engine:
         context = self.context
         if not context.commands:
             return None
-        said = context.said
-        return Effects(
-            context.commands,
-            context.touched,
-            context.flushed,
-            said if said else _NOTHING_SAID,  # the context goes on with a list that is empty
-        )
+        return Effects(context.commands, context.touched, context.flushed, context.said)
 
     def apply(self, commands: Sequence[list[bytes]], time_ms: int) -> Effects:
         """Replay the commands of one entry at its own time and return what they changed.

@@ -7,8 +7,7 @@ session keeps it (`Session.held`), at a replica the Forward whose entry comes ba
 
 from typing import TYPE_CHECKING
 
-from upstash_global.engine.context import EVENT_MISS, MESSAGE, Said
-from upstash_global.engine.engine import Effects
+from upstash_global.engine.context import EVENT_MISS, MESSAGE, Effects, Said
 from upstash_global.node.monitoring import Monitors
 from upstash_global.node.notifications import Notifications
 from upstash_global.node.pubsub import PubSub

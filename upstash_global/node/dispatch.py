@@ -192,9 +192,9 @@ def execute_unit(node: "Node", session: Session, row: Row, argv: list[bytes]) ->
     engine = node.engine
     engine.begin(node.now_ms, session)
     reply = engine.execute(row, argv)
-    effects = engine.take_effects()
-    if effects is not None:
-        node.commit(session, effects, reply)
+    context = engine.context
+    if context.commands:
+        node.commit(session, context, reply)  # which is done with the unit before another begins
     return reply
 
 

@@ -13,7 +13,7 @@ Without a limit there is no Memory, and nothing is counted; without an LRU or LF
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.accesses import Accesses
-from upstash_global.engine.engine import Effects
+from upstash_global.engine.context import Effects
 from upstash_global.engine.memory import Memory, estimated_bytes
 from upstash_global.engine.table import DENYOOM, TABLE, Row
 from upstash_global.engine.types.indexedset import IndexedSet

@@ -7,7 +7,7 @@ position lies off the leader's history or below the index's floor.
 
 from typing import TYPE_CHECKING, Final
 
-from upstash_global.engine.engine import Effects
+from upstash_global.engine.context import Effects
 from upstash_global.engine.table import Row, lookup
 from upstash_global.errors import INTERNAL_ERROR, CommandError
 from upstash_global.node.dispatch import remembered
