@@ -13,18 +13,40 @@ class Generation:
         self.after_lsn = after_lsn  # it begins here, without this one
         self.since_ms = since_ms
         self.n_changes = 0
-        self.keys: list[bytes] = []  # put down, not entered yet,
-        self.lsns: list[int] = []  # and when each changed
+        self.keys: list[bytes] = []  # put down, not entered yet; mostly each in the entry after that of the one before:
+        self.runs: list[int] = []  # the indices of keys that begin such a run,
+        self.run_lsns: list[int] = []  # and when each of these changed
+        self.next_lsn = 0  # of a key that would go on with the last run
         self.last: dict[bytes, int] = {}
+
+    def note(self, keys: list[bytes], lsn: int) -> None:
+        for key in keys:
+            if lsn != self.next_lsn:
+                self.runs.append(len(self.keys))
+                self.run_lsns.append(lsn)
+            self.next_lsn = lsn + 1
+            self.keys.append(key)
+        self.n_changes += len(keys)
 
     def last_change(self, key: bytes) -> int:
         """The LSN of the last change of `key`; 0 if there was none."""
         if self.keys:
-            for i, changed in enumerate(self.keys):
-                self.last[changed] = self.lsns[i]
-            self.keys = []
-            self.lsns = []
+            self._enter()
         return self.last.get(key, 0)
+
+    def _enter(self) -> None:
+        """Enter what was put down."""
+        keys = self.keys
+        begin = 0
+        for n, lsn in enumerate(self.run_lsns):
+            end = self.runs[n + 1] if n + 1 < len(self.runs) else len(keys)
+            for i in range(begin, end):
+                self.last[keys[i]] = lsn + i - begin
+            begin = end
+        self.keys = []
+        self.runs = []
+        self.run_lsns = []
+        self.next_lsn = 0
 
 
 class Changes:
@@ -45,10 +67,7 @@ class Changes:
         newer = self.newer
         if newer.n_changes >= self.generation_changes or time_ms - newer.since_ms >= self.min_age_ms:
             newer = self._turn(lsn - 1, time_ms)
-        for key in keys:
-            newer.keys.append(key)
-            newer.lsns.append(lsn)
-            newer.n_changes += 1
+        newer.note(keys, lsn)
 
     def note_flush(self, lsn: int) -> None:
         """The entry at `lsn` removed every key that was there."""
