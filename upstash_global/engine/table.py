@@ -243,6 +243,15 @@ _CATEGORIES_OF_COMMAND: Final[dict[str, list[str]]] = {  # where Redis does not 
 }
 
 
+class _Last:
+    """What was looked up last."""
+
+    def __init__(self) -> None:
+        self.name = b""
+        self.row: Row | None = None
+
+
+_last: Final = _Last()
 TABLE: Final[dict[bytes, Row]] = {}  # every top-level command, by its upper-case name; the engine adds spellings it met
 
 
@@ -318,15 +327,19 @@ def lookup(argv: list[bytes]) -> Row:
 
     Raises CommandError with Redis's text for an unknown command or subcommand and for a wrong number of arguments.
     """
-    row = TABLE.get(argv[0])
-    if row is None:
-        row = TABLE.get(argv[0].upper())
-        if row is None or row.flags & INTERNAL:
+    name = argv[0]
+    last = _last
+    row = last.row
+    if row is None or name is not last.name:  # the very object: a connection repeats the name of its last command
+        found = TABLE.get(name)
+        if found is None:
+            found = TABLE.get(name.upper())
+        if found is None or found.flags & INTERNAL:
             raise unknown_command(argv)
+        row = last.row = found
+        last.name = name
     if row.subcommands:
         row = _subcommand(row, argv)
-    elif row.flags & INTERNAL:
-        raise unknown_command(argv)
     n = len(argv)
     if n != row.arity if row.arity > 0 else n < -row.arity:
         raise wrong_arity(row.display_name)

@@ -55,6 +55,7 @@ UNAUTHENTICATED_BUFFER: Final = 1024 * 1024
 _STAR: Final = 42
 _DOLLAR: Final = 36
 _CR: Final = 13
+_LONGEST_NAME: Final = 32  # of a command, that is worth keeping
 _MOST_DIGITS: Final = 10  # of a length worth reading quickly
 _CRLF: Final = b"\r\n"
 _ZERO: Final = 48
@@ -107,6 +108,7 @@ class Parser:
         self.error: ProtocolError | None = None
         self.cross_protocol = False
         self.paused = False
+        self._name = b""  # of the last command: mostly the next one's, too, which then costs no object and no hash
         self._rest = b""  # the beginning of a line, or what follows a pause; never long
         self._argv: list[bytes] = []  # the arguments so far of the command that is being read
         self._argv_bytes = 0
@@ -166,6 +168,9 @@ class Parser:
         count: i64
         length: i64
         end: i64
+        same: i64
+        name = self._name
+        n_name: i64 = len(name)
         while at < size and data[at] == _STAR:
             at += 1
             first = at
@@ -198,11 +203,22 @@ class Parser:
                 end = at + length
                 if end + 2 > size:
                     return start
-                argv.append(data[at:end])
+                if length == n_name and not argv:
+                    same = 0
+                    while same < length and data[at + same] == name[same]:
+                        same += 1
+                    argv.append(name if same == length else data[at:end])
+                else:
+                    argv.append(data[at:end])
                 at = end + 2
                 count -= 1
-            if argv[0] in _CROSS_PROTOCOL:
-                return start
+            if argv[0] is not name:
+                name = argv[0]
+                if name in _CROSS_PROTOCOL:
+                    return start
+                n_name = len(name)
+                if n_name <= _LONGEST_NAME:
+                    self._name = name
             commands.append(argv)
             start = at
         return start
