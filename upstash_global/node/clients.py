@@ -18,6 +18,7 @@ from upstash_global.reply import Push, Reply, Simple
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
+KEPT_OUT_BYTES: Final = 1 << 14  # a buffer for answers that has grown larger is not kept for the next ones
 MAX_HELD_BYTES: Final = 1 << 20  # of answers that have not reached the connection; beyond it nothing is run
 
 MAX_ANSWER_BYTES: Final = 64 << 20  # of one HTTP response; the commands of a pipeline beyond it are not run
@@ -63,7 +64,10 @@ class RespSession(Session):
         if n == 0 and not self.closing and not self.is_paused:
             return None
         out = self.out.getvalue()
-        self.out = BytesWriter()
+        if n <= KEPT_OUT_BYTES:
+            self.out.truncate(0)
+        else:
+            self.out = BytesWriter()
         self.held_bytes += n
         return out
 

@@ -6,9 +6,12 @@ longer is kept as a spike, the longest of each second, for LATENCY LATEST and it
 """
 
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.table import Row
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 MAX_SPIKES: Final = 160  # of one event
 BUCKETS: Final = 32  # bucket n: up to 2**n microseconds
@@ -48,8 +51,12 @@ def note_calls(row: Row, took_us: int, n_calls: int) -> None:
     """Count `n_calls` calls of a command that took so long together."""
     if not row.histogram:
         row.histogram = [0] * BUCKETS
-    each_us = took_us // n_calls
-    row.histogram[min(BUCKETS - 1, (each_us - 1).bit_length() if each_us > 1 else 0)] += n_calls
+    rest: i64 = took_us // n_calls - 1
+    bucket: i64 = 0
+    while rest > 0 and bucket < BUCKETS - 1:
+        rest >>= 1
+        bucket += 1
+    row.histogram[bucket] += n_calls
 
 
 def percentile_us(histogram: list[int], percentile: float) -> int:

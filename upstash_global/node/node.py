@@ -211,7 +211,7 @@ class Node:
                 break
             argv = commands[i]
             if i > first and (i - first == self.slowlog.stretch or argv[0] != commands[first][0]):
-                started_us = self.note_duration(session, session.row_run, commands[first:i], started_us)
+                started_us = self.note_duration(session, session.row_run, commands, started_us, first, i)
                 first = i
             reply = attend(self, session, argv) if self.is_attended else dispatch(self, session, argv)
             i += 1
@@ -235,26 +235,34 @@ class Node:
                 if self.is_busy:  # by a script of one that was woken
                     self.scripts.run(session, commands[i:])
                     break
-        self.note_duration(session, session.row_run, commands[first : i if n_noted < 0 else n_noted], started_us)
+        self.note_duration(session, session.row_run, commands, started_us, first, i if n_noted < 0 else n_noted)
         session.n_commands += i
         self.metrics.n_commands += i
         session.served = self.log.head
         if not session.is_dirty:
             self.mark_dirty(session)
 
-    def note_duration(self, session: Session, row: Row | None, calls: list[list[bytes]], started_us: int) -> int:
-        """Count the time since `started_us` for these calls of one command; what time it is now."""
+    def note_duration(
+        self,
+        session: Session,
+        row: Row | None,
+        commands: list[list[bytes]],
+        started_us: int,
+        first: int = 0,
+        end: int = 1,
+    ) -> int:
+        """Count the time since `started_us` for the calls from `first` to `end`, all of one command; what time it is now."""
         now_us = self.clock_us()
         took_us = now_us - started_us
-        if row is not None and calls:
+        if row is not None and first < end:
             row.microseconds += took_us
             if self.latency.is_tracking:
-                note_calls(row, took_us, len(calls))
+                note_calls(row, took_us, end - first)
             if 0 < self.latency.threshold_us <= took_us:
                 self.latency.note("fast-command" if row.flags & FAST else "command", self.now_ms, took_us)
             if 0 <= self.slowlog.threshold_us <= took_us and not row.flags & (SKIP_SLOWLOG | NO_AUTH):
                 self.metrics.n_slow += 1
-                self.slowlog.note(self.now_ms, took_us, heaviest(calls), session.address, session.name)
+                self.slowlog.note(self.now_ms, took_us, heaviest(commands[first:end]), session.address, session.name)
         return now_us
 
     def answer(

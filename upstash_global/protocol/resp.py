@@ -82,6 +82,30 @@ def _spellings(word: str) -> list[bytes]:
 _CROSS_PROTOCOL: Final = frozenset(_spellings("post") + _spellings("host:"))
 
 
+# The names of commands that came lately, by their first byte and length. A name that comes again is the object of the
+# last time, which costs neither memory nor a hash.
+_names: Final = [b""] * 64
+
+
+def _read_name(data: bytes, at: "i64", length: "i64") -> bytes | None:
+    """The name of a command; None for one that the careful reader has to see."""
+    if length == 0 or length > _LONGEST_NAME:
+        return data[at : at + length]
+    slot: i64 = (data[at] * 4 + length) & 63
+    name = _names[slot]
+    if len(name) == length:
+        same: i64 = 0
+        while same < length and data[at + same] == name[same]:
+            same += 1
+        if same == length:
+            return name
+    name = data[at : at + length]
+    if name in _CROSS_PROTOCOL:
+        return None
+    _names[slot] = name
+    return name
+
+
 class Parser:
     """Turns the bytes of one client connection into commands, each a list of its arguments, name first.
 
@@ -108,7 +132,6 @@ class Parser:
         self.error: ProtocolError | None = None
         self.cross_protocol = False
         self.paused = False
-        self._name = b""  # of the last command: mostly the next one's, too, which then costs no object and no hash
         self._rest = b""  # the beginning of a line, or what follows a pause; never long
         self._argv: list[bytes] = []  # the arguments so far of the command that is being read
         self._argv_bytes = 0
@@ -168,9 +191,6 @@ class Parser:
         count: i64
         length: i64
         end: i64
-        same: i64
-        name = self._name
-        n_name: i64 = len(name)
         while at < size and data[at] == _STAR:
             at += 1
             first = at
@@ -203,22 +223,15 @@ class Parser:
                 end = at + length
                 if end + 2 > size:
                     return start
-                if length == n_name and not argv:
-                    same = 0
-                    while same < length and data[at + same] == name[same]:
-                        same += 1
-                    argv.append(name if same == length else data[at:end])
-                else:
+                if argv:
                     argv.append(data[at:end])
+                else:
+                    name = _read_name(data, at, length)
+                    if name is None:
+                        return start
+                    argv.append(name)
                 at = end + 2
                 count -= 1
-            if argv[0] is not name:
-                name = argv[0]
-                if name in _CROSS_PROTOCOL:
-                    return start
-                n_name = len(name)
-                if n_name <= _LONGEST_NAME:
-                    self._name = name
             commands.append(argv)
             start = at
         return start

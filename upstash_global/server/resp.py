@@ -172,6 +172,7 @@ class RespConnection:
         if output is None or session.killed:
             transport.abort() if output is None else transport.close()
             return
+        unread_bytes = 0
         if output:
             unread_bytes = transport.get_write_buffer_size()
             if (unread_bytes or self.shell.node.bounds_answers) and self._is_too_slow(
@@ -181,9 +182,10 @@ class RespConnection:
                 return
             self.shell.node.metrics.bytes_out += len(output)
             transport.write(output)
+            unread_bytes += len(output)
         if session.closing and not session.waiting:
             transport.close()
-        elif transport.get_write_buffer_size() <= MAX_HELD_BYTES:
+        elif unread_bytes <= MAX_HELD_BYTES or transport.get_write_buffer_size() <= MAX_HELD_BYTES:
             self._go_on(session)
 
     def pause_writing(self) -> None:
