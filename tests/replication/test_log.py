@@ -1,11 +1,15 @@
 """Positions, histories, records, the log and the change index."""
 
+import zlib
+from random import Random
+
 import msgpack
 import pytest
 from librt.strings import BytesWriter
 
 from upstash_global.replication.changes import Changes
 from upstash_global.replication.codec import (
+    BAD_PAYLOAD,
     HEADER_BYTES,
     INCOMPLETE,
     decode_records,
@@ -246,12 +250,43 @@ def test_the_last_change_of_a_key_is_known_above_the_floor_and_the_last_flush() 
 
 
 @pytest.mark.parametrize("n", [0, 1, 15, 16, 255, 256, 65_535, 65_536])
-def test_a_record_without_attributes_is_packed_as_msgpack_would(n: int) -> None:
+@pytest.mark.parametrize("attributes", [{}, {"o": "sa", "s": 7, "a": b"\xff"}])
+def test_a_record_is_packed_and_read_as_msgpack_would(n: int, attributes: dict[str, object]) -> None:
     for commands in ([[b"SET", b"k", b"v" * n]], [[b"DEL", *[b"k"] * n]], [[b"INCR", b"k"]] * n):
-        record, crc = encode_record(BytesWriter(), DATA, 10, 7, 1, 2, commands, {})
-        assert record[HEADER_BYTES:-4] == msgpack.packb([commands, {}])
+        record, crc = encode_record(BytesWriter(), DATA, 10, 7, 1, 2, commands, attributes)
+        assert record[HEADER_BYTES:-4] == msgpack.packb([commands, attributes])
         (entry,), end, problem = decode_records(record)
-        assert (entry.commands, entry.crc, end, problem) == (commands, crc, len(record), None)
+        assert (entry.commands, entry.attributes, entry.crc) == (commands, attributes, crc)
+        assert (end, problem) == (len(record), None)
+
+
+def test_a_damaged_payload_is_read_as_msgpack_would_or_not_at_all() -> None:
+    """With a CRC that fits: what another implementation of the format may have written, well or badly."""
+    random = Random(1)
+    record, _ = encode_record(BytesWriter(), DATA, 10, 7, 1, 2, [[b"SET", b"k", b"v" * 300], [b"DEL", b"k"]], {"s": 1})
+    header, payload = record[:HEADER_BYTES], record[HEADER_BYTES:-4]
+    n_read = 0
+    for _ in range(3000):
+        damaged = bytearray(payload if random.random() < 0.5 else payload[: random.randrange(len(payload))])
+        for _ in range(random.randrange(3)):
+            if damaged:
+                damaged[random.choice([0, 1, 2, 3, 8, 9, -1, random.randrange(len(damaged))]) % len(damaged)] = (
+                    random.choice([0x80, 0x91, 0x93, 0xC0, 0xC4, 0xC5, 0xC6, 0xDC, random.randrange(256)])
+                )
+        body = header[:8] + len(damaged).to_bytes(4, "big") + header[12:] + damaged
+        entries, _, problem = decode_records(body + zlib.crc32(body).to_bytes(4, "big"))
+        try:
+            expected = commands, attributes = msgpack.unpackb(bytes(damaged))
+            assert type(commands) is list and type(attributes) is dict
+            assert all(
+                type(argv) is list and argv and {type(argument) for argument in argv} == {bytes} for argv in commands
+            )
+        except (ValueError, TypeError, AssertionError):
+            assert (entries, problem) == ([], BAD_PAYLOAD)
+        else:
+            assert [[each.commands, each.attributes] for each in entries] == [list(expected)]
+            n_read += 1
+    assert n_read > 100
 
 
 def test_the_later_of_two_positions_is_that_of_the_later_epoch() -> None:

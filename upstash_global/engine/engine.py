@@ -9,7 +9,6 @@ logged is the command itself, unless its handler said otherwise with `log_as`. R
 entry again: a test proves it for every write command.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.context import Context, Effects
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from random import Random
 
 
+_REFUSAL: Final = CommandError  # compiled code finds it here without a dictionary
 _PRYING: Final = ("OBJECT", "MEMORY", "DEBUG")  # reads that look without being seen: they raise no `keymiss`
 
 
@@ -74,7 +74,7 @@ class Engine:
             return None
         return Effects(context.commands, context.touched, context.flushed, context.said)
 
-    def apply(self, commands: Sequence[list[bytes]], time_ms: int) -> Effects:
+    def apply(self, commands: list[list[bytes]], time_ms: int) -> Effects:
         """Replay the commands of one entry at its own time and return what they changed.
 
         Raises Divergence when one of them is unknown, fails, or had no effect: applying is total.
@@ -88,15 +88,17 @@ class Engine:
         accesses.recent = read
         return effects
 
-    def _replay(self, commands: Sequence[list[bytes]]) -> Effects:
+    def _replay(self, commands: list[list[bytes]]) -> Effects:
         for argv in commands:
-            row = TABLE.get(argv[0]) or TABLE.get(argv[0].upper())
+            row = TABLE.get(argv[0])
+            if row is None:
+                row = TABLE.get(argv[0].upper())
             if row is not None and row.subcommands and len(argv) > 1:
                 row = row.subcommands.get(argv[1].upper())
             if row is None or row.handler is None:
                 raise Divergence(f"unknown command {argv[0]!r}")
             reply = self.execute(row, argv)
-            if isinstance(reply, CommandError):
+            if type(reply) is _REFUSAL:
                 raise Divergence(f"{argv[0]!r} failed: {reply.text}")
         effects = self.take_effects()
         if effects is None:

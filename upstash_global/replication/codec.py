@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgpack
 from isal.isal_zlib import crc32
-from librt.strings import BytesWriter, write_i16_be, write_i32_be, write_i64_be
+from librt.strings import BytesWriter, read_i32_be, read_i64_be, write_i16_be, write_i32_be, write_i64_be
 from mypy_extensions import i16, i32, i64, u8
 
 from upstash_global.replication.position import Position
@@ -111,10 +111,12 @@ def encode_record(
     write_i64_be(writer, lsn)
     write_i64_be(writer, time_ms)
     _write_word(writer, previous_crc)
+    writer.append(_ARRAY | 2)
+    _write_commands(writer, commands)
     if attributes:
-        writer.write(_packer.pack((commands, attributes)))
+        writer.write(_packer.pack(attributes))
     else:
-        _write_commands(writer, commands)
+        writer.append(_EMPTY_MAP)
     length: i64 = len(writer) - HEADER_BYTES
     for i in range(_LENGTH_AT, _LENGTH_AT + 4):
         writer[i] = u8((length >> 8 * (_LENGTH_AT + 3 - i)) & 0xFF)
@@ -129,8 +131,7 @@ def _write_word(writer: BytesWriter, number: i64) -> None:
 
 
 def _write_commands(writer: BytesWriter, commands: list[list[bytes]]) -> None:
-    """The payload of an entry without attributes, as msgpack gives it, in a fraction of the time."""
-    writer.append(_ARRAY | 2)
+    """The commands as msgpack gives them, in a fraction of the time."""
     _write_array_head(writer, len(commands))
     for argv in commands:
         _write_array_head(writer, len(argv))
@@ -146,7 +147,6 @@ def _write_commands(writer: BytesWriter, commands: list[list[bytes]]) -> None:
                 writer.append(_BIN32)
                 _write_word(writer, n)
             writer.write(argument)
-    writer.append(_EMPTY_MAP)
 
 
 def _write_array_head(writer: BytesWriter, n: i64) -> None:
@@ -167,32 +167,105 @@ def decode_records(data: bytes, at: int = 0, max_records: int = -1) -> tuple[lis
     with the bytes at the returned offset. Checks each record by itself; the chain is the log's matter.
     """
     entries: list[Entry] = []
-    size = len(data)
-    while at < size and len(entries) != max_records:
-        if size - at < RECORD_OVERHEAD:
-            return entries, at, INCOMPLETE
-        magic, version, kind, stream, length, epoch, lsn, time_ms, previous_crc = _HEADER.unpack_from(data, at)
-        if magic != _RECORD_MAGIC_NUMBER:
-            return entries, at, BAD_MAGIC
-        if version != FORMAT_VERSION or stream != STREAM:
-            return entries, at, BAD_VERSION
+    size: i64 = len(data)
+    begin: i64 = at
+    while begin < size and len(entries) != max_records:
+        if size - begin < RECORD_OVERHEAD:
+            return entries, begin, INCOMPLETE
+        if read_i32_be(data, begin) != _RECORD_MAGIC_NUMBER:
+            return entries, begin, BAD_MAGIC
+        word = _read_word(data, begin + 4)
+        if word >> 24 != FORMAT_VERSION or word & 0xFFFF != STREAM:
+            return entries, begin, BAD_VERSION
+        length = _read_word(data, begin + _LENGTH_AT)
         if length > MAX_PAYLOAD_BYTES:
-            return entries, at, BAD_LENGTH
-        end = at + RECORD_OVERHEAD + length
+            return entries, begin, BAD_LENGTH
+        end: i64 = begin + RECORD_OVERHEAD + length
         if end > size:
-            return entries, at, INCOMPLETE
-        body = data[at : end - 4]
-        crc = crc32(body)
-        if crc != _CRC.unpack_from(data, end - 4)[0]:
-            return entries, at, BAD_CRC
-        try:
-            commands, attributes = msgpack.unpackb(body[HEADER_BYTES:], strict_map_key=False)
-        except ValueError:
-            return entries, at, BAD_PAYLOAD
-        record = data[at:end]
-        entries.append(Entry(Position(epoch, lsn), time_ms, kind, commands, attributes, record, crc, previous_crc))
-        at = end
-    return entries, at, None
+            return entries, begin, INCOMPLETE
+        body = data[begin : end - 4]
+        crc: int = _crc32(body)
+        if crc != _read_word(data, end - 4):
+            return entries, begin, BAD_CRC
+        commands, stop = _read_commands(body)
+        attributes: dict[str, Any] = {}
+        if stop + 1 != len(body) or body[stop] != _EMPTY_MAP:
+            try:
+                if stop > 0:
+                    attributes = msgpack.unpackb(body[stop:])
+                else:
+                    commands, attributes = msgpack.unpackb(body[HEADER_BYTES:])
+                _check_payload(commands, attributes)
+            except (ValueError, TypeError):
+                return entries, begin, BAD_PAYLOAD
+        upper: int = _read_word(data, begin + 12)  # of the epoch; with the rest it may be above what an i64 holds
+        position = Position(upper << 32 | _read_word(data, begin + 16), read_i64_be(data, begin + 20))
+        entries.append(
+            Entry(
+                position,
+                read_i64_be(data, begin + 28),
+                word >> 16 & 0xFF,
+                commands,
+                attributes,
+                data[begin:end],
+                crc,
+                _read_word(data, begin + 36),
+            )
+        )
+        begin = end
+    return entries, begin, None
+
+
+def _check_payload(commands: Any, attributes: Any) -> None:
+    """Raises ValueError."""
+    if not isinstance(commands, list) or not isinstance(attributes, dict):
+        raise ValueError
+    for argv in commands:
+        if not isinstance(argv, list) or not argv or not all([isinstance(argument, bytes) for argument in argv]):
+            raise ValueError
+
+
+def _read_word(data: bytes, at: i64) -> i64:
+    """An unsigned number of 32 bits."""
+    number = i64(read_i32_be(data, at))
+    return number & 0xFFFFFFFF
+
+
+def _read_commands(body: bytes) -> tuple[list[list[bytes]], i64]:
+    """The commands behind the header and the offset behind them; 0 if they are not as most are: msgpack has to look."""
+    commands: list[list[bytes]] = []
+    size: i64 = len(body)
+    at: i64 = HEADER_BYTES + 2
+    if at > size or body[at - 2] != _ARRAY | 2 or body[at - 1] & 0xF0 != _ARRAY:
+        return commands, 0
+    n_commands: i64 = body[at - 1] & 0x0F
+    while n_commands > 0:
+        if at >= size or body[at] & 0xF0 != _ARRAY:
+            return commands, 0
+        n_arguments: i64 = body[at] & 0x0F
+        if n_arguments == 0:
+            return commands, 0
+        at += 1
+        argv: list[bytes] = []
+        while n_arguments > 0:
+            if at + 3 > size:
+                return commands, 0
+            length: i64 = body[at + 1]
+            if body[at] == _BIN8:
+                at += 2
+            elif body[at] == _BIN16:
+                length = length << 8 | body[at + 2]
+                at += 3
+            else:
+                return commands, 0
+            if at + length > size:
+                return commands, 0
+            argv.append(body[at : at + length])
+            at += length
+            n_arguments -= 1
+        commands.append(argv)
+        n_commands -= 1
+    return commands, at
 
 
 def record_position(record: bytes) -> tuple[Position, int]:
