@@ -1,6 +1,7 @@
 """Replies: the table of reply.py on both wires, and that parse undoes encode."""
 
 import math
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -201,3 +202,14 @@ def test_doubles_are_laid_out_as_redis_7_2_does(value: float, text: str) -> None
 def test_the_text_of_a_double_reads_back_as_the_same_double(value: float) -> None:
     again = float(format_double(value))
     assert again == value and math.copysign(1, again) == math.copysign(1, value)
+
+
+def test_numbers_and_lengths_of_every_size_are_written_in_decimal() -> None:
+    random = Random(1)
+    edges = [edge + step for power in range(63) for edge in (1 << power, 10 ** (power % 19)) for step in (-1, 0, 1)]
+    numbers = [*edges, *[random.randrange(1 << random.randrange(1, 63)) for _ in range(1000)]]
+    for number in [*numbers, *[-number for number in numbers]]:
+        assert wire(number, 2) == b":%d\r\n" % number
+    for length in (0, 1, 999, 1000, 1023, 1024, 70_000):
+        assert wire([None] * length, 2) == b"*%d\r\n" % length + b"$-1\r\n" * length
+        assert wire(b"x" * length, 2) == b"$%d\r\n" % length + b"x" * length + b"\r\n"

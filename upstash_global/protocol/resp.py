@@ -43,9 +43,11 @@ MAX_REQUEST: Final = 64 * 1024 * 1024
 # Reply lines that are short enough to be made once.
 _N_PREPARED: Final = 1024
 _BULK_HEADS: Final = [b"$%d\r\n" % length for length in range(_N_PREPARED)]
+_ARRAY_HEADS: Final = [b"*%d\r\n" % length for length in range(_N_PREPARED)]
 _INTEGERS: Final = [b":%d\r\n" % number for number in range(_N_PREPARED)]
+_THOUSAND: Final = [b"%d" % number for number in range(1000)]  # the first digits of a number,
+_THREE_DIGITS: Final = [b"%03d" % number for number in range(1000)]  # and those that follow
 _ARRAY: Final = b"*"
-_COLON: Final = b":"
 
 # Before AUTH: what a stranger may make us hold (the same numbers as Redis).
 UNAUTHENTICATED_ARGUMENTS: Final = 10
@@ -54,6 +56,7 @@ UNAUTHENTICATED_BUFFER: Final = 1024 * 1024
 
 _STAR: Final = 42
 _DOLLAR: Final = 36
+_COLON: Final = 58
 _CR: Final = 13
 _LONGEST_NAME: Final = 32  # of a command, that is worth keeping
 _MOST_DIGITS: Final = 10  # of a length worth reading quickly
@@ -425,7 +428,11 @@ def encode(out: BytesWriter, reply: Reply, version: int) -> None:
         else:
             out.write(b"#t\r\n" if reply else b"#f\r\n")
     elif isinstance(reply, int):
-        out.write(_INTEGERS[reply] if 0 <= reply < _N_PREPARED else _COLON + str(reply).encode() + _CRLF)
+        if 0 <= reply < _N_PREPARED:
+            out.write(_INTEGERS[reply])
+        else:
+            out.append(_COLON)
+            _write_number(out, reply)
     elif isinstance(reply, list):
         _encode_array(out, _ARRAY, reply, version)
     else:
@@ -434,13 +441,39 @@ def encode(out: BytesWriter, reply: Reply, version: int) -> None:
 
 def _encode_bulk(out: BytesWriter, data: bytes) -> None:
     length = len(data)
-    out.write(_BULK_HEADS[length] if length < _N_PREPARED else b"$%d\r\n" % length)
+    if length < _N_PREPARED:
+        out.write(_BULK_HEADS[length])
+    else:
+        out.append(_DOLLAR)
+        _write_number(out, length)
     out.write(data)
     out.write(_CRLF)
 
 
+def _write_number(out: BytesWriter, number: int) -> None:
+    """A number and the end of its line."""
+    if number < 0 or number >= 1 << 62:
+        out.write(b"%d\r\n" % number)
+    else:
+        _write_digits(out, number)
+        out.write(_CRLF)
+
+
+def _write_digits(out: BytesWriter, number: "i64") -> None:
+    if number < 1000:
+        out.write(_THOUSAND[number])
+    else:
+        _write_digits(out, number // 1000)
+        out.write(_THREE_DIGITS[number % 1000])
+
+
 def _encode_array(out: BytesWriter, kind: bytes, items: list[Reply], version: int) -> None:
-    out.write(b"%b%d\r\n" % (kind, len(items)))
+    length = len(items)
+    if kind is _ARRAY and length < _N_PREPARED:
+        out.write(_ARRAY_HEADS[length])
+    else:
+        out.write(kind)
+        _write_number(out, length)
     for item in items:
         encode(out, item, version)
 
