@@ -19,6 +19,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 COMPILED = [
+    "upstash_global/bytestrings.py",
     "upstash_global/floats.py",
     "upstash_global/reply.py",
     "upstash_global/engine/**/*.py",

@@ -19,7 +19,7 @@ GENERATED = PACKAGE / "server" / "pb"
 
 # The lowest floor first; what stands on none of them is floor 4, the only one that touches the world.
 FLOORS = [
-    ("errors", "reply", "floats"),
+    ("errors", "reply", "floats", "bytestrings"),
     ("engine", "protocol"),
     ("replication",),
     ("node", "edge.cache", "edge.fills", "edge.wishes", "comparison.percentiles", "comparison.staleness"),

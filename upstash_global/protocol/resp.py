@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from librt.strings import BytesWriter
 
+from upstash_global.bytestrings import write_decimal
 from upstash_global.errors import CommandError, ProtocolError
 from upstash_global.floats import format_double
 from upstash_global.reply import (
@@ -45,8 +46,6 @@ _N_PREPARED: Final = 1024
 _BULK_HEADS: Final = [b"$%d\r\n" % length for length in range(_N_PREPARED)]
 _ARRAY_HEADS: Final = [b"*%d\r\n" % length for length in range(_N_PREPARED)]
 _INTEGERS: Final = [b":%d\r\n" % number for number in range(_N_PREPARED)]
-_THOUSAND: Final = [b"%d" % number for number in range(1000)]  # the first digits of a number,
-_THREE_DIGITS: Final = [b"%03d" % number for number in range(1000)]  # and those that follow
 _ARRAY: Final = b"*"
 
 # Before AUTH: what a stranger may make us hold (the same numbers as Redis).
@@ -432,7 +431,8 @@ def encode(out: BytesWriter, reply: Reply, version: int) -> None:
             out.write(_INTEGERS[reply])
         else:
             out.append(_COLON)
-            _write_number(out, reply)
+            write_decimal(out, reply)
+            out.write(_CRLF)
     elif isinstance(reply, list):
         _encode_array(out, _ARRAY, reply, version)
     else:
@@ -445,26 +445,10 @@ def _encode_bulk(out: BytesWriter, data: bytes) -> None:
         out.write(_BULK_HEADS[length])
     else:
         out.append(_DOLLAR)
-        _write_number(out, length)
+        write_decimal(out, length)
+        out.write(_CRLF)
     out.write(data)
     out.write(_CRLF)
-
-
-def _write_number(out: BytesWriter, number: int) -> None:
-    """A number and the end of its line."""
-    if number < 0 or number >= 1 << 62:
-        out.write(b"%d\r\n" % number)
-    else:
-        _write_digits(out, number)
-        out.write(_CRLF)
-
-
-def _write_digits(out: BytesWriter, number: "i64") -> None:
-    if number < 1000:
-        out.write(_THOUSAND[number])
-    else:
-        _write_digits(out, number // 1000)
-        out.write(_THREE_DIGITS[number % 1000])
 
 
 def _encode_array(out: BytesWriter, kind: bytes, items: list[Reply], version: int) -> None:
@@ -473,7 +457,8 @@ def _encode_array(out: BytesWriter, kind: bytes, items: list[Reply], version: in
         out.write(_ARRAY_HEADS[length])
     else:
         out.write(kind)
-        _write_number(out, length)
+        write_decimal(out, length)
+        out.write(_CRLF)
     for item in items:
         encode(out, item, version)
 

@@ -17,9 +17,10 @@ from typing import Any, Final
 
 import msgpack
 from isal.isal_zlib import crc32
-from librt.strings import BytesWriter, read_i32_be, read_i64_be, write_i16_be, write_i32_be, write_i64_be
-from mypy_extensions import i16, i32, i64, u8
+from librt.strings import BytesWriter, read_i32_be, read_i64_be, write_i32_be, write_i64_be
+from mypy_extensions import i64, u8
 
+from upstash_global.bytestrings import read_strings, write_array_head, write_strings, write_word
 from upstash_global.replication.position import Position
 
 DATA: Final = 0  # commands of clients
@@ -49,13 +50,7 @@ BAD_PAYLOAD: Final = "payload is not [commands, attributes]"
 
 _packer: Final = msgpack.Packer(use_bin_type=True)
 
-# The first byte of short arrays, byte strings and the empty map in msgpack.
-_ARRAY: Final = 0x90
-_ARRAY16: Final = 0xDC
-_ARRAY32: Final = 0xDD
-_BIN8: Final = 0xC4
-_BIN16: Final = 0xC5
-_BIN32: Final = 0xC6
+_ARRAY: Final = 0x90  # the first byte of a short array in msgpack
 _EMPTY_MAP: Final = 0x80
 
 
@@ -106,13 +101,15 @@ def encode_record(
     write_i32_be(writer, _RECORD_MAGIC_NUMBER)
     write_i32_be(writer, FORMAT_VERSION << 24 | kind << 16 | STREAM)
     write_i32_be(writer, 0)  # the length, when it is known
-    _write_word(writer, epoch >> 32)  # its upper half may be above what an i64 holds
-    _write_word(writer, epoch & 0xFFFFFFFF)
+    write_word(writer, epoch >> 32)  # its upper half may be above what an i64 holds
+    write_word(writer, epoch & 0xFFFFFFFF)
     write_i64_be(writer, lsn)
     write_i64_be(writer, time_ms)
-    _write_word(writer, previous_crc)
+    write_word(writer, previous_crc)
     writer.append(_ARRAY | 2)
-    _write_commands(writer, commands)
+    write_array_head(writer, len(commands))
+    for argv in commands:
+        write_strings(writer, argv)
     if attributes:
         writer.write(_packer.pack(attributes))
     else:
@@ -121,43 +118,8 @@ def encode_record(
     for i in range(_LENGTH_AT, _LENGTH_AT + 4):
         writer[i] = u8((length >> 8 * (_LENGTH_AT + 3 - i)) & 0xFF)
     crc: int = _crc32(writer.getvalue())
-    _write_word(writer, crc)
+    write_word(writer, crc)
     return writer.getvalue(), crc
-
-
-def _write_word(writer: BytesWriter, number: i64) -> None:
-    """An unsigned number of 32 bits."""
-    write_i32_be(writer, i32(number - (1 << 32) if number >= 1 << 31 else number))
-
-
-def _write_commands(writer: BytesWriter, commands: list[list[bytes]]) -> None:
-    """The commands as msgpack gives them, in a fraction of the time."""
-    _write_array_head(writer, len(commands))
-    for argv in commands:
-        _write_array_head(writer, len(argv))
-        for argument in argv:
-            n: i64 = len(argument)
-            if n < 1 << 8:
-                writer.append(_BIN8)
-                writer.append(u8(n))
-            elif n < 1 << 16:
-                writer.append(_BIN16)
-                write_i16_be(writer, i16(n - (1 << 16) if n >= 1 << 15 else n))
-            else:
-                writer.append(_BIN32)
-                _write_word(writer, n)
-            writer.write(argument)
-
-
-def _write_array_head(writer: BytesWriter, n: i64) -> None:
-    if n < 16:
-        writer.append(u8(_ARRAY | n))
-    elif n < 1 << 16:
-        writer.append(_ARRAY16)
-        write_i16_be(writer, i16(n - (1 << 16) if n >= 1 << 15 else n))
-    else:
-        writer.append(_ARRAY32)
-        _write_word(writer, n)
 
 
 def decode_records(data: bytes, at: int = 0, max_records: int = -1) -> tuple[list[Entry], int, str | None]:
@@ -234,37 +196,16 @@ def _read_word(data: bytes, at: i64) -> i64:
 def _read_commands(body: bytes) -> tuple[list[list[bytes]], i64]:
     """The commands behind the header and the offset behind them; 0 if they are not as most are: msgpack has to look."""
     commands: list[list[bytes]] = []
-    size: i64 = len(body)
     at: i64 = HEADER_BYTES + 2
-    if at > size or body[at - 2] != _ARRAY | 2 or body[at - 1] & 0xF0 != _ARRAY:
+    if at > len(body) or body[at - 2] != _ARRAY | 2 or body[at - 1] & 0xF0 != _ARRAY:
         return commands, 0
-    n_commands: i64 = body[at - 1] & 0x0F
-    while n_commands > 0:
-        if at >= size or body[at] & 0xF0 != _ARRAY:
+    n: i64 = body[at - 1] & 0x0F
+    while n > 0:
+        argv, at = read_strings(body, at)
+        if not argv or at == 0:
             return commands, 0
-        n_arguments: i64 = body[at] & 0x0F
-        if n_arguments == 0:
-            return commands, 0
-        at += 1
-        argv: list[bytes] = []
-        while n_arguments > 0:
-            if at + 3 > size:
-                return commands, 0
-            length: i64 = body[at + 1]
-            if body[at] == _BIN8:
-                at += 2
-            elif body[at] == _BIN16:
-                length = length << 8 | body[at + 2]
-                at += 3
-            else:
-                return commands, 0
-            if at + length > size:
-                return commands, 0
-            argv.append(body[at : at + length])
-            at += length
-            n_arguments -= 1
         commands.append(argv)
-        n_commands -= 1
+        n -= 1
     return commands, at
 
 

@@ -15,32 +15,42 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgpack
+from librt.strings import BytesWriter
 
+from upstash_global.bytestrings import read_strings, write_decimal, write_strings
 from upstash_global.engine.encodings import STREAM
 from upstash_global.engine.types.idmap import IdMap
 
 MAX_SEQUENCE: Final = (1 << 64) - 1
 MAX_ID: Final = (1 << 128) - 1
 UNKNOWN: Final = -1
+_MINUS: Final = 45
 ID_BYTES: Final = 16  # of an id in a dump
 
-_packer: Final = msgpack.Packer(use_bin_type=True)
+_writer: Final = BytesWriter()
 
 
 def pack_fields(fields: list[bytes]) -> bytes:
-    """Alternating names and values as one bytes object."""
-    packed: bytes = _packer.pack(fields)
-    return packed
+    """Alternating names and values as one bytes object, an array in msgpack."""
+    writer = BytesWriter()
+    write_strings(writer, fields)
+    return writer.getvalue()
 
 
 def unpack_fields(packed: bytes) -> list[bytes]:
-    fields: list[bytes] = msgpack.unpackb(packed)
+    fields, end = read_strings(packed, 0)
+    if end == 0:
+        fields = msgpack.unpackb(packed)
     return fields
 
 
 def id_text(id: int) -> bytes:
     """`1526919030474-55`."""
-    return b"%d-%d" % (id >> 64, id & MAX_SEQUENCE)
+    _writer.truncate(0)
+    write_decimal(_writer, id >> 64)
+    _writer.append(_MINUS)
+    write_decimal(_writer, id & MAX_SEQUENCE)
+    return _writer.getvalue()
 
 
 class Pending:
