@@ -517,7 +517,8 @@ TIME
 WAIT 0 int
 """
 
-# What raises keyspace events, of every type, without chance; and who listens to them.
+# What raises keyspace events, of every type, without chance; and who listens to them. Not in it: OBJECT ENCODING, which in
+# Redis is another one for a sorted set that SORT has read.
 NOTIFYING: Final = """
 CONFIG SET NOTIFY-KEYSPACE-EVENTS event_flags
 CONFIG GET NOTIFY-KEYSPACE-EVENTS
@@ -549,7 +550,7 @@ MGET key...
 MOVE key db
 MSET (key value)...
 MSETNX (key value)...
-OBJECT ENCODING key
+OBJECT REFCOUNT key
 PERSIST key
 PEXPIREAT key at_ms
 RENAME key key

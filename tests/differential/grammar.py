@@ -314,7 +314,7 @@ class Maker:
         if luck < 0.08:
             spoilt = argv.copy()
             self.spoil(spoilt)
-            if not ends_soon(spoilt):
+            if not ends_soon(spoilt) and not reads_other_scores(spoilt):
                 argv = spoilt
         elif luck < 0.2:
             argv = [word.lower() if word.isupper() else word for word in argv]
@@ -400,6 +400,12 @@ def ends_soon(argv: Argv) -> bool:
     if len(argv) > 2:
         lifetimes.append((argv[2], SHORTEST_AFTER_KEY.get(argv[0].upper(), 0)))
     return any(text.isdigit() and 0 < int(text) < shortest for text, shortest in lifetimes)
+
+
+def reads_other_scores(argv: Argv) -> bool:
+    """Whether this line is a range by lex of a key that is none of LEX_KEYS."""
+    source = argv[2:3] if argv[0] == b"ZRANGESTORE" else argv[1:2]
+    return (b"BYLEX" in argv or b"LEX" in argv[0]) and not {*source} <= {*LEX_KEYS, WRONG_KEY}
 
 
 def parse(text: str) -> Node:

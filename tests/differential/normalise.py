@@ -115,7 +115,8 @@ def is_error(reply: Reply) -> bool:
 
 # -- floats: 7.0 prints %.17g, 7.2 the shortest text that reads back equal ------------------------------------------
 
-_SEVENTEEN_DIGITS: Final = re.compile(rb"-?\d\.?\d*e[+-]\d\d+|-?\d+\.\d{12,}|-?(?=[\d.]{16})\d+\.\d+")
+# What may be other digits in 7.2, or the same ones with an exponent: the latter begins at seven places behind the point.
+_SEVENTEEN_DIGITS: Final = re.compile(rb"-?\d\.?\d*e[+-]\d\d+|-?\d+\.\d{7,}|-?(?=[\d.]{16})\d+\.\d+")
 
 
 def with_float_texts(reply: Reply) -> Reply:
