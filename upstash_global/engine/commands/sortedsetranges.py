@@ -9,6 +9,7 @@ from typing import Final
 from upstash_global.engine.arguments import Arguments, integer_argument
 from upstash_global.engine.commands.sortedsets import put_member, save_smaller
 from upstash_global.engine.context import EVENT_GENERIC, EVENT_ZSET, Context
+from upstash_global.engine.encodings import SKIPLIST
 from upstash_global.engine.numbers import parse_sort_weight
 from upstash_global.engine.table import DENYOOM, FAST, FIRST, FIRST_TWO, READONLY, WRITE, Family
 from upstash_global.engine.types.sortedset import SortedSet
@@ -93,8 +94,10 @@ def zrangestore(ctx: Context, argv: list[bytes]) -> Reply:
     source = ctx.find_zset(query.key)
     found = SortedSet()
     if source is not None:
-        start, stop = query.ranks(source)
-        for member, score in source.pairs(start, stop):
+        pairs = query.pairs(source)
+        if query.bounds.by == BY_RANK and len(pairs) > ctx.limits.zset_max_listpack_entries:
+            found.encoding = SKIPLIST  # how many come is known from ranks alone: none of them loses the sign of -0
+        for member, score in pairs:
             put_member(found, member, score, ctx.limits)
     return store(ctx, argv[1], found, b"zrangestore")
 
@@ -245,16 +248,21 @@ class Query:
         start += self.offset
         return start, (stop if self.limit < 0 else min(stop, start + self.limit))
 
+    def pairs(self, zset: SortedSet) -> list[tuple[bytes, float]]:
+        """(member, score) in the order that is asked for."""
+        start, stop = self.ranks(zset)
+        pairs = zset.pairs(start, stop)
+        if self.reverse:
+            pairs.reverse()
+        return pairs
+
     def read(self, ctx: Context) -> Reply:
         zset = ctx.find_zset(self.key)
         if zset is None:
             return []
         start, stop = self.ranks(zset)
         if self.with_scores:
-            pairs = zset.pairs(start, stop)
-            if self.reverse:
-                pairs.reverse()
-            return Pairs(pairs)
+            return Pairs(self.pairs(zset))
         members = zset.members(start, stop)
         if self.reverse:
             members.reverse()
