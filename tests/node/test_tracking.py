@@ -47,6 +47,16 @@ def test_an_own_write_is_heard_of_behind_its_reply(stage: Stage, at: str) -> Non
 
 
 @NODES
+def test_what_the_author_had_read_is_told_last(stage: Stage, at: str) -> None:
+    listener = tracker(stage, at)
+    author = tracker(stage, at, f"REDIRECT {listener.id}")
+    author.run("GET mine")
+    listener.run("GET yours")
+    author.run("MSET mine 1 yours 1")
+    assert listener.take() == [invalid(b"yours"), invalid(b"mine")]
+
+
+@NODES
 def test_noloop_spares_the_author_alone(stage: Stage, at: str) -> None:
     client, other = tracker(stage, at, "NOLOOP"), tracker(stage, at, "NOLOOP")
     client.run("GET k")

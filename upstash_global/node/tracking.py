@@ -129,14 +129,20 @@ class Tracking:
     # -- what has changed ---------------------------------------------------------------------------------------
 
     def note_changes(self, keys: list[bytes], author: int) -> None:
-        """An entry has changed these keys; `author` is the id of the session whose command did it, if it is one of this node."""
+        """An entry has changed these keys; `author` is the id of the session whose command did it, if it is one of this node.
+
+        As in Redis, what the author itself had read is told last: it may redirect to somebody who hears of the others too.
+        """
+        read_by_author: list[bytes] = []
         for key in keys:
-            if key in self.readers:
-                self._tell_readers(key, author)
+            if key in self.readers and self._tell_readers(key, author):
+                read_by_author.append(key)
             for prefix in self.followers:
                 if key.startswith(prefix):
                     changed = self.pending.setdefault(prefix, {})
                     changed[key] = author if changed.get(key, author) == author else _SEVERAL
+        for key in read_by_author:
+            self.tell(self.sessions[author], [key])
 
     def note_flush(self) -> None:
         """Everything has changed."""
@@ -157,7 +163,9 @@ class Tracking:
                 if told:
                     self.tell(session, told)
 
-    def _tell_readers(self, key: bytes, author: int) -> None:
+    def _tell_readers(self, key: bytes, author: int) -> bool:
+        """Tell who has read a key but its author; True if that one is still to be told."""
+        is_author_left = False
         readers = self.readers.pop(key)
         self.n_items -= len(readers)
         for session_id in readers:
@@ -166,8 +174,13 @@ class Tracking:
                 continue
             state = session.tracking
             assert state is not None
-            if not state.broadcasts and not (state.is_deaf_to_itself and session_id == author):
+            if state.broadcasts:
+                continue
+            if session_id != author:
                 self.tell(session, [key])
+            elif not state.is_deaf_to_itself:
+                is_author_left = True
+        return is_author_left
 
     def tell(self, session: Session, keys: list[bytes] | None) -> None:
         """Tell a session that tracks, or the one it redirects to, which keys are no longer what they were; None: all."""
