@@ -116,6 +116,14 @@ def test_optin_tracks_the_transaction_that_follows_caching_yes(stage: Stage, at:
 
 
 @NODES
+def test_caching_within_a_transaction_counts_from_there_on(stage: Stage, at: str) -> None:
+    client = tracker(stage, at, "OPTIN")
+    client.say("MULTI", "GET a", "CLIENT CACHING YES", "GET b", "EXEC", "GET c").take()
+    stage.leader.client().run("MSET a 1 b 1 c 1")
+    assert client.take() == [invalid(b"b")]
+
+
+@NODES
 def test_optout_tracks_all_but_what_follows_caching_no(stage: Stage, at: str) -> None:
     client = tracker(stage, at, "OPTOUT")
     client.say("GET a", "CLIENT CACHING NO", "GET b", "GET c").take()

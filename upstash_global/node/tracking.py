@@ -213,12 +213,16 @@ def keys_read(state: TrackingState | None, row: Row, argv: list[bytes]) -> list[
     return row.keys.find(argv) if reads and not row.flags & PUBSUB else []
 
 
-def reads_of_unit(state: TrackingState, queue: list[list[bytes]]) -> list[tuple[bytes, bool]]:
-    """The keys that a transaction reads, and for each whether a later command of it may write it."""
+def reads_of_unit(state: TrackingState, was_caching: bool, queue: list[list[bytes]]) -> list[tuple[bytes, bool]]:
+    """The keys that a transaction reads, and for each whether a later command of it may write it.
+
+    `was_caching`: CLIENT CACHING was said before it. One within it counts from there on.
+    """
     reads: list[tuple[bytes, int]] = []  # (key, number of the command)
     last_write: dict[bytes, int] = {}
     last_of_any = -1  # of commands that write without saying what: FLUSHALL, scripts
-    was_caching = state.is_caching
+    is_caching = state.is_caching
+    state.is_caching = was_caching
     for number, argv in enumerate(queue):
         row = find_row(argv)
         if row is None:
@@ -231,5 +235,5 @@ def reads_of_unit(state: TrackingState, queue: list[list[bytes]]) -> list[tuple[
             if not keys or row.name in _SCRIPTS:
                 last_of_any = number
         reads.extend([(key, number) for key in keys_read(state, row, argv)])
-    state.is_caching = was_caching
+    state.is_caching = is_caching
     return [(key, max(last_of_any, last_write.get(key, -1)) > number) for key, number in reads]

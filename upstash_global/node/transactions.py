@@ -58,7 +58,8 @@ def execute_queue(node: "Node", session: Session, queue: list[list[bytes]], watc
         if not node.can_forward:
             return node.forwarding.no_leader()
         for_leader = [argv for argv in queue if not _runs_here(argv)]
-        reads = reads_of_unit(session.tracking, queue) if session.tracking is not None else []
+        state = session.tracking
+        reads = reads_of_unit(state, state.is_caching, queue) if state is not None else []
         node.forwarding.start_exec(
             session, for_leader, watches, reads, lambda answer: _with_own(node, session, queue, answer)
         )
@@ -116,6 +117,7 @@ def _run_all(node: "Node", session: Session, rows: list[Row], queue: list[list[b
     once = session.once
     user = session.user.name if session.user is not None else b""
     node.engine.begin(node.now_ms, session)
+    was_caching = session.tracking is not None and session.tracking.is_caching
     replies: list[Reply] = []
     n_bytes = 0
     node.engine.context.may_block = False
@@ -125,7 +127,7 @@ def _run_all(node: "Node", session: Session, rows: list[Row], queue: list[list[b
         _add_reply(replies, reply if n_bytes <= MAX_REPLY_BYTES else LEFT_OUT)
     node.engine.context.may_block = True
     effects = node.engine.take_effects()
-    reads = reads_of_unit(session.tracking, queue) if session.tracking is not None else []
+    reads = reads_of_unit(session.tracking, was_caching, queue) if session.tracking is not None else []
     _note_reads(node, session, reads, True)
     if once is not None:
         node.commit(
