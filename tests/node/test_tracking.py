@@ -124,6 +124,21 @@ def test_caching_within_a_transaction_counts_from_there_on(stage: Stage, at: str
 
 
 @NODES
+def test_what_a_transaction_reads_and_then_changes_is_told_once(stage: Stage, at: str) -> None:
+    client = tracker(stage, at)
+    replies = client.say("MULTI", "SINTER a b a", "GET b", "MSET a 1 b 1", "EXEC").take()
+    assert replies[-2:] == [invalid(b"a"), invalid(b"b")]
+
+
+@NODES
+def test_noloop_spares_the_author_of_a_transaction(stage: Stage, at: str) -> None:
+    client = tracker(stage, at, "NOLOOP")
+    assert client.say("MULTI", "MGET a c", "MSET a 1 b 1", "EXEC").take()[-1] == [[None, None], OK]
+    stage.leader.client().run("MSET a 2 c 2")
+    assert client.take() == [invalid(b"c")]
+
+
+@NODES
 def test_optout_tracks_all_but_what_follows_caching_no(stage: Stage, at: str) -> None:
     client = tracker(stage, at, "OPTOUT")
     client.say("GET a", "CLIENT CACHING NO", "GET b", "GET c").take()

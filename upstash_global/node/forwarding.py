@@ -200,7 +200,8 @@ class Forwarding:
         changed = node.tracking.note_forwarded(session, reads, node.changes, node.log.epoch)
         for index, keys in changed.items():
             node.audience.begin_answer(outstanding, index)
-            node.tracking.tell(session, keys)
+            for key in keys:
+                node.tracking.tell(session, [key])
         node.audience.end()
 
     def answered(self, message: Forwarded) -> None:

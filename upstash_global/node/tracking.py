@@ -40,8 +40,13 @@ class Reads:
         self.own: list[tuple[int, int]] = []  # (index, LSN) of entries that the same Forward led to
 
     def age(self, index: int, is_written: bool) -> int:
-        """The LSN which what was read for the answer at `index` is not older than."""
-        return self.lsn if is_written else max([self.lsn, *[lsn for at, lsn in self.own if at <= index]])
+        """The LSN which what was read for the answer at `index` is not older than; `is_written`: before its own unit wrote."""
+        own = [lsn - 1 if is_written and at == index else lsn for at, lsn in self.own if at <= index]
+        return max([self.lsn, *own])
+
+    def own_lsn(self, index: int) -> int:
+        """The LSN of what the unit with the answer at `index` has written; 0 if that is nothing, or not here yet."""
+        return max([0, *[lsn for at, lsn in self.own if at == index]])
 
 
 class Tracking:
@@ -101,16 +106,23 @@ class Tracking:
         for key in keys:
             self.remember(session, key)
 
-    def note_forwarded(self, session: Session, reads: Reads, changes: Changes, epoch: int) -> dict[int, list[bytes]]:
+    def note_forwarded(
+        self, session: Session, reads: Reads, changes: Changes, epoch: int
+    ) -> dict[int, dict[bytes, None]]:
         """The leader has answered these reads; by index of the reply, the keys that have changed since it read them."""
-        changed: dict[int, list[bytes]] = {}
-        if session.tracking is None:
+        changed: dict[int, dict[bytes, None]] = {}
+        state = session.tracking
+        if state is None:
             return changed
+        is_known = epoch == reads.epoch
         for index, key, is_written in reads.keys:
-            if epoch != reads.epoch or changes.changed_after(key, reads.age(index, is_written)):
-                changed.setdefault(index, []).append(key)
-            else:
+            if is_known and not changes.changed_after(key, reads.age(index, is_written)):
                 self.remember(session, key)
+                continue
+            spares_itself = is_known and is_written and state.is_deaf_to_itself
+            if spares_itself and not changes.changed_after(key, reads.own_lsn(index)):
+                continue  # nobody has changed it since this very unit did
+            changed.setdefault(index, {})[key] = None
         return changed
 
     def remember(self, session: Session, key: bytes) -> None:
