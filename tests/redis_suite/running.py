@@ -19,6 +19,7 @@ from tests.server.serving import OwnProcess
 from upstash_global.engine import engine
 
 LIMIT_S: Final = 240  # for one unit; what hangs fails after this
+BELOW_BASE_PORT: Final = 32  # so much lower is the port where it listens itself; it looks for others only in IPv6
 HERE: Final = Path(__file__).parent
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LINE: Final = re.compile(r"^\[(ok|err|exception|ignore|skip|TIMEOUT)\]: (.*)$", re.M)
@@ -99,7 +100,7 @@ def run(unit: Unit, directory: Path) -> Outcome:
     said = directory / "runtest.log"
     logins = {"failed_logins_per_minute": 0, "failed_login_delay_ms": 0}
     with OwnProcess(directory, insecure=True, **logins) as node, said.open("wb") as log:
-        words += ["--port", str(node.resp), "--baseport", str(free_port())]
+        words += ["--port", str(node.resp), "--baseport", str(free_port() + BELOW_BASE_PORT)]
         process = subprocess.Popen(
             ["./runtest", *words],
             cwd=tree,
