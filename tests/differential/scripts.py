@@ -27,6 +27,8 @@ PLAIN_FAMILIES: Final = (
 # Beside what the oracle has to be asked in another way: where one side may refuse, and so end the script, and the other not.
 LEFT_OUT: Final = {
     *(name.decode() for name in (*QUESTIONS, *SCANS)),
+    "BITCOUNT",
+    "BITPOS",
     "COPY",
     "DUMP",
     "MEMORY USAGE",
