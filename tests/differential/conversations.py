@@ -459,7 +459,7 @@ def in_settled_order(replies: list[Reply]) -> list[Reply]:
         if kind == b"pmessage":
             pushes.sort(key=repr)
         elif kind in (b"unsubscribe", b"punsubscribe", b"sunsubscribe"):
-            pushes = [sorted(repr(push.content if isinstance(push, Tagged) else push)[:-3] for push in pushes)]
+            pushes = [sorted(repr((push.content if isinstance(push, Tagged) else push)[:2]) for push in pushes)]
         settled.extend(pushes)
     return settled
 
