@@ -5,6 +5,7 @@ import pytest
 from tests.node.stage import Client, Stage
 from upstash_global.errors import error
 from upstash_global.node import pubsub
+from upstash_global.node.clientmemory import CLIENT_BYTES
 from upstash_global.node.commands import transactions
 from upstash_global.reply import OK, PONG, Push
 
@@ -204,5 +205,5 @@ def test_client_list_shows_what_a_client_has_sent_and_queued() -> None:
     other = client.machine.client()
     line = other.run(f"CLIENT LIST ID {client.id}").text
     fields = dict(field.split(b"=", 1) for field in line.split())
-    assert (fields[b"multi"], fields[b"tot-mem"]) == (b"1", fields[b"multi-mem"])
-    assert int(fields[b"multi-mem"]) > 5
+    assert (fields[b"multi"], fields[b"qbuf"]) == (b"1", b"0")
+    assert int(fields[b"tot-mem"]) == CLIENT_BYTES + int(fields[b"multi-mem"]) and int(fields[b"multi-mem"]) > 5

@@ -7,7 +7,7 @@ offender is gone.
 import json
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -233,6 +233,17 @@ def test_client_list_tells_how_much_a_client_leaves_unread(tmp_path: Path) -> No
             return int(fields[b"omem"])
 
         wait_for(lambda: unread() > 0)
+
+
+def test_a_command_that_comes_in_pieces_counts_as_client_memory(tmp_path: Path) -> None:
+    with Served(tmp_path, config()) as served, served.wire() as admin, served.wire() as client:
+        assert admin.call("CONFIG", "SET", "maxmemory-clients", str(MIB)) == b"+OK\r\n"
+        client.send(b"*2\r\n$3\r\nGET\r\n$%d\r\n" % (2 * MIB))
+        with suppress(ConnectionError):
+            client.send(b"k" * (2 * MIB - 1))
+        assert client.read_all() == b""
+        assert served.ask(lambda node: node.client_memory.n_evicted) == 1
+        assert admin.call("PING") == b"+PONG\r\n"
 
 
 # -- HTTP

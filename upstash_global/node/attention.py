@@ -1,4 +1,5 @@
-"""Attention: what the node does around a command when somebody follows what sessions do, or holds them back, or it stops.
+"""Attention: what the node does around a command when somebody follows what sessions do, or holds them back, when what clients
+take is bounded, or when it stops.
 
 While nobody does, commands run through `dispatch` alone and this costs nothing: see `Node.is_attended`.
 """
@@ -10,7 +11,7 @@ from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import dispatch, refuse
 from upstash_global.node.freshness import FORWARD
 from upstash_global.node.session import Session, TrackingState
-from upstash_global.reply import PENDING, QUEUED, Reply
+from upstash_global.reply import NO_REPLY, PENDING, QUEUED, Reply
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -35,6 +36,10 @@ def attend(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     if node.pause.holds(session, row, argv):
         session.row = row
         return node.pause.park(session, argv)
+    memory = node.client_memory
+    if memory.limit and not memory.admits(session, argv):
+        session.row = row
+        return NO_REPLY
     n_rejected = 0 if row is None else row.rejected_calls
     audience = node.audience
     monitors = audience.monitors if audience.monitors.sessions else None
@@ -50,6 +55,8 @@ def attend(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     audience.end()
     if monitors is not None:
         monitors.end(session, row if was_run and not runs_later and reply is not QUEUED else None, argv)
+    if memory.limit:
+        memory.note(session)
     return reply
 
 

@@ -79,6 +79,8 @@ class Audience:
         elif not session.killed:
             session.push(push)
             self.node.mark_dirty(session)
+            if self.node.client_memory.limit:
+                self.node.client_memory.note(session)
 
     def _tell_event(self, event: bytes, key: bytes) -> None:
         if self.notifications.by_key:
@@ -110,5 +112,6 @@ class Audience:
             or self.monitors.sessions
             or self.node.pause.until_ms
             or self.node.is_stopping
+            or self.node.client_memory.limit
             or self.notifications.mask & EVENT_MISS
         )

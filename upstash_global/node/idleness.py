@@ -19,6 +19,4 @@ class Idleness:
         for session in list(node.sessions.values()):
             listens = session.is_subscribed or session.is_monitor or session.waiting
             if session.active_ms < said_before_ms and not listens and not session.killed:
-                node.abandon(session)
-                session.killed = True
-                node.dropped.append(session)
+                node.cut_off(session)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.engine.memory import tables_bytes
 from upstash_global.engine.table import INTERNAL, READONLY, Row, all_rows
+from upstash_global.node.clientmemory import held_bytes
 from upstash_global.node.latency import percentile_us
 from upstash_global.replication.lag import STREAMING
 
@@ -172,7 +173,7 @@ def _memory(node: "Node") -> Lines:
         ("mem_replication_backlog", node.log.backlog_bytes),
         ("mem_total_replication_buffers", node.log.backlog_bytes),
         ("mem_clients_slaves", 0),
-        ("mem_clients_normal", 0),
+        ("mem_clients_normal", sum([held_bytes(session) for session in node.sessions.values()])),
         ("mem_cluster_links", 0),
         ("mem_aof_buffer", 0),
         ("mem_allocator", "libc"),
@@ -251,7 +252,7 @@ def _stats(node: "Node") -> Lines:
         ("expired_time_cap_reached_count", 0),
         ("expire_cycle_cpu_milliseconds", 0),
         ("evicted_keys", node.eviction.n_evicted),
-        ("evicted_clients", 0),
+        ("evicted_clients", node.client_memory.n_evicted),
         ("total_eviction_exceeded_time", 0),
         ("current_eviction_exceeded_time", 0),
         ("keyspace_hits", max(0, n_reads - n_misses)),

@@ -28,6 +28,7 @@ from upstash_global.node.attention import attend
 from upstash_global.node.audience import Audience
 from upstash_global.node.blocking import Blocking
 from upstash_global.node.checks import Checks
+from upstash_global.node.clientmemory import ClientMemory
 from upstash_global.node.clients import OutputLimit
 from upstash_global.node.dispatch import dispatch
 from upstash_global.node.events import Events
@@ -97,6 +98,7 @@ class Node:
         self.users = self.engine.context.users
         self.metrics = Metrics()
         self.events = Events()
+        self.client_memory = ClientMemory(self)
         self.audience = Audience(self)
         self.pause = Pause(self)
         self.pubsub = self.audience.pubsub
@@ -178,6 +180,7 @@ class Node:
         """The client has gone."""
         session.killed = True
         session.input.clear()
+        self.client_memory.leave(session)
         self.sessions.pop(session.id, None)
         self.parking.release(session)
         self.audience.leave(session)
@@ -324,6 +327,12 @@ class Node:
         self.parking.release(session)
         session.waiting = 0
         session.input.clear()
+
+    def cut_off(self, session: Session) -> None:
+        """End a session's connection at once, whatever it waits for."""
+        self.abandon(session)
+        session.killed = True
+        self.dropped.append(session)
 
     def serve_script(self, row: Row, argv: list[bytes]) -> Reply:
         """Run a session command that a script called (TIME, PING, INFO…)."""
@@ -554,6 +563,7 @@ class Node:
         self.snapshots.tick()
         self.pause.tick()
         self.idleness.tick()
+        self.client_memory.tick()
         if not self.pause.until_ms:
             self.eviction.tick()
         self.sweeping.run()

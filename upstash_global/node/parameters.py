@@ -134,6 +134,10 @@ def _set_channels_of_new_users(node: "Node", value: str) -> None:
     node.users.channels_are_open = value == "allchannels"
 
 
+def _configure_client_memory(node: "Node", value: str) -> None:
+    node.client_memory.configure()
+
+
 def _configure_eviction(node: "Node", value: str) -> None:
     node.eviction.configure()
 
@@ -167,6 +171,11 @@ def _set_percentiles(node: "Node", value: str) -> None:
 
 def _set_max_clients(node: "Node", value: str) -> None:
     node.settings.max_clients = int(value)
+
+
+def _set_maxmemory(node: "Node", value: str) -> None:
+    node.eviction.configure()
+    node.client_memory.configure()  # the limit may be a share of it
 
 
 def _set_notifications(node: "Node", value: str) -> None:
@@ -205,7 +214,8 @@ ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value
     "lfu-decay-time": _configure_eviction,
     "lfu-log-factor": _configure_eviction,
     "maxclients": _set_max_clients,
-    "maxmemory": _configure_eviction,
+    "maxmemory": _set_maxmemory,
+    "maxmemory-clients": _configure_client_memory,
     "maxmemory-policy": _configure_eviction,
     "maxmemory-samples": _configure_eviction,
     "min-replicas-max-lag": _set_redundancy,

@@ -113,9 +113,7 @@ class Permissions:
                 session.end_after_replies()
                 node.mark_dirty(session)
             else:
-                node.abandon(session)
-                session.killed = True
-                node.dropped.append(session)
+                node.cut_off(session)
         if user.is_deleted:
             for remote in list(node.forwarding.remotes.values()):
                 if remote.user is user and node.engine.context.caller is not remote:

@@ -129,6 +129,7 @@ class Session(Caller):
         self.killed = False  # to be closed at once
         self.once: Once | None = None  # the transaction that is to run must not run twice
         self.is_dirty = False  # listed in the node's dirty sessions
+        self.counted_bytes = 0  # in the node's sum, while there is one: see clientmemory.py
         self.is_monitor = False
         self.is_remote = False
         self.n_commands = 0

@@ -81,6 +81,8 @@ class RespConnection:
                     or self.waiting_bytes > self.listener.limits.query_buffer_bytes
                 ):
                     self._pause()
+        elif not session.input:
+            self.shell.node.client_memory.heard(session)
         if parser.error is not None:
             self._end(session, "" if parser.cross_protocol else str(parser.error))
         self.shell.schedule()

@@ -16,6 +16,7 @@ from upstash_global.engine.table import (
 )
 from upstash_global.engine.users import DEFAULT
 from upstash_global.errors import CommandError, error, not_an_integer, shown, syntax_error, wrong_arity
+from upstash_global.node.clientmemory import held_bytes, queued_bytes
 from upstash_global.node.commands.tracking import redirection
 from upstash_global.node.dispatch import size_of
 from upstash_global.node.info import REDIS_VERSION
@@ -257,7 +258,7 @@ def client_list(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 @command("CLIENT NO-EVICT", arity=3, flags=ADMIN | NOSCRIPT | LOADING | STALE)
 def client_no_evict(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    """Whether this connection is spared when client memory is short."""
+    """Whether this connection is spared when clients take more than `maxmemory-clients`."""
     session.no_evict = _on_off(argv[2])
     return OK
 
@@ -395,9 +396,7 @@ def _kill(node: "Node", session: Session, victim: Session) -> None:
     if victim is session:
         session.closing = True  # after the answer
         return
-    node.abandon(victim)
-    victim.killed = True
-    node.dropped.append(victim)
+    node.cut_off(victim)
 
 
 def _flags(node: "Node", session: Session) -> str:
@@ -426,9 +425,8 @@ def _user_name(session: Session) -> bytes:
 def client_line(node: "Node", session: Session, argv: list[bytes] | None = None) -> str:
     """What CLIENT LIST tells of a session; `argv` is the command that it runs."""
     queued = -1 if session.queue is None else len(session.queue)
-    read_bytes = session.read_bytes() + (0 if argv is None else size_of_request(argv))
+    request_bytes = 0 if argv is None else size_of_request(argv)
     argument_bytes = 0 if argv is None else size_of(argv)
-    queued_bytes = 0 if session.queue is None else session.queue_bytes
     unread_bytes = session.unread_bytes()
     fields = {
         "id": session.id,
@@ -445,16 +443,16 @@ def client_line(node: "Node", session: Session, argv: list[bytes] | None = None)
         "ssub": len(session.shard_channels),
         "multi": queued,
         "watch": len(session.watches),
-        "qbuf": read_bytes,
+        "qbuf": session.read_bytes() + request_bytes,
         "qbuf-free": 0,
         "argv-mem": argument_bytes,
-        "multi-mem": queued_bytes,
+        "multi-mem": queued_bytes(session),
         "rbs": 0,
         "rbp": 0,
         "obl": 0,
         "oll": 0,
         "omem": unread_bytes,
-        "tot-mem": read_bytes + argument_bytes + queued_bytes + unread_bytes,
+        "tot-mem": held_bytes(session) + request_bytes + argument_bytes,
         "events": "rw" if unread_bytes else "r",
         "cmd": session.row.display_name if session.row is not None else "NULL",
         "user": _user_name(session).decode("utf-8", "surrogateescape"),

@@ -56,6 +56,7 @@ def config_resetstat(node: "Node", session: Session, argv: list[bytes]) -> Reply
         row.histogram = []
     node.engine.context.n_misses = 0
     node.eviction.n_evicted = 0
+    node.client_memory.n_evicted = 0
     return OK
 
 
