@@ -141,6 +141,17 @@ def test_limits_are_settable() -> None:
     assert read([request(b"GET", b"ke")], small()) == ([], "Protocol error: too big request")
 
 
+def test_a_limit_that_is_lowered_holds_for_the_command_that_is_being_read() -> None:
+    for begun in (b"*2\r\n$600\r\n" + b"x" * 500, b"*2\r\n$600\r\n" + b"x" * 600 + b"\r\n"):
+        parser = Parser(max_request=1000)
+        assert parser.feed(begun) == [] and parser.error is None
+        parser.max_request = 599
+        assert parser.feed(b"x") == [] and parser.is_too_large and parser.buffered_bytes == 0
+    parser = Parser(max_request=1000)
+    parser.feed(b"*x\r\n")
+    assert parser.error is not None and not parser.is_too_large
+
+
 def test_a_request_too_large_in_all_is_refused_at_its_header_before_it_is_held() -> None:
     parser = Parser(max_request=1000)
     parser.feed(b"*3\r\n$600\r\n" + b"x" * 600 + b"\r\n$401\r\n")

@@ -235,6 +235,23 @@ def test_client_list_tells_how_much_a_client_leaves_unread(tmp_path: Path) -> No
         wait_for(lambda: unread() > 0)
 
 
+def test_the_limit_of_a_command_is_that_of_config_set_also_for_who_is_connected(tmp_path: Path) -> None:
+    with Served(tmp_path, config()) as served, served.wire() as admin, served.wire() as begun, served.wire() as client:
+        assert client.call("SET", "k", "v" * 2 * MIB) == b"+OK\r\n"
+        begun.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % (2 * MIB) + b"v" * MIB)
+        wait_for(lambda: served.ask(lambda node: max(each.read_bytes() for each in node.sessions.values())) > MIB)
+        assert admin.call("CONFIG", "SET", "client-query-buffer-limit", "1mb") == b"+OK\r\n"
+        assert begun.send(b"v").read_all() == b""  # as Redis says nothing
+        assert client.call("SET", "k", "v" * (MIB - 4)) == b"+OK\r\n"
+        with suppress(ConnectionError):
+            client.send(command("SET", "k", "v" * MIB))
+        assert client.read_all() == b""
+        assert served.ask(lambda node: node.metrics.n_verbose_clients) == 2
+        assert admin.call("CONFIG", "SET", "client-query-buffer-limit", "1gb") == b"+OK\r\n"
+        with served.wire() as other:
+            assert other.call("SET", "k", "v" * 2 * MIB) == b"+OK\r\n"  # the cluster file's limit is left
+
+
 def test_a_command_that_comes_in_pieces_counts_as_client_memory(tmp_path: Path) -> None:
     with Served(tmp_path, config()) as served, served.wire() as admin, served.wire() as client:
         assert admin.call("CONFIG", "SET", "maxmemory-clients", str(MIB)) == b"+OK\r\n"

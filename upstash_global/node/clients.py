@@ -59,6 +59,9 @@ class RespSession(Session):
     def read_bytes(self) -> int:
         return super().read_bytes() + int(self.connection.read_bytes())
 
+    def bound_input(self) -> None:
+        self.connection.bound_input()
+
     def take_output(self) -> Any:
         n = len(self.out)
         if n == 0 and not self.closing and not self.is_paused:

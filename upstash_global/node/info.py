@@ -273,6 +273,7 @@ def _stats(node: "Node") -> Lines:
         ("active_defrag_key_misses", 0),
         ("total_active_defrag_time", 0),
         ("current_active_defrag_time", 0),
+        ("client_query_buffer_limit_disconnections", metrics.n_verbose_clients),
         ("client_output_buffer_limit_disconnections", metrics.n_slow_clients),
         ("unexpected_error_replies", 0),
         ("total_error_replies", metrics.n_errors),

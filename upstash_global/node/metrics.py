@@ -64,6 +64,7 @@ class Metrics:
         self.n_connections = 0  # ever
         self.n_rejected_connections = 0
         self.n_slow_clients = 0  # cut off because they left too much unread
+        self.n_verbose_clients = 0  # cut off because of a command that was too large
         self.n_commands = 0
         self.n_errors = 0
         self.errors_by_code: dict[str, int] = {}
@@ -112,6 +113,7 @@ class Metrics:
         self.n_connections = 0
         self.n_rejected_connections = 0
         self.n_slow_clients = 0
+        self.n_verbose_clients = 0
         self.n_commands = 0
         self.n_errors = 0
         self.errors_by_code.clear()

@@ -111,6 +111,7 @@ class Node:
         self.redundancy: Redundancy | None = None  # how many replicas must follow before anything is written
         self.idleness = Idleness(self)
         self.sweeping = Sweeping(self)
+        self.query_buffer_bytes = self.parameters.integer("client-query-buffer-limit")  # of one command
         self.output_limits: dict[str, OutputLimit] = {}  # by kind of client, as CONFIG has set them
         self.bounds_answers = False  # there is one for clients that are not subscribed
         self.slowlog = SlowLog()

@@ -185,6 +185,12 @@ def _set_notifications(node: "Node", value: str) -> None:
     node.audience.note_attention()
 
 
+def _set_query_buffer_limit(node: "Node", value: str) -> None:
+    node.query_buffer_bytes = int(value)
+    for session in node.sessions.values():
+        session.bound_input()
+
+
 def _set_redundancy(node: "Node", value: str) -> None:
     node.redundancy = configured(node)
 
@@ -208,6 +214,7 @@ ACTIONS: Final[dict[str, Callable[["Node", str], None]]] = {  # what a new value
     "acllog-max-len": _set_acl_log_length,
     "appendfsync": _set_fsync,
     "client-output-buffer-limit": _set_output_limits,
+    "client-query-buffer-limit": _set_query_buffer_limit,
     "latency-monitor-threshold": _set_latency_threshold,
     "latency-tracking": _set_latency_tracking,
     "latency-tracking-info-percentiles": _set_percentiles,

@@ -211,6 +211,9 @@ class Session(Caller):
             n_bytes += size_of_request(argv)
         return n_bytes
 
+    def bound_input(self) -> None:
+        """client-query-buffer-limit has changed."""
+
     def send(self, output: Any) -> None:
         """Hand released output to the client; None cuts it off."""
         raise NotImplementedError

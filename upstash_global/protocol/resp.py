@@ -129,10 +129,11 @@ class Parser:
         self.max_bulk = max_bulk
         self.max_arguments = max_arguments
         self.max_inline = max_inline
-        self.max_request = max_request  # bytes of all arguments of one command
+        self.max_request = max_request  # bytes of all arguments of one command; may change while one is read
         self.authenticated = authenticated
         self.error: ProtocolError | None = None
         self.cross_protocol = False
+        self.is_too_large = False  # the mistake was a command of more than `max_request`
         self.paused = False
         self._rest = b""  # the beginning of a line, or what follows a pause; never long
         self._argv: list[bytes] = []  # the arguments so far of the command that is being read
@@ -253,6 +254,8 @@ class Parser:
     def _read_arguments(self, data: bytes, at: int, commands: list[list[bytes]]) -> int:
         """Read what has come of the current command; its end, or all of `data`."""
         size = len(data)
+        if self._argv_bytes + max(0, self._bulk_bytes) > self.max_request:
+            self._refuse_large()
         while self._missing > 0:
             if self._bulk_bytes < 0:
                 end = self._line_end(data, at, "bulk")
@@ -266,7 +269,7 @@ class Parser:
                 if length is None or length < 0 or length > self.max_bulk:
                     raise ProtocolError("Protocol error: invalid bulk length")
                 if self._argv_bytes + length > self.max_request:
-                    raise ProtocolError("Protocol error: too big request")
+                    self._refuse_large()
                 self._bulk_bytes = length
                 at = end + 2
             at = self._read_bulk(data, at)
@@ -335,6 +338,10 @@ class Parser:
         if argv[0] in _CROSS_PROTOCOL:
             self._refuse_cross_protocol()
         commands.append(argv)
+
+    def _refuse_large(self) -> None:
+        self.is_too_large = True
+        raise ProtocolError("Protocol error: too big request")
 
     def _refuse_cross_protocol(self) -> None:
         self.cross_protocol = True

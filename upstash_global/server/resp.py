@@ -2,7 +2,8 @@
 
 Bytes become commands, commands go to the node, and what its gate releases is written in one piece per turn. A client that
 sends faster than it is answered, or reads slower than it is written to, is no longer read from, and what it has sent
-waits: what one client can make a node hold is bounded by `limits.query_buffer_bytes` and `limits.output_buffer_bytes`.
+waits: what one client can make a node hold is bounded by `limits.query_buffer_bytes` and `limits.output_buffer_bytes`, and by
+client-query-buffer-limit and client-output-buffer-limit of CONFIG.
 """
 
 import asyncio
@@ -25,9 +26,8 @@ class RespConnection:
         self.shell = shell
         self.listener = listener
         limits = listener.limits
-        self.parser = Parser(
-            limits.resp_bulk_bytes, limits.resp_arguments, limits.inline_bytes, limits.query_buffer_bytes
-        )
+        self.parser = Parser(limits.resp_bulk_bytes, limits.resp_arguments, limits.inline_bytes)
+        self.bound_input()
         self.transport: asyncio.Transport | None = None
         self.session: RespSession | None = None
         self.ending: str | None = None  # nothing more is read; what is still to be said before closing
@@ -76,15 +76,12 @@ class RespConnection:
                 self.waiting_bytes = 0
             else:
                 self.waiting_bytes += len(data)
-                if (
-                    len(session.input) > MAX_WAITING_COMMANDS
-                    or self.waiting_bytes > self.listener.limits.query_buffer_bytes
-                ):
+                if len(session.input) > MAX_WAITING_COMMANDS or self.waiting_bytes > parser.max_request:
                     self._pause()
         elif not session.input:
             self.shell.node.client_memory.heard(session)
         if parser.error is not None:
-            self._end(session, "" if parser.cross_protocol else str(parser.error))
+            self._end(session, self._refusal(parser))
         self.shell.schedule()
 
     def eof_received(self) -> bool:
@@ -97,6 +94,14 @@ class RespConnection:
         self._end(session, "")
         self.shell.schedule()
         return True
+
+    def _refusal(self, parser: Parser) -> str:
+        """What a client hears of its mistake before the end: nothing of client-query-buffer-limit, as in Redis."""
+        is_silent = parser.cross_protocol
+        if parser.is_too_large:
+            self.shell.node.metrics.n_verbose_clients += 1
+            is_silent = parser.max_request < self.listener.limits.query_buffer_bytes
+        return "" if is_silent else str(parser.error)
 
     def _end(self, session: RespSession, refusal: str) -> None:
         """Read nothing more; close once everything is answered, and the refusal behind it."""
@@ -122,6 +127,10 @@ class RespConnection:
         while self.parser.paused:
             commands = self.parser.feed(b"")
             self.shell.node.handle(session, commands, self.shell.clock.now_ms())
+
+    def bound_input(self) -> None:
+        """Let commands be as large as the cluster file and CONFIG both allow, the one that is being read included."""
+        self.parser.max_request = min(self.listener.limits.query_buffer_bytes, self.shell.node.query_buffer_bytes)
 
     def unread_bytes(self) -> int:
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
