@@ -235,6 +235,17 @@ def test_client_list_tells_how_much_a_client_leaves_unread(tmp_path: Path) -> No
         wait_for(lambda: unread() > 0)
 
 
+def test_a_client_hears_of_its_mistake_although_it_is_still_sending(tmp_path: Path) -> None:
+    """To close a connection on which more comes in takes back what was said on it."""
+    with Served(tmp_path, config(resp_bulk_bytes=1000)) as served, served.wire() as client:
+        client.send(b"*2\r\n$3\r\nGET\r\n$%d\r\n" % (8 * MIB))
+        for _ in range(8):
+            client.send(b"k" * MIB)
+        assert client.read_all() == b"-ERR Protocol error: invalid bulk length\r\n"
+        client.socket.close()
+        wait_for(lambda: served.ask(lambda node: len(node.sessions)) == 0)
+
+
 def test_the_limit_of_a_command_is_that_of_config_set_also_for_who_is_connected(tmp_path: Path) -> None:
     with Served(tmp_path, config()) as served, served.wire() as admin, served.wire() as begun, served.wire() as client:
         assert client.call("SET", "k", "v" * 2 * MIB) == b"+OK\r\n"

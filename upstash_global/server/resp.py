@@ -16,6 +16,7 @@ from upstash_global.protocol.resp import Parser
 if TYPE_CHECKING:
     from upstash_global.server.shell import Shell
 
+LINGER_S: Final = 1.0  # for what a client is still sending when it is told that it may not
 MAX_WAITING_COMMANDS: Final = 10_000  # read and not yet run; beyond it the client is not read from
 
 
@@ -31,6 +32,7 @@ class RespConnection:
         self.transport: asyncio.Transport | None = None
         self.session: RespSession | None = None
         self.ending: str | None = None  # nothing more is read; what is still to be said before closing
+        self.is_lingering = False  # it was told of its mistake, and what it still sends is discarded
         self.waiting_bytes = 0  # read since the session last had nothing left to run
         self.login_timer: asyncio.TimerHandle | None = None
         self.slow_timer: asyncio.TimerHandle | None = None  # runs while more than the soft limit is unread
@@ -87,7 +89,7 @@ class RespConnection:
     def eof_received(self) -> bool:
         """The client will send no more, and may still read; whoever waits for something to happen is let go."""
         session = self.session
-        if session is None or session.id in self.shell.node.parking.by_session:
+        if session is None or self.is_lingering or session.id in self.shell.node.parking.by_session:
             return False
         if session.closing:
             return True  # its answers are on their way, and behind them the end
@@ -195,9 +197,20 @@ class RespConnection:
             transport.write(output)
             unread_bytes += len(output)
         if session.closing and not session.waiting:
-            transport.close()
+            self._close(session, transport)
         elif unread_bytes <= MAX_HELD_BYTES or transport.get_write_buffer_size() <= MAX_HELD_BYTES:
             self._go_on(session)
+
+    def _close(self, session: RespSession, transport: asyncio.Transport) -> None:
+        """End the connection behind what was written; to close while more comes in could lose that on its way."""
+        if self.parser.error is None or self.parser.cross_protocol or session.user is None:
+            transport.close()
+        elif not self.is_lingering and not transport.is_closing():
+            self.is_lingering = True
+            transport.write_eof()
+            session.is_paused = False
+            transport.resume_reading()  # and discard
+            self.shell.loop.call_later(LINGER_S, transport.abort)
 
     def pause_writing(self) -> None:
         """The client does not read: nothing is run for it, and nothing read from it, until it does. A stranger is cut off."""
