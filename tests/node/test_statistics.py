@@ -168,6 +168,26 @@ def test_commands_per_second_are_the_mean_of_the_last_seconds() -> None:
     assert 90 <= int(info(client, "stats")["instantaneous_ops_per_sec"]) <= 110
 
 
+def test_turns_and_what_they_take_are_told_and_reset() -> None:
+    stage = Stage()
+    client, clock = stage.leader.client(), Clock(stage)
+    busy = iter(range(1_000_000, 9_000_000, 300))  # each look at the thread's time finds it 300 µs later
+    stage.leader.node.metrics.loop_us = lambda: next(busy)
+    clock.takes(7)
+    assert client.run("CONFIG RESETSTAT") == OK
+    turns = int(info(client, "stats")["eventloop_cycles"])
+    client.run("SET k v", "SET k w")
+    told = info(client, "stats")
+    assert turns < int(told["eventloop_cycles"]) <= turns + 4
+    assert 300 <= int(told["eventloop_duration_sum"]) <= 3000
+    assert int(told["eventloop_duration_cmd_sum"]) >= 7
+    for _ in range(20):
+        stage.pass_ms(100)  # 5 ticks, each with its turn, and one look
+    told = info(client, "stats")
+    assert 50 <= int(told["instantaneous_eventloop_cycles_per_sec"]) <= 60
+    assert 50 <= int(told["instantaneous_eventloop_duration_usec"]) <= 60
+
+
 def test_bytes_between_nodes_are_told_and_reset() -> None:
     stage, _, client = watched()
     traffic = stage.leader.node.metrics.links

@@ -288,6 +288,11 @@ def _stats(node: "Node") -> Lines:
         ("acl_access_denied_cmd", metrics.n_denied["command"]),
         ("acl_access_denied_key", metrics.n_denied["key"]),
         ("acl_access_denied_channel", metrics.n_denied["channel"]),
+        ("eventloop_cycles", metrics.n_turns),
+        ("eventloop_duration_sum", metrics.turns_us),
+        ("eventloop_duration_cmd_sum", sum([row.microseconds for row in all_rows()])),
+        ("instantaneous_eventloop_cycles_per_sec", rates.per_second(5)),
+        ("instantaneous_eventloop_duration_usec", rates.per_second(6) // max(1, rates.per_second(5))),
         ("forwarded_commands", node.forwarding.n_forwarded),
         ("served_forwards", node.forwarding.n_served),
     ]

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from upstash_global.engine.table import Row
@@ -19,7 +20,7 @@ class Rates:
 
     def __init__(self) -> None:
         self.sampled_ms = 0
-        self.totals = [0, 0, 0, 0, 0]  # commands; bytes in and out, of clients and of links; at that time
+        self.totals = [0] * 7  # commands; bytes in and out, of clients and of links; turns and their µs; at that time
         self.samples: deque[list[int]] = deque(maxlen=N_SAMPLES)  # per second
 
     def note(self, local_ms: int, totals: list[int]) -> None:
@@ -31,7 +32,7 @@ class Rates:
         self.totals = totals
 
     def per_second(self, which: int) -> int:
-        """0: commands, 1: bytes in, 2: bytes out, 3 and 4: the same on links between nodes."""
+        """0: commands, 1: bytes in, 2: bytes out, 3 and 4: the same on links between nodes, 5: turns, 6: their µs."""
         return sum([sample[which] for sample in self.samples]) // max(1, len(self.samples))
 
 
@@ -66,6 +67,9 @@ class Metrics:
         self.n_slow_clients = 0  # cut off because they left too much unread
         self.n_verbose_clients = 0  # cut off because of a command that was too large
         self.n_commands = 0
+        self.n_turns = 0  # passes of the event loop in which anything happened
+        self.loop_us: Callable[[], int] = _none  # CPU time of the loop's thread since it began; a shell knows it
+        self.loop_us_before = 0  # of that, what does not count any more
         self.n_errors = 0
         self.errors_by_code: dict[str, int] = {}
         self.bytes_in = 0
@@ -82,6 +86,11 @@ class Metrics:
         self.highest_used_bytes = 0  # of the data, as far as anybody asked
         self.rates = Rates()
         self.n_denied = {"command": 0, "key": 0, "channel": 0}
+
+    @property
+    def turns_us(self) -> int:
+        """What all turns took."""
+        return self.loop_us() - self.loop_us_before
 
     def note_refusal(self, refusal: CommandError) -> None:
         if refusal.is_counted:
@@ -106,7 +115,8 @@ class Metrics:
     def tick(self, local_ms: int) -> None:
         if local_ms - self.rates.sampled_ms >= SAMPLE_MS:
             links = self.links
-            self.rates.note(local_ms, [self.n_commands, self.bytes_in, self.bytes_out, links.bytes_in, links.bytes_out])
+            traffic = [self.bytes_in, self.bytes_out, links.bytes_in, links.bytes_out]
+            self.rates.note(local_ms, [self.n_commands, *traffic, self.n_turns, self.turns_us])
 
     def reset(self) -> None:
         """CONFIG RESETSTAT."""
@@ -115,6 +125,8 @@ class Metrics:
         self.n_slow_clients = 0
         self.n_verbose_clients = 0
         self.n_commands = 0
+        self.n_turns = 0
+        self.loop_us_before = self.loop_us()
         self.n_errors = 0
         self.errors_by_code.clear()
         self.bytes_in = 0
@@ -125,3 +137,7 @@ class Metrics:
         self.n_expired_fields = 0
         self.highest_used_bytes = 0
         self.rates = Rates()
+
+
+def _none() -> int:
+    return 0

@@ -608,6 +608,7 @@ class Node:
             self.pause.wake()
         if self.tracking.pending:
             self.tracking.tell_followers()
+        self.metrics.n_turns += 1
         outbox = Outbox()
         outbox.records = self.records
         if self.records:

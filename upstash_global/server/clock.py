@@ -4,7 +4,7 @@
 MAX_SLEW, so that it never goes back and never jumps, whatever happens to the wall clock.
 """
 
-from time import monotonic, time
+from time import monotonic, thread_time_ns, time
 from typing import Final
 
 MAX_SLEW: Final = 0.005  # seconds per second
@@ -35,3 +35,8 @@ class Clock:
 def microseconds() -> int:
     """Monotonic, for durations."""
     return int(monotonic() * 1_000_000)
+
+
+def thread_microseconds() -> int:
+    """CPU time of the calling thread since it began."""
+    return thread_time_ns() // 1000

@@ -30,7 +30,7 @@ from upstash_global.replication.feed import FeedState
 from upstash_global.replication.messages import Message, StatusReply, StatusRequest
 from upstash_global.replication.storage import StorageError
 from upstash_global.server.admin import AdminListener
-from upstash_global.server.clock import Clock, microseconds
+from upstash_global.server.clock import Clock, microseconds, thread_microseconds
 from upstash_global.server.descriptors import allow_connections
 from upstash_global.server.disk import DiskStorage
 from upstash_global.server.links import Kind, Links
@@ -131,6 +131,7 @@ class RunningNode:
         self.node = Node(settings_of(config, name), self.storage, random.Random(), uuid.uuid4().hex, microseconds)
         self.node.resident_bytes = _resident_bytes
         self.node.cpu_seconds = _cpu_seconds
+        self.node.metrics.loop_us = thread_microseconds
         self.node.process = _process_facts()
         self.node.parameters.values["dir"] = str(data_dir.resolve())
         self.node.stop = self._stop_for_client
