@@ -215,6 +215,7 @@ HUGE = {
     "a module of another name": seal(b"\7\1\0", VERSION),
     "deep JSON": seal(b"\7\x81" + bytes(8) + b"\5\0\0", VERSION),
     "an empty list": payload(18, VERSION, 0),
+    "a list with an empty node": payload(18, VERSION, 1, 1, b""),
     "an empty listpack": payload(16, VERSION, listpack_of([])),
     "a hash of an odd number of elements": payload(16, VERSION, listpack_of([b"a"])),
     "a member twice": payload(2, VERSION, 2, b"a", b"a"),

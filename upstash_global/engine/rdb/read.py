@@ -78,7 +78,10 @@ def _list(reader: Reader, kind: int) -> List:
 def _read_node(reader: Reader, elements: List) -> None:
     container = reader.length()
     if container == form.PLAIN_NODE:
-        elements.append(reader.string())
+        element = reader.string()
+        if not element:
+            raise DumpError("an empty node")  # an empty element stands in a packed one, as Redis has it
+        elements.append(element)
     elif container == form.PACKED_NODE:
         elements.extend(read_listpack(reader, reader.string()))
     else:
