@@ -4,7 +4,7 @@ import pytest
 
 from tests.node.stage import Stage
 from upstash_global.errors import CommandError
-from upstash_global.reply import NULL_ARRAY, OK
+from upstash_global.reply import NULL_ARRAY, OK, PONG
 
 
 @pytest.fixture
@@ -83,6 +83,19 @@ def test_waitaof_ends_with_what_there_is(stage: Stage) -> None:
 )
 def test_waitaof_checks_its_arguments(stage: Stage, line: str, text: str) -> None:
     assert stage.leader.client().run(f"WAITAOF {line}") == CommandError("ERR", text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["WAIT 2 {}", "WAITAOF 1 0 {}", "CLIENT PAUSE {}", "XREAD BLOCK {} STREAMS s $"],
+    ids=lambda line: line[:6],
+)
+def test_a_timeout_must_end_before_time_does(stage: Stage, command: str) -> None:
+    client, last_ms = stage.leader.client(), (1 << 63) - 1
+    assert client.run(command.format(last_ms)) == CommandError("ERR", "timeout is out of range")
+    assert client.run(command.format(last_ms + 1)) == CommandError("ERR", "timeout is not an integer or out of range")
+    assert client.run(command.format(-1)) == CommandError("ERR", "timeout is negative")
+    assert client.run("PING") == PONG
 
 
 def test_reads_of_a_no_touch_client_are_no_accesses(stage: Stage) -> None:

@@ -11,8 +11,12 @@ a handler reads like its syntax:
     args.done()
 """
 
+from typing import Final
+
 from upstash_global.engine.numbers import parse_float, parse_integer
-from upstash_global.errors import CommandError, not_a_float, not_an_integer, syntax_error
+from upstash_global.errors import CommandError, error, not_a_float, not_an_integer, syntax_error
+
+_LAST_MS: Final = (1 << 63) - 1  # the last time that 64 bits can say
 
 
 def integer_argument(text: bytes) -> int:
@@ -21,6 +25,18 @@ def integer_argument(text: bytes) -> int:
     if value is None:
         raise not_an_integer()
     return value
+
+
+def timeout_argument(text: bytes, now_ms: int) -> int:
+    """A timeout in milliseconds, 0 or more; it must not end after the last time there is, as in Redis 7.2."""
+    timeout_ms = parse_integer(text)
+    if timeout_ms is None:
+        raise error("timeout is not an integer or out of range")
+    if timeout_ms < 0:
+        raise error("timeout is negative")
+    if timeout_ms > _LAST_MS - now_ms:
+        raise error("timeout is out of range")
+    return timeout_ms
 
 
 class Arguments:

@@ -200,7 +200,7 @@ def shown(text: bytes) -> str:
 @command("XREADGROUP", arity=-7, flags=WRITE | BLOCKING | MOVABLEKEYS, keys=STREAMS)
 def xreadgroup(ctx: Context, argv: list[bytes]) -> Reply:
     """Deliver to a consumer what its group has not read yet (`>`), waiting with BLOCK; or show it again what is pending."""
-    options = ReadOptions(argv, "xreadgroup")
+    options = ReadOptions(argv, "xreadgroup", ctx.now_ms)
     name = options.group
     assert name is not None
     afters: list[int] = []  # -1 for what is new
@@ -232,7 +232,7 @@ def has_news(value: Any, argv: list[bytes]) -> bool:
 
     Asked before it is tried again, for to be seen once more is a change, and would wake it and the other consumers for ever.
     """
-    options = ReadOptions(argv, "xreadgroup")
+    options = ReadOptions(argv, "xreadgroup", 0)  # its timeout was checked when it came
     group = value.groups.get(options.group or b"") if type(value) is Stream else None
     return group is None or bool(value.entries.between(group.last_id + 1, MAX_ID, 1))
 

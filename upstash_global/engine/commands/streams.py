@@ -6,7 +6,7 @@ same one.
 
 from typing import Any, Final
 
-from upstash_global.engine.arguments import Arguments, integer_argument
+from upstash_global.engine.arguments import Arguments, integer_argument, timeout_argument
 from upstash_global.engine.commands.streamids import (
     first_of_range,
     last_of_range,
@@ -15,7 +15,6 @@ from upstash_global.engine.commands.streamids import (
     read_trimming,
 )
 from upstash_global.engine.context import EVENT_STREAM, Context
-from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.table import (
     BLOCKING,
     DENYOOM,
@@ -78,7 +77,7 @@ def xread(ctx: Context, argv: list[bytes]) -> Reply:
 
     As in Redis 7.4, `+` means the last entry that is there, or else the first to come.
     """
-    options = ReadOptions(argv, "xread")
+    options = ReadOptions(argv, "xread", ctx.now_ms)
     afters: list[int] = []
     for key, text in zip(options.keys, options.ids, strict=True):
         stream = ctx.find_stream(key)
@@ -108,7 +107,7 @@ def xread(ctx: Context, argv: list[bytes]) -> Reply:
 class ReadOptions:
     """The options of XREAD and XREADGROUP, in Redis's order of checks."""
 
-    def __init__(self, argv: list[bytes], name: str) -> None:
+    def __init__(self, argv: list[bytes], name: str, now_ms: int) -> None:
         self.timeout_ms = -1  # of BLOCK; -1 without it, 0 for ever
         self.count = -1  # of entries of each stream; -1 for all
         self.group: bytes | None = None
@@ -124,7 +123,7 @@ class ReadOptions:
             more = n - at - 1
             if word == b"BLOCK" and more:
                 at += 1
-                self.timeout_ms = _timeout_ms(argv[at])
+                self.timeout_ms = timeout_argument(argv[at], now_ms)
             elif word == b"COUNT" and more:
                 at += 1
                 count = integer_argument(argv[at])
@@ -183,17 +182,6 @@ def _range(ctx: Context, argv: list[bytes], first: bytes, last: bytes, is_down: 
     if is_down:
         return [entry_reply(id, packed) for id, packed in stream.entries.between_down(start, end, count)]
     return entries_between(stream, start, end, count)
-
-
-def _timeout_ms(text: bytes) -> int:
-    timeout_ms = parse_integer(text)
-    if timeout_ms is None:
-        raise error("timeout is not an integer or out of range")
-    if timeout_ms < 0:
-        raise error("timeout is negative")
-    if timeout_ms > 1 << 62:
-        raise error("timeout is out of range")
-    return timeout_ms
 
 
 # -- writes -------------------------------------------------------------------------------------------------------

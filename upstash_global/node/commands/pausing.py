@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from upstash_global.engine.numbers import parse_integer
+from upstash_global.engine.arguments import timeout_argument
 from upstash_global.engine.table import ADMIN, LOADING, NOSCRIPT, STALE, Family, wrong_subcommand
 from upstash_global.errors import error
 from upstash_global.node.session import Session
@@ -23,11 +23,7 @@ def client_pause(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     mode = argv[3].upper() if len(argv) == 4 else b"ALL"
     if mode not in (b"WRITE", b"ALL"):
         raise error("CLIENT PAUSE mode must be WRITE or ALL")
-    timeout_ms = parse_integer(argv[2])
-    if timeout_ms is None:
-        raise error("timeout is not an integer or out of range")
-    if timeout_ms < 0:
-        raise error("timeout is negative")
+    timeout_ms = timeout_argument(argv[2], node.local_ms)
     node.pause.begin(node.local_ms + timeout_ms, mode == b"ALL")
     return OK
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from upstash_global.engine.acl import hash_of
+from upstash_global.engine.arguments import timeout_argument
 from upstash_global.engine.numbers import parse_integer
 from upstash_global.engine.parameters import PASSWORD
 from upstash_global.engine.table import (
@@ -180,13 +181,9 @@ def time(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 def wait(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Wait until so many replicas have applied everything up to now; how many have."""
     n_wanted = parse_integer(argv[1])
-    timeout_ms = parse_integer(argv[2])
     if n_wanted is None:
         raise not_an_integer()
-    if timeout_ms is None:
-        raise error("timeout is not an integer or out of range")
-    if timeout_ms < 0:
-        raise error("timeout is negative")
+    timeout_ms = timeout_argument(argv[2], node.local_ms)
     lsn = node.log.head.lsn
     if node.roles.n_replicas_at(lsn) >= n_wanted or not node.engine.context.may_block:
         return node.roles.n_replicas_at(lsn)
@@ -213,11 +210,7 @@ def waitaof(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     n_replicas = parse_integer(argv[2])
     if n_replicas is None or n_replicas < 0:
         raise error("value is out of range, must be positive")
-    timeout_ms = parse_integer(argv[3])
-    if timeout_ms is None:
-        raise error("timeout is not an integer or out of range")
-    if timeout_ms < 0:
-        raise error("timeout is negative")
+    timeout_ms = timeout_argument(argv[3], node.local_ms)
     lsn = node.log.head.lsn
     reply = _copies(node, lsn)
     if (reply[0] >= n_local and reply[1] >= n_replicas) or not node.engine.context.may_block:
