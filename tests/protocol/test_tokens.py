@@ -1,12 +1,20 @@
 """Sync tokens and access tokens: what was written is read, anything else is nobody's."""
 
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upstash_global.protocol.tokens import AccessTokens, SyncToken, decode_token, encode_token, key_hash
+from upstash_global.protocol.tokens import (
+    AccessTokens,
+    PositionTokens,
+    SyncToken,
+    decode_token,
+    encode_token,
+    key_hash,
+)
 
 KEY = b"k" * 32
 numbers = st.integers(0, 2**64 - 1)
@@ -45,6 +53,22 @@ def test_the_newest_of_a_token_is_not_before_any_of_it(token: SyncToken) -> None
 def test_each_write_changes_the_text() -> None:
     texts = {encode_token(SyncToken(7, lsn), "demo", KEY) for lsn in range(1000)}
     assert len(texts) == 1000
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)) | st.tuples(numbers, numbers)))
+def test_the_tokens_of_positions_are_the_same_in_any_order_of_writing(positions: list[tuple[int, int]]) -> None:
+    written = PositionTokens("demo", KEY)
+    for epoch, lsn in positions:
+        assert written.write(epoch, lsn).decode() == encode_token(SyncToken(epoch, lsn), "demo", KEY)
+
+
+def test_lsns_that_are_signed_together_have_signatures_of_their_own() -> None:
+    signed = [urlsafe_b64decode(encode_token(SyncToken(7, lsn), "demo", KEY) + "==") for lsn in range(64)]
+    assert len({data[-8:] for data in signed}) == 64
+    for data in signed:
+        for other in signed:
+            text = urlsafe_b64encode(data[:-8] + other[-8:]).rstrip(b"=").decode()
+            assert (decode_token(text, "demo", KEY) is None) == (data is not other)
 
 
 def test_a_token_of_another_cluster_is_nobodys() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from upstash_global.protocol.tokens import SyncToken, decode_token, encode_token
+from upstash_global.protocol.tokens import PositionTokens, SyncToken, decode_token, encode_token
 from upstash_global.replication.position import NEVER, Position
 
 
@@ -10,14 +10,17 @@ class SyncTokens:
     def __init__(self, cluster: str, key: bytes) -> None:
         self.cluster: Final = cluster
         self.key: Final = key  # what this cluster's tokens are signed with
-        self.newest: tuple[Position, bytes] = NEVER, b""  # the last one that was made, and its position
+        self.positions: Final = PositionTokens(cluster, key)
+        self.newest = NEVER  # the position of the last one that was made
+        self.newest_token = b""
 
     def of(self, position: Position) -> bytes:
         """The token of a position; between two writes all clients are told the same."""
-        newest = self.newest[0]
-        if position is not newest and position != newest:
-            self.newest = position, self.sign(SyncToken(position.epoch, position.lsn))
-        return self.newest[1]
+        newest = self.newest
+        if position.lsn != newest.lsn or position.epoch != newest.epoch:
+            self.newest_token = self.positions.write(position.epoch, position.lsn)
+            self.newest = position
+        return self.newest_token
 
     def sign(self, token: SyncToken) -> bytes:
         return encode_token(token, self.cluster, self.key).encode()

@@ -6,6 +6,9 @@ ours. An ETag is the sync token of what a reply was read from, in quotes.
 
     version 1 | cluster 4 | stream 2 | epoch 8 | LSN 8 | (key hash 8 | LSN 8) x 0..16 | signature 8     bytes, base64url
 
+A leader is asked for the token of one position after the other, and the hash is most of the work. So a token without keys is signed
+together with its seven neighbours: BLAKE2b gives 64 bytes for the first of eight LSNs in a row, 8 for each of them.
+
 An access token of the configuration is kept as its hash only, and looked up in a time that does not depend on what it is
 compared with. One that ACL RESTTOKEN or GENTOKEN made is kept nowhere: it holds the name and password of its user, so every
 node knows it, and it ends with the password or the user.
@@ -17,11 +20,12 @@ import hmac
 import struct
 from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
-from binascii import b2a_base64
 from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b, sha256
 from typing import Any, Final
+
+from librt.base64 import urlsafe_b64encode
 
 MAX_KEYS: Final = 16
 MAX_TEXT: Final = 512
@@ -30,8 +34,11 @@ _VERSION: Final = 1
 _HEAD: Final = struct.Struct(">B4sHQQ")
 _PART: Final = struct.Struct(">QQ")
 _SIGNATURE_BYTES: Final = 8
+_NEIGHBOURS: Final = 8  # LSNs that are signed together
+_LSN_BYTES: Final = 8
+_POSITION_SIGNS: Final = 42  # of the text of a token without keys
 _CREDENTIALS: Final = struct.Struct(">BH")
-_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_to_base64: Final = urlsafe_b64encode  # compiled code finds it here without a dictionary
 
 
 class SyncToken:
@@ -75,6 +82,32 @@ def encode_token(token: SyncToken, cluster: str, key: bytes) -> str:
     for hashed, lsn in token.keys:
         data += _PART.pack(hashed, lsn)
     return _to_text(data + _signature(data, key))
+
+
+class PositionTokens:
+    """Writes the tokens of positions, as `encode_token` does; it keeps what the next ones are likely to share."""
+
+    def __init__(self, cluster: str, key: bytes) -> None:
+        self.cluster: Final = cluster
+        self.key: Final = key
+        self.epoch = -1
+        self.first_lsn = -1  # of the eight that `signatures` are of
+        self.signatures = b""
+        self.start = b""  # of every token of the epoch
+
+    def write(self, epoch: int, lsn: int) -> bytes:
+        nth = lsn % _NEIGHBOURS
+        if epoch != self.epoch or lsn - nth != self.first_lsn:
+            self._sign(epoch, lsn - nth)
+        data = b"%b%b%b" % (self.start, lsn.to_bytes(_LSN_BYTES, "big"), _signature_of(nth, self.signatures))
+        return _to_base64(data)[:_POSITION_SIGNS]
+
+    def _sign(self, epoch: int, first_lsn: int) -> None:
+        first = _HEAD.pack(_VERSION, _cluster_hash(self.cluster), 0, epoch, first_lsn)
+        self.signatures = _signatures(first, self.key)
+        self.start = first[:-_LSN_BYTES]
+        self.epoch = epoch
+        self.first_lsn = first_lsn
 
 
 def decode_token(text: str, cluster: str, key: bytes) -> SyncToken | None:
@@ -152,20 +185,38 @@ def _cluster_hash(cluster: str) -> bytes:
 
 
 @cache
-def _signer(key: bytes) -> Any:
-    """A keyed BLAKE2b that has read the key and nothing else yet."""
-    return blake2b(key=key, digest_size=_SIGNATURE_BYTES)
+def _hasher(key: bytes, n_bytes: int) -> Any:
+    """A keyed BLAKE2b that has read the key and nothing else yet; of another length it is another function."""
+    return blake2b(key=key, digest_size=n_bytes)
+
+
+def _hash(data: bytes, key: bytes, n_bytes: int) -> bytes:
+    hasher = _hasher(key, n_bytes).copy()
+    hasher.update(data)
+    hashed: bytes = hasher.digest()
+    return hashed
 
 
 def _signature(data: bytes, key: bytes) -> bytes:
-    signer = _signer(key).copy()
-    signer.update(data)
-    signature: bytes = signer.digest()
-    return signature
+    """What stands behind `data`, a token without its signature."""
+    if len(data) > _HEAD.size:
+        return _hash(data, key, _SIGNATURE_BYTES)
+    nth = data[-1] % _NEIGHBOURS
+    return _signature_of(nth, _signatures(data[:-1] + bytes([data[-1] - nth]), key))
+
+
+def _signatures(first: bytes, key: bytes) -> bytes:
+    """Those of `first`, a token without keys whose LSN is a multiple of eight, and of the seven behind it."""
+    return _hash(first, key, _NEIGHBOURS * _SIGNATURE_BYTES)
+
+
+def _signature_of(nth: int, signatures: bytes) -> bytes:
+    at = nth * _SIGNATURE_BYTES
+    return signatures[at : at + _SIGNATURE_BYTES]
 
 
 def _to_text(data: bytes) -> str:
-    return b2a_base64(data).rstrip(b"=\n").translate(_URL_SAFE).decode()
+    return _to_base64(data).rstrip(b"=").decode()
 
 
 def _from_text(text: str) -> bytes | None:
