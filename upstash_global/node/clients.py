@@ -12,7 +12,7 @@ from upstash_global.errors import error
 from upstash_global.node.session import Session, size_of_reply
 from upstash_global.protocol.resp import encode
 from upstash_global.protocol.rest import EVENTS, MONITOR, Call, event, line_event
-from upstash_global.replication.position import START, Position
+from upstash_global.replication.position import NEVER, START, Position
 from upstash_global.reply import Push, Reply, Simple
 
 if TYPE_CHECKING:
@@ -80,20 +80,69 @@ class RespSession(Session):
         self.connection.send(output)
 
 
+NO_REGION: Final[list[str]] = []
+
+
 class Receipt:
     """From what state a request was answered: the oldest position of its replies, where, and how old that state was."""
 
     def __init__(self) -> None:
-        self.regions: list[str] = []  # whose nodes computed the replies; the nearest first
+        self.regions = NO_REGION  # whose nodes computed the replies, the nearest first; shared, so never changed
         self.position = START
         self.staleness_ms = 0
 
-    def note(self, region: str, position: Position, staleness_ms: int) -> None:
+    def begin(self) -> None:
+        """Nothing has been answered yet."""
+        self.regions = NO_REGION
+        self.position = START
+        self.staleness_ms = 0
+
+    def note(self, region: list[str], position: Position, staleness_ms: int) -> None:
+        """One more reply; `region` holds a single one."""
         if not self.regions:
+            self.regions = region
             self.position = position
-        if region not in self.regions:
-            self.regions.append(region)
-        self.staleness_ms = max(self.staleness_ms, staleness_ms)
+        elif region[0] not in self.regions:
+            self.regions = [*self.regions, region[0]]
+        if staleness_ms > self.staleness_ms:
+            self.staleness_ms = staleness_ms
+
+
+class ReceiptLines:
+    """Receipts as lines of an answer's head, with the token of what its client has seen then.
+
+    Most are of this node alone, in the epoch of the one before, and as new as can be: of these only token and LSN differ, and between
+    two writes not even they.
+    """
+
+    def __init__(self, region: str) -> None:
+        self.here: Final = [region]
+        self.token = b""  # of the last receipt that was of this node alone
+        self.position = NEVER  # likewise
+        self.lines = b""
+        self.before_lsn = b""
+
+    def of(self, receipt: Receipt, token: bytes) -> bytes:
+        position = receipt.position
+        if receipt.staleness_ms or len(receipt.regions) != 1 or receipt.regions[0] != self.here[0]:
+            return self._in_full(receipt, token)
+        if position is self.position and token is self.token:
+            return self.lines
+        if position.epoch != self.position.epoch:
+            region = self.here[0].encode()
+            self.before_lsn = b"\r\nupstash-region: %b\r\nupstash-position: %d-" % (region, position.epoch)
+        lsn = position.lsn
+        self.lines = b"upstash-sync-token: %b%b%d\r\nupstash-staleness-ms: 0\r\n" % (token, self.before_lsn, lsn)
+        self.token = token
+        self.position = position
+        return self.lines
+
+    def _in_full(self, receipt: Receipt, token: bytes) -> bytes:
+        position = receipt.position
+        return (
+            b"upstash-sync-token: %b\r\nupstash-region: %b\r\nupstash-position: %d-%d\r\nupstash-staleness-ms: %d\r\n"
+            % (token, ", ".join(receipt.regions).encode(), position.epoch, position.lsn, receipt.staleness_ms)
+        )
 
 
 class RestSession(Session):
@@ -116,7 +165,8 @@ class RestSession(Session):
         self.replies: list[Reply] = []
         self.reply_bytes = 0  # about what they take
         self.events = bytearray()  # server-sent, not yet taken
-        self.receipt = Receipt()
+        self.receipt: Final = Receipt()
+        self.here: Final = [node.settings.me.region]
         self.is_lost_epoch = False  # the client's sync token is of a history that was given up
         self.told_caches: list[tuple[bytes, bytes]] = []  # headers of the answer, for caches outside (node/edges.py)
 
@@ -125,8 +175,9 @@ class RestSession(Session):
         self.expected = n_replies
         self.replies = []
         self.reply_bytes = 0
-        self.receipt = Receipt()
-        self.told_caches = []
+        self.receipt.begin()
+        if self.told_caches:
+            self.told_caches = []
 
     def write(self, reply: Reply) -> None:
         if isinstance(reply, Push):
@@ -147,10 +198,10 @@ class RestSession(Session):
         if call is not None and call.is_unit and len(self.replies) < self.expected:
             return
         if self.is_served_here:
-            self.receipt.note(node.settings.me.region, node.log.head, node.staleness_ms)
+            self.receipt.note(self.here, node.log.head, node.staleness_ms)
         else:
             leader = node.settings.peers.get(node.leader_name)  # None: it is not known any more
-            self.receipt.note(leader.region if leader is not None else "unknown", self.served, 0)
+            self.receipt.note([leader.region if leader is not None else "unknown"], self.served, 0)
 
     def take_output(self) -> Any:
         """(response, headers) of a finished request, or the bytes of events."""
@@ -173,7 +224,7 @@ class RestSession(Session):
     def send(self, output: Any) -> None:
         if output is None:
             self.connection.cut()
-        elif isinstance(output, bytes):
+        elif type(output) is bytes:
             if not self.connection.is_streaming:
                 self.connection.begin_stream(EVENTS)
             self.connection.stream(output)

@@ -17,7 +17,7 @@ from upstash_global.engine.table import lookup
 from upstash_global.engine.users import DEFAULT, READ_ONLY
 from upstash_global.errors import INTERNAL_ERROR, CommandError, HttpError, error
 from upstash_global.node.attention import SHUTTING_DOWN
-from upstash_global.node.clients import RestSession
+from upstash_global.node.clients import ReceiptLines, RestSession
 from upstash_global.node.edges import NOT_TO_BE_KEPT, edge_tag, surrogate_headers
 from upstash_global.node.freshness import is_lost
 from upstash_global.node.permissions import user_of_token
@@ -82,6 +82,7 @@ class RestListener:
         self.consistency = read_consistency(reads.default) or DEFAULT_CONSISTENCY  # of requests that ask for none
         self.consistency_of = {READ_ONLY: read_consistency(reads.read_only) or DEFAULT_CONSISTENCY}
         self.edge_proof = edge_proof(credentials.cluster or config.cluster.id)
+        self.receipts: Final = ReceiptLines(shell.node.settings.me.region)
         self.is_surrogate = config.surrogate
         self.connections: dict[HttpConnection, None] = {}  # the oldest first
         self.streams: set[HttpConnection] = set()  # of these, those that hear events, or are about to
@@ -366,12 +367,8 @@ class RestListener:
         """What the client has seen, and from what state it was answered: every reply is at least as new as that."""
         receipt, node = session.receipt, self.shell.node
         if not receipt.regions:
-            receipt.note(node.settings.me.region, node.log.head, node.staleness_ms)
-        position = receipt.position
-        lines = (
-            b"upstash-sync-token: %b\r\nupstash-region: %b\r\nupstash-position: %d-%d\r\nupstash-staleness-ms: %d\r\n"
-            % (token, ", ".join(receipt.regions).encode(), position.epoch, position.lsn, receipt.staleness_ms)
-        )
+            receipt.note(session.here, node.log.head, node.staleness_ms)
+        lines = self.receipts.of(receipt, token)
         if session.is_lost_epoch:
             lines += b"upstash-sync-token-status: lost-epoch\r\n"
         return lines
