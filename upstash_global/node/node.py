@@ -624,6 +624,7 @@ class Node:
             for peer, message in self.roles.advance_feeds(head_lsn):
                 self.messages.append((peer, message))
         if self.dirty:
+            is_open = required <= self.durable_lsn and not self.gate  # what would go in would come out at once
             dirty, self.dirty = self.dirty, []
             for session in dirty:
                 session.is_dirty = False
@@ -633,7 +634,11 @@ class Node:
                     output = self.forwarding.take_answer(session)
                 else:
                     output = session.take_output()
-                if output is not None:
+                if output is None:
+                    continue
+                if is_open and not session.is_remote:
+                    outbox.released.append((session, output))
+                else:
                     self.gate.append((required, session, output))
         self._release(outbox)
         if self.dropped:
