@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,17 @@ from hypothesis import strategies as st
 from upstash_global.errors import CommandError, HttpError, error, wrong_type
 from upstash_global.protocol.rest import (
     JSON,
+    MAX_PLAIN_NAME_BYTES,
+    MAX_PLAIN_NAMES,
     OCTETS,
     Call,
     Mode,
     Request,
     Response,
+    _plain_names,
     access_token,
     as_rest_error,
+    ask_nothing,
     cors_headers,
     event,
     parse_request,
@@ -209,6 +214,91 @@ def test_no_target_raises_anything_but_a_refusal(target: bytes) -> None:
         parse_request(Request(b"GET", target, {}))
     except HttpError as refusal:
         assert refusal.status == 400
+
+
+# Requests whose headers are known to ask for nothing.
+
+HEADERS_THAT_ASK = {
+    b"upstash-encoding": b"base64",
+    b"upstash-response-format": b"resp2",
+    b"upstash-consistency": b"leader",
+    b"upstash-sync-token": b"AQ",
+    b"idempotency-key": b"once",
+    b"if-match": b'"AQ"',
+    b"if-none-match": b'"AQ"',
+}
+OTHERS = {b"host": b"x", b"authorization": b"Bearer me", b"content-type": b"application/json", b"origin": b"http://x"}
+
+
+class Listening(dict[bytes, bytes]):
+    """Headers that remember which of them somebody wanted to know."""
+
+    def __init__(self, headers: dict[bytes, bytes]) -> None:
+        super().__init__(headers)
+        self.asked: set[object] = set()
+
+    def get(self, name: bytes, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name: bytes) -> bytes:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.add(name)
+        return super().__contains__(name)
+
+
+def test_headers_ask_for_something_by_name() -> None:
+    assert ask_nothing({}) and ask_nothing(OTHERS)
+    assert not any(ask_nothing({**OTHERS, name: value}) for name, value in HEADERS_THAT_ASK.items())
+    assert not ask_nothing({b"upstash-edge": b"proof"})  # which the listener asks for
+
+
+@pytest.mark.parametrize("line", ["GET /get/k", "POST /", "POST /pipeline", "POST /multi-exec", "GET /monitor"])
+def test_no_header_is_looked_at_that_would_not_have_been_missed(line: str) -> None:
+    method, _, target = line.encode().partition(b" ")
+    headers = Listening(OTHERS)
+    parse_request(Request(method, target, headers, b'[["PING"]]' if len(target) > 1 else b'["PING"]'))
+    assert not any(ask_nothing({cast(bytes, name): b"x"}) for name in headers.asked)
+
+
+PATHS = st.lists(
+    st.sampled_from([*words("get SET k acl ACL setuser default v1 nearest pipeline multi-exec"), b"", b"%41", b"a?b=c"])
+    | st.sampled_from([*words("subscribe monitor Monitor AUTH auth http: ? ?_token=a&_token=b *")])
+    | st.binary(max_size=3),
+    max_size=5,
+)
+
+
+def outcome(method: bytes, target: bytes, body: bytes, is_plain: bool) -> object:
+    try:
+        asked = parse_request(Request(method, target, OTHERS, body, is_plain=is_plain))
+    except HttpError as refusal:
+        return refusal.status, refusal.text
+    return {name: getattr(asked, name) for name in dir(asked) if not name.startswith("_")}
+
+
+@given(
+    st.sampled_from([b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE"]),
+    PATHS.map(b"/".join),
+    st.sampled_from([b"", b"/", b"//"]),
+    st.sampled_from([b"", b"v", b'["GET","k"]', b'[["GET","k"],["auth","x"]]']),
+)
+def test_a_request_that_asks_nothing_more_is_read_as_any_other(
+    method: bytes, path: bytes, start: bytes, body: bytes
+) -> None:
+    assert outcome(method, start + path, body, True) == outcome(method, start + path, body, False)
+
+
+def test_of_names_that_clients_make_up_a_few_are_remembered() -> None:
+    for n in range(2 * MAX_PLAIN_NAMES):
+        assert argv(f"GET /made-up-{n}/k") == [b"made-up-%d" % n, b"k"]
+        assert argv(f"GET /{'x' * MAX_PLAIN_NAME_BYTES}{n}/k")[1:] == [b"k"]  # type: ignore[index]
+    assert len(_plain_names) <= MAX_PLAIN_NAMES
+    assert max(map(len, _plain_names)) <= MAX_PLAIN_NAME_BYTES
+    assert refused("GET /auth/pw")[0] == 400
 
 
 # Pipelines and transactions.

@@ -64,10 +64,20 @@ _QUESTION_MARK: Final = ord("?")
 _PERCENT: Final = ord("%")
 
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS"))
+# Headers by which a request asks for more than its line says.
+_ASKING: Final = frozenset(
+    b"upstash-encoding upstash-response-format upstash-consistency upstash-sync-token upstash-edge "
+    b"idempotency-key if-match if-none-match".split()
+)
 _NEEDS_A_CONNECTION: Final = frozenset(
     b"AUTH CLIENT HELLO RESET QUIT SYNCTOKEN MULTI EXEC DISCARD WATCH UNWATCH MONITOR "
     b"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE".split()
 )
+_NEEDS_A_LOOK: Final = _NEEDS_A_CONNECTION | {b"ACL", b"V1"}  # first words of a path that need not be plain commands
+MAX_PLAIN_NAMES: Final = 1000
+MAX_PLAIN_NAME_BYTES: Final = 64
+# Names of commands that need no look, as clients have written them; the first object of each.
+_plain_names: Final[dict[bytes, bytes]] = {}
 
 
 class Mode(Enum):
@@ -103,12 +113,14 @@ class Request:
         headers: dict[bytes, bytes],
         body: bytes = b"",
         is_chunkable: bool = True,
+        is_plain: bool = False,
     ) -> None:
         self.method = method
         self.target = target
         self.headers = headers
         self.body = body
         self.is_chunkable = is_chunkable  # the client knows chunks, as HTTP/1.0 does not
+        self.is_plain = is_plain  # known to have headers that `ask_nothing`
 
 
 class Call:
@@ -145,6 +157,15 @@ class Response:
 # Reading a request.
 
 
+def ask_nothing(headers: dict[bytes, bytes]) -> bool:
+    """Whether a request with these headers is fully described by its line, its body and whose it is."""
+    return _ASKING.isdisjoint(headers)
+
+
+def is_known_method(method: bytes) -> bool:
+    return method == b"GET" or method == b"POST" or method in _METHODS
+
+
 def access_token(request: Request) -> str | None:
     """The bearer token of the request: `?_token=`, else the Authorization header with or without `Bearer`.
 
@@ -159,7 +180,7 @@ def token_in_query(request: Request) -> str | None:
     Raises HttpError for two of them, as the framing does for two headers: whose is the request? Before that for a method that
     nobody may use.
     """
-    if request.method not in _METHODS:
+    if not is_known_method(request.method):
         raise HttpError(405, "")
     if _QUESTION_MARK not in request.target:
         return None
@@ -183,8 +204,12 @@ def parse_request(request: Request, max_commands: int = MAX_COMMANDS, position_o
 
     `position_of` reads the token in a validator; None for one that is not ours, as all are if nobody can say.
     """
+    if request.is_plain and not request.body:
+        plain = _plain_call(request)
+        if plain is not None:
+            return plain
     path, query = _path_and_query(request.target)
-    if query or request.method not in _METHODS:
+    if query or not is_known_method(request.method):
         token_in_query(request)  # for what it refuses
     if request.method == b"OPTIONS":
         return Call(Mode.PREFLIGHT, [])
@@ -197,17 +222,35 @@ def parse_request(request: Request, max_commands: int = MAX_COMMANDS, position_o
         or _command_call(request, segments, query, max_commands)
     )
     call.is_head = request.method == b"HEAD"
+    call.is_unit = call.mode is TRANSACTION
+    if request.is_plain:
+        return call
     call.consistency = _consistency(request.headers)
     call.once = _idempotency_key(request.headers)
     if b"if-match" in request.headers:
         call.if_match = read_etag(request.headers[b"if-match"], position_of) or NOWHERE
     if b"if-none-match" in request.headers:
         call.if_none_match = read_etag(request.headers[b"if-none-match"], position_of)
-    call.is_unit = call.mode is TRANSACTION
     sync_token = request.headers.get(b"upstash-sync-token")
     if sync_token:
         call.sync_token = sync_token.decode("latin-1")
     return call
+
+
+def _plain_call(request: Request) -> Call | None:
+    """The call of a request that is a command in a path and nothing else; None for all that takes more than that to read."""
+    target = request.target
+    if _QUESTION_MARK in target or _PERCENT in target or request.method == b"HEAD" or request.method == b"OPTIONS":
+        return None
+    argv = target.split(b"/")
+    if len(argv) < 3 or argv[0] or not argv[-1]:
+        return None
+    name = _plain_name(argv[1]) if argv[1] else None
+    if name is None:
+        return None
+    argv.pop(0)
+    argv[0] = name
+    return Call(SINGLE, [argv])
 
 
 def _stream_call(segments: list[bytes]) -> Call | None:
@@ -232,7 +275,7 @@ def _nearest_call(segments: list[bytes], query: bytes) -> Call | None:
 
 
 def _command_call(request: Request, segments: list[bytes], query: bytes, max_commands: int) -> Call:
-    base64 = _is_base64(request.headers)
+    base64 = not request.is_plain and _is_base64(request.headers)
     only = segments[0] if len(segments) == 1 else None
     if only == b"multi-exec":
         rows = _read_rows(request.body, max_commands)
@@ -241,7 +284,7 @@ def _command_call(request: Request, segments: list[bytes], query: bytes, max_com
             if refusal is not None:
                 raise HttpError(400, refusal.text)
         return Call(TRANSACTION, list(rows), base64)
-    resp2 = _is_resp2(request.headers, base64)
+    resp2 = not request.is_plain and _is_resp2(request.headers, base64)
     if only == b"pipeline":
         return Call(
             PIPELINE, [_refusal(argv) or argv for argv in _read_rows(request.body, max_commands)], base64, resp2
@@ -274,7 +317,26 @@ def needs_a_connection(name: bytes) -> bool:
     return name in _NEEDS_A_CONNECTION
 
 
+def _plain_name(name: bytes) -> bytes | None:
+    """The name of a command that, in any case, needs no look at what it asks for; None for any other.
+
+    It is one object for all requests that spell it alike, by which the table knows it again.
+    """
+    known = _plain_names.get(name)
+    if known is not None:
+        return known
+    if name.upper() in _NEEDS_A_LOOK:
+        return None
+    if len(_plain_names) < MAX_PLAIN_NAMES and len(name) <= MAX_PLAIN_NAME_BYTES:
+        _plain_names[name] = name
+    return name
+
+
 def _refusal(argv: list[bytes]) -> CommandError | None:
+    plain = _plain_name(argv[0])
+    if plain is not None:
+        argv[0] = plain
+        return None
     name = argv[0].upper()
     if needs_a_connection(name):
         return error(f'Command "{name.decode()}" is not allowed in REST or it has a special context path')

@@ -24,7 +24,15 @@ import httptools
 
 from upstash_global.config import Limits
 from upstash_global.errors import INTERNAL_ERROR, HttpError
-from upstash_global.protocol.rest import Request, Response, render_error, too_large
+from upstash_global.protocol.rest import (
+    JSON,
+    Request,
+    Response,
+    ask_nothing,
+    is_known_method,
+    render_error,
+    too_large,
+)
 
 log = logging.getLogger("upstash_global")
 
@@ -36,11 +44,16 @@ MAX_HEAD_BYTES: Final = 1 << 10  # each of at most so much
 MAX_COMPARED: Final = 64  # idle connections, to find the one that makes room
 LINGER_S: Final = 2.0  # a refused client may go on sending so long; closing at once could destroy the refusal
 _UNKNOWN_METHOD: Final = re.compile(rb"(?!GET|HEAD|POST|PUT|OPTIONS)[A-Z][A-Z-]* [/*h]")
-_ORDINARY_LINE: Final = re.compile(rb'(GET|HEAD|POST|PUT|OPTIONS) (/[!"$-~]*) HTTP/1\.1(?=\r\n)')
+_VERSION: Final = b"HTTP/1.1\r\n"
+_LINE_END: Final = 2
+# In a target, bytes that are ordinary stay as they are, others change.
+_ORDINARY: Final = bytes([byte if 32 < byte < 127 and byte != ord("#") else byte ^ 1 for byte in range(256)])
+_SLASH: Final = ord("/")
 
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
+_JSON_START: Final = b"%bcontent-type: %b\r\ncontent-length: " % (_STATUS_LINES[200], JSON.encode())
 _ONLY_ONCE: Final = frozenset(
     [b"host", b"authorization", b"content-length", b"transfer-encoding", b"upstash-sync-token"]
 )
@@ -88,6 +101,7 @@ class Head:
     def __init__(self, headers: dict[bytes, bytes], body_bytes: int) -> None:
         self.headers = headers
         self.body_bytes = body_bytes  # that follow
+        self.is_plain = ask_nothing(headers)
 
 
 class HttpHandler(Protocol):
@@ -164,9 +178,9 @@ class HttpConnection:
     def data_received(self, data: bytes) -> None:
         if self.is_broken or self.is_streaming:
             return
-        if not self.is_reading_request and self.running is None and not self.queue:
-            self.deadline = self.loop.time() + self.limits.header_s
         if self.is_reading_request or not self._read_repeated(data):
+            if not self.is_reading_request and self.running is None and not self.queue:
+                self.deadline = self.loop.time() + self.limits.header_s
             self._read(data)
         if len(self.queue) > MAX_QUEUED_REQUESTS or self.queued_bytes > MAX_QUEUED_BYTES:
             self._pause_reading()
@@ -180,18 +194,25 @@ class HttpConnection:
         heads = self.heads
         if not heads:
             return False
-        line = _ORDINARY_LINE.match(data)
-        if line is None:
+        words = data.split(b" ", 2)
+        if len(words) < 3:
             return False
-        line_end = line.end()
-        head_end = data.find(b"\r\n\r\n", line_end) + 4
-        head = heads.get(data[line_end:head_end])
-        if head is None or len(data) - head_end != head.body_bytes:
+        method, target, rest = words
+        if not is_known_method(method) or not rest.startswith(_VERSION):
             return False
-        method, target = line.groups()
+        if not target or target[0] != _SLASH or target.translate(_ORDINARY) != target:
+            return False
         if len(target) > self.limits.uri_bytes:
             return False
-        self._take(Request(method, target, head.headers, data[head_end:]), True)
+        body = b""  # as a rule nothing follows the headers
+        head = heads.get(rest[len(_VERSION) - _LINE_END :]) if rest.endswith(b"\r\n\r\n") else None
+        if head is None:
+            head_end = rest.find(b"\r\n\r\n") + 4
+            head = heads.get(rest[len(_VERSION) - _LINE_END : head_end])
+            body = rest[head_end:]
+        if head is None or len(body) != head.body_bytes:
+            return False
+        self._take(Request(method, target, head.headers, body, True, head.is_plain), True)
         return True
 
     def _read(self, data: bytes) -> None:
@@ -343,9 +364,16 @@ class HttpConnection:
         self._take(request, self.parser.should_keep_alive())
 
     def _take(self, request: Request, keep_alive: bool) -> None:
-        self.queue.append((request, keep_alive))
-        self.queued_bytes += len(request.body)
-        self._go_on()
+        is_running = self.running is not None  # by a name: compiled code would believe that it stays None
+        if is_running or self.is_handing_over or self.is_full or self.queue:
+            self.queue.append((request, keep_alive))
+            self.queued_bytes += len(request.body)
+            return
+        self.is_handing_over = True
+        self._hand_over(request, keep_alive)
+        self.is_handing_over = False
+        if self.running is None:
+            self._go_on()
 
     def _go_on(self) -> None:
         """Hand over what waits, one request at a time; then tell what could not be read, or read on."""
@@ -353,19 +381,9 @@ class HttpConnection:
             return  # answered at once: the loop below takes the next one
         self.is_handing_over = True
         while self.queue and self.running is None and not self.is_full:
-            request, self.keep_alive = self.queue.popleft()
+            request, keep_alive = self.queue.popleft()
             self.queued_bytes -= len(request.body)
-            self.running = request
-            try:
-                self.handler.request(self, request)
-            except HttpError as refusal:
-                if refusal.delay_ms:
-                    self.loop.call_later(refusal.delay_ms / 1000, self._respond_late, request, refusal)
-                else:
-                    self.respond(render_error(refusal), retry_after_s=refusal.retry_after_s)
-            except Exception:
-                log.exception("a request failed")
-                self.fail()
+            self._hand_over(request, keep_alive)
         self.is_handing_over = False
         if self.queue or self.running is not None:
             return
@@ -375,6 +393,20 @@ class HttpConnection:
             self.transport.close()
         elif not self.is_full:
             self._resume_reading()
+
+    def _hand_over(self, request: Request, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.running = request
+        try:
+            self.handler.request(self, request)
+        except HttpError as refusal:
+            if refusal.delay_ms:
+                self.loop.call_later(refusal.delay_ms / 1000, self._respond_late, request, refusal)
+            else:
+                self.respond(render_error(refusal), retry_after_s=refusal.retry_after_s)
+        except Exception:
+            log.exception("a request failed")
+            self.fail()
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -388,8 +420,12 @@ class HttpConnection:
             return
         if response.status == 500:
             self.keep_alive = False
-        head = self._head(request, response, lines, self.keep_alive, retry_after_s)  # of HEAD as of GET (RFC 9110 §8.6)
-        transport.write(head if request.method == b"HEAD" else head + response.body)
+        body = b"" if request.method == b"HEAD" else response.body  # whose head is that of GET (RFC 9110 §8.6)
+        if response.status == 200 and response.content_type == JSON and self.keep_alive and request.is_chunkable:
+            size = len(response.body) + response.untold
+            transport.write(b"%b%d\r\n%b%b\r\n%b" % (_JSON_START, size, self.handler.lines_for(request), lines, body))
+        else:
+            transport.write(self._head(request, response, lines, self.keep_alive, retry_after_s) + body)
         self.running = None
         if not self.keep_alive:
             self.is_broken = True

@@ -27,6 +27,7 @@ from upstash_global.protocol.rest import (
     NEAREST,
     NOWHERE,
     PIPELINE,
+    SINGLE,
     Call,
     Cors,
     Mode,
@@ -58,6 +59,7 @@ log = logging.getLogger("upstash_global")
 
 MAX_KEY_BYTES: Final = 32 << 10  # as Upstash has it
 KEEPALIVE_S: Final = 15.0  # between comment lines on an open event stream
+_REFUSAL: Final = CommandError  # compiled code finds it here without a dictionary
 STREAMS: Final = (Mode.SUBSCRIBE, Mode.PSUBSCRIBE, Mode.MONITOR)
 
 
@@ -82,6 +84,7 @@ class RestListener:
         self.consistency = read_consistency(reads.default) or DEFAULT_CONSISTENCY  # of requests that ask for none
         self.consistency_of = {READ_ONLY: read_consistency(reads.read_only) or DEFAULT_CONSISTENCY}
         self.edge_proof = edge_proof(credentials.cluster or config.cluster.id)
+        self.position_of: Final = self._position_in  # bound once
         self.receipts: Final = ReceiptLines(shell.node.settings.me.region)
         self.is_surrogate = config.surrogate
         self.connections: dict[HttpConnection, None] = {}  # the oldest first
@@ -161,11 +164,11 @@ class RestListener:
         if node.is_stopping:
             connection.keep_alive = False  # so that the client goes elsewhere
             raise HttpError(503, SHUTTING_DOWN.text)
-        if self._is_edge(request):
+        if not request.is_plain and self._is_edge(request):
             self._admit(connection, session)  # whoever stands behind it
         self._identify(connection, session, request)
         self._admit(connection, session)
-        call = parse_request(request, self.max_commands, self._position_in)
+        call = parse_request(request, self.max_commands, self.position_of)
         if self.allowances.per_s:
             self._count(session.token, len(call.commands))
         if call.mode is NEAREST:
@@ -182,7 +185,7 @@ class RestListener:
         session.once = None
         if call.once is not None or call.if_match is not None:
             make_unit(node, session, call)
-        commands = [command for command in call.commands if not isinstance(command, CommandError)]
+        commands = _to_run(call)
         if call.is_unit:
             refuse_unit(node, session)
             commands = [[b"MULTI"], *commands, [b"EXEC"]]
@@ -191,7 +194,7 @@ class RestListener:
         session.begin(call, len(commands))
         if commands:
             node.handle(session, commands, self.shell.clock.now_ms())
-            if self.is_surrogate or b"upstash-edge" in request.headers:
+            if self.is_surrogate or (not request.is_plain and b"upstash-edge" in request.headers):
                 self._tell_caches(session, request)
         else:
             node.mark_dirty(session)
@@ -286,11 +289,12 @@ class RestListener:
                 return
             seen = node.log.history.locate(token.epoch, token.newest_lsn)
             session.is_lost_epoch = is_lost(node, seen)
-        for asked in (call.if_match, call.if_none_match):
-            if asked is not None and asked != NOWHERE and asked[1] > seen.lsn:
-                seen = Position(*asked)
-                token = None
-        owed = self.unapplied.get(user)
+        if call.if_match is not None or call.if_none_match is not None:
+            for asked in (call.if_match, call.if_none_match):
+                if asked is not None and asked != NOWHERE and asked[1] > seen.lsn:
+                    seen = Position(*asked)
+                    token = None
+        owed = self.unapplied.get(user) if self.unapplied else None
         if owed is not None and node.covers(owed):
             del self.unapplied[user]
             owed = None
@@ -327,9 +331,9 @@ class RestListener:
             if not isinstance(outcome, list):
                 return render_error(outcome), lines
             replies = outcome
-        if call.mode is PIPELINE and any([isinstance(command, CommandError) for command in call.commands]):
+        if call.mode is PIPELINE and len(replies) < len(call.commands):
             ran = iter(replies)
-            replies = [command if isinstance(command, CommandError) else next(ran) for command in call.commands]
+            replies = [command if type(command) is _REFUSAL else next(ran) for command in call.commands]
         for reply in replies:
             if is_bug(reply):
                 return render_error(INTERNAL_ERROR), lines
@@ -355,8 +359,7 @@ class RestListener:
         node = self.shell.node
         if session.scope is None:
             return node.sync_tokens.of(served)
-        commands = [argv for argv in call.commands if not isinstance(argv, CommandError)]
-        return node.sync_tokens.sign(after(session.scope, node, commands, session.served))
+        return node.sync_tokens.sign(after(session.scope, node, _to_run(call), session.served))
 
     def _position_in(self, token: str) -> tuple[int, int] | None:
         """(epoch, LSN) that a sync token of ours names, here in an ETag; None if it is none."""
@@ -398,6 +401,14 @@ class RestListener:
         for connection in list(self.connections):
             if connection.transport is not None:
                 connection.transport.close()
+
+
+def _to_run(call: Call) -> list[list[bytes]]:
+    """The commands of a call but for those that are answered without being run."""
+    commands = call.commands
+    if call.mode is not SINGLE:  # which is refused as a whole
+        commands = [command for command in commands if type(command) is not _REFUSAL]
+    return cast(list[list[bytes]], commands)
 
 
 def _check_keys(call: Call) -> None:
