@@ -148,6 +148,20 @@ def test_lpos_refuses(options: str, refusal: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("timeout", "refusal"),
+    [
+        ("soon", "timeout is not a float or out of range"),
+        ("-1", "timeout is negative"),
+        ("-inf", "timeout is negative"),
+        ("9223372036854775807", "timeout is out of range"),
+        ("inf", "timeout is out of range"),
+    ],
+)
+def test_blpop_refuses_a_timeout(timeout: str, refusal: str) -> None:
+    assert Bench().run(f"BLPOP l {timeout}") == error(refusal)
+
+
+@pytest.mark.parametrize(
     ("ends", "moved", "source", "target"),
     [
         ("LEFT LEFT", b"a", b"b c", b"a x"),
