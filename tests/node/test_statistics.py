@@ -273,6 +273,14 @@ def test_what_fails_inside_exec_and_scripts_is_counted_once_and_as_that_command(
     assert info(client, "errorstats")["errorstat_MINE"] == "count=1"
 
 
+def test_a_line_break_in_an_error_makes_no_line_of_info() -> None:
+    _, _, client = watched()
+    client.run(
+        [b"DEBUG", b"ERROR", b"MINE\nused_memory:1"], [b"EVAL", b"return {err='YOURS\\r\\nused_memory:1'}", b"0"]
+    )
+    assert info(client, "errorstats") == {"errorstat_MINE": "count=1", "errorstat_YOURS": "count=1"}
+
+
 def test_a_blocked_client_that_is_woken_with_an_error_counts() -> None:
     stage, _, client = watched()
     blocked = stage.leader.client()

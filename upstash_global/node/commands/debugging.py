@@ -111,7 +111,8 @@ def _digest_value(node: "Node", session: Session, argv: list[bytes]) -> Reply:
 
 
 def _error(node: "Node", session: Session, argv: list[bytes]) -> Reply:
-    code, _, message = shown(argv[2]).partition(" ")
+    text = shown(argv[2]).replace("\r", " ").replace("\n", " ")  # the code is counted under this name: one line of INFO
+    code, _, message = text.partition(" ")
     raise CommandError(code, message)
 
 
