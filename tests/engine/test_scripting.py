@@ -157,6 +157,10 @@ def test_nothing_waits_inside_a_script() -> None:
         ("return tostring(cmsgpack.unpack(cmsgpack.pack(1.1)))", b"1.1"),
         ("return struct.pack('>I2i4c2', 258, -2, 'ab')", b"\x01\x02\xff\xff\xff\xfeab"),
         ("return {struct.unpack('<hbs', struct.pack('<hbs', -5, -1, 'q'))}", [-5, -1, b"q", 6]),
+        ("return {struct.unpack('b', 57, '2')}", [55, 3]),
+        ("return {cmsgpack.unpack_limit('\\1\\2\\3', 0)}", [1, 2, 3]),
+        ("return {cmsgpack.unpack_limit('\\1\\2\\3', 0, 1)}", [1]),
+        ("return {cmsgpack.unpack_limit('\\1\\2\\3', '1', '1')}", [2, 2]),
         ("return {bit.band(12, 10), bit.bor(12, 10), bit.bxor(12, 10), bit.bnot(0), bit.lshift(1, 31)}",
          [8, 14, 6, -1, -2147483648]),
         ("return {bit.tohex(255, 4), bit.rol(0x12345678, 8), bit.bswap(1)}", [b"00ff", 0x34567812, 16777216]),
@@ -170,6 +174,23 @@ def test_conversions_and_libraries(source: str, expected: Reply) -> None:
         assert refusal(reply).startswith("ERR Unknown Redis command called from script script: ")
     else:
         assert reply in (b'{"a":[1,2.5,"x\\/y"],"b":null}', b'{"b":null,"a":[1,2.5,"x\\/y"]}')
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("return struct.pack()", "bad argument #1 to 'pack' (string expected, got no value)"),
+        ("return struct.size({})", "bad argument #1 to 'size' (string expected, got table)"),
+        ("return struct.size('bs')", "bad argument #1 to 'size' (option 's' has no fixed size)"),
+        ("return struct.unpack('b', redis.call('GET', 'none'))", "bad argument #2 to 'unpack' (string expected, got boolean)"),
+        ("return struct.unpack('b', 'a', 'x')", "bad argument #3 to 'unpack' (number expected, got string)"),
+        ("return struct.unpack('b', 'a', -1)", "bad argument #2 to 'unpack' (data string too short)"),
+        ("return cmsgpack.unpack_one()", "bad argument #1 to 'unpack_one' (string expected, got no value)"),
+        ("return cmsgpack.unpack_limit('a', 1, {})", "bad argument #3 to 'unpack_limit' (number expected, got table)"),
+    ],
+)  # fmt: skip
+def test_libraries_say_which_argument_they_do_not_take(source: str, expected: str) -> None:
+    assert refusal(ev(Bench(), source)).startswith(f"ERR user_script:1: {expected} script: ")
 
 
 @pytest.mark.parametrize(

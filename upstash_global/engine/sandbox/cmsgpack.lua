@@ -4,7 +4,7 @@
 local byte, char, sub = string.byte, string.char, string.sub
 local concat = table.concat
 local floor, frexp, ldexp, huge = math.floor, math.frexp, math.ldexp, math.huge
-local error, next, select, tostring, type, unpack = error, next, select, tostring, type, unpack
+local error, next, select, tonumber, tostring, type, unpack = error, next, select, tonumber, tostring, type, unpack
 local getinfo = debug.getinfo
 local running = coroutine.running
 
@@ -284,23 +284,34 @@ function read(text, at)
   fail("Bad data format in input.")
 end
 
--- Up to `limit` values from byte `offset` on (0 of either: no limit, the beginning); `is_whole` leaves the next offset out.
-local function unpack_from(text, limit, offset, n_arguments, is_whole)
-  if type(text) == "number" then text = tostring(text) end
-  if type(text) ~= "string" then
-    fail("bad argument #1 to 'unpack' (string expected, got " .. (n_arguments == 0 and "no value" or type(text)) .. ")")
-  end
+-- Arguments as Lua's C functions take them: a number is a string, too, and the other way round. `n` of them were given.
+local function text_argument(name, place, n, value)
+  if type(value) == "number" then return tostring(value) end
+  if type(value) == "string" then return value end
+  fail("bad argument #" .. place .. " to '" .. name .. "' (string expected, got " .. (n < place and "no value" or type(value)) .. ")")
+end
+
+local function integer_argument(name, place, n, value)
+  local number = tonumber(value)
+  if number then return number < 0 and -floor(-number) or floor(number) end
+  fail("bad argument #" .. place .. " to '" .. name .. "' (number expected, got " .. (n < place and "no value" or type(value)) .. ")")
+end
+
+-- Up to `limit` values from byte `offset` on, behind the offset of the next one. With neither (0): all values and no offset.
+local function unpack_from(name, text, limit, offset, n_arguments)
+  text = text_argument(name, 1, n_arguments, text)
   if offset < 0 or limit < 0 then
     fail("Invalid request to unpack with offset of " .. offset .. " and limit of " .. #text .. ".")
   elseif offset > #text then
     fail("Start offset " .. offset .. " greater than input length " .. #text .. ".")
   end
+  local is_all = limit == 0 and offset == 0
   local values, n, at = {}, 0, offset + 1
-  while at <= #text and (limit == 0 or n < limit) do
+  while at <= #text and (is_all or n < limit) do
     n = n + 1
     values[n], at = read(text, at)
   end
-  if is_whole then return unpack(values, 1, n) end
+  if is_all then return unpack(values, 1, n) end
   return at > #text and -1 or at - 1, unpack(values, 1, n)
 end
 
@@ -311,23 +322,26 @@ local library = {
   _DESCRIPTION = "MessagePack C implementation for Lua",
   pack = pack,
   unpack = function(...)
-    return unpack_from((...), 0, 0, select("#", ...), true)
+    return unpack_from("unpack", (...), 0, 0, select("#", ...))
   end,
   unpack_one = function(...)
     local text, offset = ...
-    return unpack_from(text, 1, offset or 0, select("#", ...), false)
+    local n = select("#", ...)
+    offset = offset == nil and 0 or integer_argument("unpack_one", 2, n, offset)
+    return unpack_from("unpack_one", text, 1, offset, n)
   end,
   unpack_limit = function(...)
     local text, limit, offset = ...
     local n = select("#", ...)
-    if type(limit) ~= "number" then
-      fail("bad argument #2 to 'unpack_limit' (number expected, got " .. (n < 2 and "no value" or type(limit)) .. ")")
-    end
-    return unpack_from(text, limit, offset or 0, n, false)
+    limit = integer_argument("unpack_limit", 2, n, limit)
+    offset = offset == nil and 0 or integer_argument("unpack_limit", 3, n, offset)
+    return unpack_from("unpack_limit", text, limit, offset, n)
   end,
 }
 local codec = {
   fail = fail,
+  text_argument = text_argument,
+  integer_argument = integer_argument,
   read = read,
   double = double,
   single = function(value) return ieee(value, 8, 23) end,

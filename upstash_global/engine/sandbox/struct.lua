@@ -1,7 +1,7 @@
 -- Binary records, as Redis's `struct` (Roberto Ierusalimschy's, 0.2) on a 64-bit little-endian machine behaves.
 
 local codec = ...
-local fail = codec.fail
+local fail, text_argument, integer_argument = codec.fail, codec.text_argument, codec.integer_argument
 local byte, char, find, match, rep, reverse, sub = string.byte, string.char, string.find, string.match, string.rep, string.reverse, string.sub
 local concat, floor = table.concat, math.floor
 local select, tonumber, tostring, type, unpack = select, tonumber, tostring, type, unpack
@@ -72,8 +72,9 @@ local function integer_bytes(value, size)
   return concat(bytes)
 end
 
-local function pack(fmt, ...)
-  local values, n_values, used = { ... }, select("#", ...), 0
+local function pack(...)
+  local values, n_values, used = { select(2, ...) }, select("#", ...) - 1, 0
+  local fmt = text_argument("pack", 1, n_values + 1, (...))
   local out, length = {}, 0
   local function add(text)
     out[#out + 1] = text
@@ -123,9 +124,14 @@ local function integer_from(text, is_little, is_signed)
   return high * 2 ^ 32 + (negative and low - 1 or low)
 end
 
-local function unpack_record(fmt, text, from)
-  from = (from or 1) - 1
-  if from < 0 then fail("bad argument #3 to 'unpack' (offset must be 1 or greater)") end
+local function unpack_record(...)
+  local fmt, text, from = ...
+  local n_arguments = select("#", ...)
+  fmt = text_argument("unpack", 1, n_arguments, fmt)
+  text = text_argument("unpack", 2, n_arguments, text)
+  from = (from == nil and 1 or integer_argument("unpack", 3, n_arguments, from)) - 1
+  if from == -1 then fail("bad argument #3 to 'unpack' (offset must be 1 or greater)") end
+  if from < 0 then fail("bad argument #2 to 'unpack' (data string too short)") end -- Redis: a size_t, far behind the end
   local at, results, n = from, {}, 0
   local function take(size)
     if size > #text - at then fail("bad argument #2 to 'unpack' (data string too short)") end
@@ -165,11 +171,12 @@ local function unpack_record(fmt, text, from)
   return unpack(results, 1, n + 1)
 end
 
-local function size_of(fmt)
+local function size_of(...)
+  local fmt = text_argument("size", 1, select("#", ...), (...))
   local total = 0
   walk("size", fmt, function() return total end, function(letter, size, _, padding)
-    if letter == "s" then fail("bad argument #1 to 'size' (variable-size format in size)") end
-    if letter == "c" and size == 0 then fail("bad argument #1 to 'size' (variable-length format in size)") end
+    if letter == "s" then fail("bad argument #1 to 'size' (option 's' has no fixed size)") end
+    if letter == "c" and size == 0 then fail("bad argument #1 to 'size' (option 'c0' has no fixed size)") end
     total = total + padding + size
   end)
   return total
