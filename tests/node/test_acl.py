@@ -174,6 +174,10 @@ def test_a_secret_in_config_set_is_not_in_the_slow_log(admin: Client) -> None:
         ("ACL GENTOKEN alice secret", "ACL GENTOKEN alice (redacted)"),
         ("ACL GETUSER alice", "ACL GETUSER alice"),
         ("ACL", "ACL"),
+        (
+            "CONFIG SET masterauth secret hz 20 tls-key-file-pass word",
+            "CONFIG SET masterauth (redacted) hz 20 tls-key-file-pass (redacted)",
+        ),
         ("migrate h 1 k 0 9 COPY auth secret REPLACE", "migrate h 1 k 0 9 COPY auth (redacted) REPLACE"),
         (
             "MIGRATE h 1 e 0 9 AUTH2 alice secret KEYS AUTH k",

@@ -3,6 +3,9 @@
 from typing import Final
 
 REDACTED: Final = b"(redacted)"
+SECRETS: Final = frozenset(  # the parameters that Redis hides
+    [b"REQUIREPASS", b"MASTERAUTH", b"MASTERUSER", b"TLS-KEY-FILE-PASS", b"TLS-CLIENT-KEY-FILE-PASS"]
+)
 
 
 def redacted(argv: list[bytes]) -> list[bytes]:
@@ -22,7 +25,7 @@ def redacted(argv: list[bytes]) -> list[bytes]:
         return _hidden_from(argv, 3)
     if words == [b"CONFIG", b"SET"]:
         before = [b"", *argv[:-1]]
-        return [REDACTED if name.upper() == b"REQUIREPASS" else word for name, word in zip(before, argv, strict=True)]
+        return [REDACTED if name.upper() in SECRETS else word for name, word in zip(before, argv, strict=True)]
     return argv
 
 
