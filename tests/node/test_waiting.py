@@ -70,6 +70,20 @@ def test_waitaof_ends_with_what_there_is(stage: Stage) -> None:
     assert client.take() == [[0, 0]]
 
 
+@pytest.mark.parametrize("at", ["leader", "replica"])
+@pytest.mark.parametrize(("line", "reply"), [("WAIT 5 0", 1), ("WAITAOF 0 5 0", [0, 0])])
+def test_a_request_does_not_wait_for_ever(stage: Stage, at: str, line: str, reply: object) -> None:
+    machine = stage.machines[at]
+    client = machine.client()
+    client.may_block = False  # as that of a REST connection
+    client.run("SET k v")
+    client.say(line)
+    stage.pass_ms(machine.node.settings.forward_timeout_ms - 1000)
+    assert client.take() == []
+    stage.pass_ms(2000)
+    assert client.take() == [reply]
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [

@@ -124,6 +124,14 @@ class Forwarding:
         if blocks and row is not None and row.handler is not None and not session.may_block:
             self.start_exec(session, commands, [], [], _only)  # inside a transaction nothing waits
         else:
+            if (
+                row is not None
+                and not session.may_block
+                and row.name in ("WAIT", "WAITAOF")
+                and commands[0][-1] == b"0"
+            ):
+                timeout = b"%d" % self.node.settings.forward_timeout_ms  # a request does not wait for ever
+                commands = [commands[0][:-1] + [timeout]]
             self._send(session, RUN, commands, [], len(commands), blocks)
 
     def start_one(self, session: Session, command: list[bytes], finish: Callable[[Reply], Reply]) -> None:

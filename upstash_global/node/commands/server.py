@@ -190,7 +190,7 @@ def wait(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     parked = Parked(
         session,
         lambda _: node.roles.n_replicas_at(lsn) if node.roles.n_replicas_at(lsn) >= n_wanted else PENDING,
-        node.local_ms + timeout_ms if timeout_ms else LATEST_MS,
+        _deadline_ms(node, session, timeout_ms),
         lambda: node.roles.n_replicas_at(lsn),
         [],
         "acks",
@@ -219,13 +219,20 @@ def waitaof(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         Parked(
             session,
             lambda _: _enough_copies(node, lsn, n_local, n_replicas),
-            node.local_ms + timeout_ms if timeout_ms else LATEST_MS,
+            _deadline_ms(node, session, timeout_ms),
             lambda: _copies(node, lsn),
             [],
             "acks",
         )
     )
     return PENDING
+
+
+def _deadline_ms(node: "Node", session: Session, timeout_ms: int) -> int:
+    """When the wait is over: with 0 never, but that of a request, whose client may be gone unseen, as one that is forwarded."""
+    if not timeout_ms and not session.may_block:
+        timeout_ms = node.settings.forward_timeout_ms
+    return node.local_ms + timeout_ms if timeout_ms else LATEST_MS
 
 
 def _copies(node: "Node", lsn: int) -> list[int]:
