@@ -371,6 +371,14 @@ def test_what_needs_a_connection_is_refused(name: str) -> None:
     assert json.loads(render(asked, [Simple("PONG"), asked.commands[1]]).body)[1] == {"error": text}
 
 
+def test_whoever_has_a_token_cannot_stop_the_node() -> None:
+    status, text = refused("GET /shutdown/nosave")
+    assert status == 400 and text.startswith("ERR Command is not available: 'SHUTDOWN'. See ")
+    assert refused("POST /", '["Shutdown"]') == refused("POST /multi-exec", '[["PING"],["SHUTDOWN"]]') == (400, text)
+    row = call("POST /pipeline", '[["shutdown"]]').commands[0]
+    assert isinstance(row, CommandError) and row.text == text
+
+
 @pytest.mark.parametrize("words", [["ACL", "SETUSER", "default", "off"], ["acl", "deluser", "alice", "default"]])
 def test_the_user_of_the_standard_token_cannot_be_changed(words: list[str]) -> None:
     text = "ERR the user 'default' cannot be changed over REST; use a connection of RESP"

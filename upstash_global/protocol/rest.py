@@ -73,7 +73,12 @@ _NEEDS_A_CONNECTION: Final = frozenset(
     b"AUTH CLIENT HELLO RESET QUIT SYNCTOKEN MULTI EXEC DISCARD WATCH UNWATCH MONITOR "
     b"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE".split()
 )
-_NEEDS_A_LOOK: Final = _NEEDS_A_CONNECTION | {b"ACL", b"V1"}  # first words of a path that need not be plain commands
+_SHUTDOWN: Final = b"SHUTDOWN"  # tokens are given to browsers and edges, which must not be able to stop a node
+_NEEDS_A_LOOK: Final = _NEEDS_A_CONNECTION | {
+    _SHUTDOWN,
+    b"ACL",
+    b"V1",
+}  # first words of a path that need not be plain commands
 MAX_PLAIN_NAMES: Final = 1000
 MAX_PLAIN_NAME_BYTES: Final = 64
 # Names of commands that need no look, as clients have written them; the first object of each.
@@ -312,9 +317,9 @@ def _path_command(request: Request, segments: list[bytes], query: bytes) -> list
     return argv
 
 
-def needs_a_connection(name: bytes) -> bool:
-    """Whether a command, in upper case, has no meaning in a request of its own."""
-    return name in _NEEDS_A_CONNECTION
+def is_out_of_place(name: bytes) -> bool:
+    """Whether a command, in upper case, has no meaning in a request of its own, or is not for those who have a token."""
+    return name in _NEEDS_A_CONNECTION or name == _SHUTDOWN
 
 
 def _plain_name(name: bytes) -> bytes | None:
@@ -338,7 +343,9 @@ def _refusal(argv: list[bytes]) -> CommandError | None:
         argv[0] = plain
         return None
     name = argv[0].upper()
-    if needs_a_connection(name):
+    if name == _SHUTDOWN:
+        return _not_available(name.decode())
+    if is_out_of_place(name):
         return error(f'Command "{name.decode()}" is not allowed in REST or it has a special context path')
     return DEFAULT_STAYS if name == b"ACL" and _changes_default(argv) else None
 
@@ -531,7 +538,11 @@ def as_rest_error(failure: CommandError) -> CommandError:
     if failure.code != "ERR" or not failure.message.startswith("unknown command '"):
         return failure
     name = failure.message.removeprefix("unknown command '").partition("', with args beginning with:")[0]
-    return error(f"Command is not available: '{name.rstrip(chr(39)).upper()}'. See {DOCS} for details")
+    return _not_available(name.rstrip("'").upper())
+
+
+def _not_available(name: str) -> CommandError:
+    return error(f"Command is not available: '{name}'. See {DOCS} for details")
 
 
 _STATUS: Final = {

@@ -12,7 +12,7 @@ from upstash_global import __version__
 from upstash_global.engine.facts import facts_of
 from upstash_global.engine.table import INTERNAL, Row, all_rows
 from upstash_global.protocol.consistency import FORMS
-from upstash_global.protocol.rest import EVENTS, JSON, MAX_COMMANDS, MAX_IDEMPOTENCY_KEY, OCTETS, needs_a_connection
+from upstash_global.protocol.rest import EVENTS, JSON, MAX_COMMANDS, MAX_IDEMPOTENCY_KEY, OCTETS, is_out_of_place
 
 Plain = dict[str, Any]  # JSON
 
@@ -137,7 +137,7 @@ def is_sent_by_clients(row: Row) -> bool:
     """Whether a client may send it over REST as a plain command."""
     if row.flags & INTERNAL or (row.handler is None and row.session_handler is None):
         return False
-    return not needs_a_connection(row.name.partition(" ")[0].encode())
+    return not is_out_of_place(row.name.partition(" ")[0].encode())
 
 
 # -- the forms
