@@ -1,6 +1,7 @@
 """One node for all tests that leave it as they found it; others start their own."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,13 @@ def served(shared: Served) -> Served:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Served]]:
+    """A leader and a replica that wait for each other as long as a busy machine takes."""
     settings = config(names=("one", "two"))
+    settings = replace(
+        settings,
+        consistency=replace(settings.consistency, forward_timeout_ms=600_000),
+        replication=replace(settings.replication, silence_ms=600_000),
+    )
     with (
         Served(tmp_path_factory.mktemp("one"), settings, "one") as leader,
         Served(tmp_path_factory.mktemp("two"), settings, "two") as replica,

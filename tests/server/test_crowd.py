@@ -5,7 +5,6 @@ import json
 import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,22 +115,6 @@ def test_a_refused_stream_is_not_counted(served: Served) -> None:
 
 
 # -- those who stay for one request
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Served]]:
-    """A leader and a replica that wait for each other as long as a busy machine takes."""
-    settings = config(names=("one", "two"))
-    settings = replace(
-        settings,
-        consistency=replace(settings.consistency, forward_timeout_ms=600_000),
-        replication=replace(settings.replication, silence_ms=600_000),
-    )
-    with (
-        Served(tmp_path_factory.mktemp("one"), settings, "one") as leader,
-        Served(tmp_path_factory.mktemp("two"), settings, "two") as replica,
-    ):
-        yield leader, replica
 
 
 def test_functions_that_live_for_one_call_use_the_sdk_at_a_replica(
