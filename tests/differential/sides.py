@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Final
+from threading import Thread
+from typing import IO, Final
 
 from librt.strings import BytesWriter
 
@@ -170,6 +171,12 @@ class NodeSide(Side):
         return find_row([word.encode() for word in command]) is not None
 
 
+def _read_on(log: IO[str]) -> None:
+    """What it warns of would fill the pipe in an hour, and then it would wait for ever to say more."""
+    for _ in log:
+        pass
+
+
 class Oracle:
     """A redis-server on a free loopback port, for as long as the `with` block lasts."""
 
@@ -193,6 +200,8 @@ class Oracle:
             assert self.process.stdout is not None
             for line in self.process.stdout:
                 if "Ready to accept connections" in line:
+                    self.reader = Thread(target=_read_on, args=[self.process.stdout])
+                    self.reader.start()
                     return self
             self.process.wait()  # another process took the port first
         raise RuntimeError("redis-server does not start")
@@ -200,6 +209,7 @@ class Oracle:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait()
+        self.reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
 
