@@ -241,7 +241,8 @@ def encode_block(kind: int, payload: bytes) -> bytes:
     """One framed block of a snapshot."""
     assert len(payload) <= MAX_BLOCK_BYTES
     body = _BLOCK.pack(_BLOCK_MAGIC_NUMBER, kind, FORMAT_VERSION, 0, len(payload)) + payload
-    return body + crc32(body).to_bytes(4, "big")
+    crc: int = _crc32(body)
+    return body + crc.to_bytes(4, "big")
 
 
 def decode_block(data: bytes, at: int = 0) -> tuple[int, bytes, int, str | None]:
@@ -259,6 +260,6 @@ def decode_block(data: bytes, at: int = 0) -> tuple[int, bytes, int, str | None]
     if end > len(data):
         return 0, b"", at, INCOMPLETE
     body = data[at : end - 4]
-    if crc32(body) != _CRC.unpack_from(data, end - 4)[0]:
+    if _crc32(body) != _CRC.unpack_from(data, end - 4)[0]:
         return 0, b"", at, BAD_CRC
     return kind, body[BLOCK_OVERHEAD - 4 :], end, None
