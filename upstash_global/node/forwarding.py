@@ -130,7 +130,8 @@ class Forwarding:
                 and row.name in ("WAIT", "WAITAOF")
                 and commands[0][-1] == b"0"
             ):
-                timeout = b"%d" % self.node.settings.forward_timeout_ms  # a request does not wait for ever; WAIT is alone in its run
+                # A request does not wait for ever; WAIT is alone in its run.
+                timeout = b"%d" % self.node.settings.forward_timeout_ms
                 commands = [commands[0][:-1] + [timeout]]
             self._send(session, RUN, commands, [], len(commands), blocks)
 
