@@ -13,7 +13,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from bench import against_redis, crowd, lag, memory, rest, scale, scoped, start, wide
+from bench import against_redis, crowd, growth, lag, memory, rest, scale, scoped, start, wide
 from bench.report import Table, missing, summary
 from bench.servers import REPOSITORY, Unavailable, is_compiled
 
@@ -21,6 +21,7 @@ RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 PARTS: Final[dict[str, Callable[[Path], list[Table]]]] = {
     "redis": against_redis.measure,
     "scale": scale.measure,
+    "growth": growth.measure,
     "rest": rest.measure,
     "crowd": crowd.measure,
     "lag": lag.measure,

@@ -86,7 +86,7 @@ def test_the_aims_are_those_that_were_set() -> None:
         "pure Python": "first ≤ 60 s",
     }
     assert str(start.AGAIN) == "again ≤ 5 s"
-    assert list(PARTS) == ["redis", "scale", "rest", "crowd", "lag", "memory", "wan", "scoped", "start"]
+    assert list(PARTS) == ["redis", "scale", "growth", "rest", "crowd", "lag", "memory", "wan", "scoped", "start"]
 
 
 def test_what_has_an_aim_is_measured() -> None:
