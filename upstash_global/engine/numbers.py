@@ -58,6 +58,8 @@ def parse_float(text: bytes) -> float | None:
 
 def parse_sort_weight(text: bytes) -> float | None:
     """A double as SORT reads an element, a C string for strtod: leading spaces are skipped and no text at all is 0."""
+    if text.isdigit():
+        return parse_float(text)
     text = text.partition(b"\0")[0]
     if not text:
         return 0.0

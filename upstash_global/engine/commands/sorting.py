@@ -170,8 +170,24 @@ def _in_order(ctx: Context, elements: list[bytes], options: _Options) -> list[by
         if weight is None:
             raise error("One or more scores can't be converted into double")
         weighed.append((weight, element))
-    weighed.sort(reverse=options.descending)
+    weighed.sort(key=_weight, reverse=options.descending)  # numbers alone are compared faster than pairs
+    if _some_weigh_the_same(weighed):
+        weighed.sort(reverse=options.descending)
     return [element for _, element in weighed]
+
+
+def _weight(pair: tuple[float, bytes]) -> float:
+    return pair[0]
+
+
+def _some_weigh_the_same(weighed: list[tuple[float, bytes]]) -> bool:
+    """Whether two neighbours do, once they are in order."""
+    before: float | None = None
+    for weight, _ in weighed:
+        if weight == before:
+            return True
+        before = weight
+    return False
 
 
 def _text_or_first(pair: tuple[bytes | None, bytes]) -> tuple[bool, bytes]:

@@ -9,7 +9,10 @@ plain numbers. Latitudes end where the map projection of the web does.
 """
 
 from math import asin, cos, isinf, nan, pi, sin, sqrt
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 LONGITUDE_MAX: Final = 180.0
 LATITUDE_MAX: Final = 85.05112878
@@ -31,10 +34,11 @@ def encode(longitude: float, latitude: float) -> int:
 
 def decode(score: float) -> tuple[float, float]:
     """Longitude and latitude of the middle of a cell; any score is taken for one."""
-    text = f"{_as_unsigned(score):064b}"
-    x, y = int(text[0::2], 2), int(text[1::2], 2)
-    west, east = _edges(x, STEPS, LONGITUDE_MAX)
-    south, north = _edges(y, STEPS, LATITUDE_MAX)
+    bits: i64 = _as_signed(score)
+    x, y = float(_every_other_bit(bits >> 1)), float(_every_other_bit(bits))
+    n = float(1 << STEPS)
+    west, east = _edge(x, n, LONGITUDE_MAX), _edge(x + 1.0, n, LONGITUDE_MAX)
+    south, north = _edge(y, n, LATITUDE_MAX), _edge(y + 1.0, n, LATITUDE_MAX)
     longitude, latitude = (west + east) / 2, (south + north) / 2
     return min(longitude, LONGITUDE_MAX), min(latitude, LATITUDE_MAX)
 
@@ -61,14 +65,26 @@ def _distance_on_meridian(latitude: float, other_latitude: float) -> float:
     return _EARTH_RADIUS_M * abs(other_latitude * _RADIANS - latitude * _RADIANS)
 
 
-def _as_unsigned(score: float) -> int:
-    """A score as an integer of 64 bits, as a cast on x86-64 has it: negative ones wrap, infinite ones are corners."""
+def _as_signed(score: float) -> int:
+    """A score as an integer of 64 bits, as a cast on x86-64 has it: what is too large wraps, infinite ones are corners."""
     if isinf(score):
-        return 0 if score > 0 else 1 << 63
+        return 0 if score > 0 else -(1 << 63)
     whole = int(score)
     if whole < -(1 << 63):
-        return 1 << 63
-    return whole & ((1 << 64) - 1) if whole < 1 << 64 else 0
+        return -(1 << 63)
+    if whole >= 1 << 64:
+        return 0
+    return whole if whole < 1 << 63 else whole - (1 << 64)
+
+
+def _every_other_bit(bits: "i64") -> "i64":
+    """The bits 0, 2, 4 … 62 as a number of 32 bits: neighbours are joined in pairs, then fours, and so on."""
+    bits &= 0x5555_5555_5555_5555
+    bits = (bits | bits >> 1) & 0x3333_3333_3333_3333
+    bits = (bits | bits >> 2) & 0x0F0F_0F0F_0F0F_0F0F
+    bits = (bits | bits >> 4) & 0x00FF_00FF_00FF_00FF
+    bits = (bits | bits >> 8) & 0x0000_FFFF_0000_FFFF
+    return (bits | bits >> 16) & 0xFFFF_FFFF
 
 
 # -- areas ----------------------------------------------------------------------------------------------------------
@@ -208,8 +224,13 @@ def _step(degrees: float, n_steps: int, limit: float) -> int:
 
 
 def _edges(step: int, n_steps: int, limit: float) -> tuple[float, float]:
-    n = 1 << n_steps
-    return -limit + (step / n) * (limit + limit), -limit + ((step + 1) / n) * (limit + limit)
+    n = float(1 << n_steps)
+    return _edge(float(step), n, limit), _edge(float(step + 1), n, limit)
+
+
+def _edge(step: float, n: float, limit: float) -> float:
+    """Where the part number `step` of `n` from -limit to limit begins."""
+    return -limit + (step / n) * (limit + limit)
 
 
 def _interleave(x: int, y: int) -> int:
