@@ -123,6 +123,22 @@ def test_a_damaged_value_is_refused_however_many_elements_come() -> None:
         hyperloglog.add(value, [b"%d" % n for n in range(1000)], MOST_SPARSE)
 
 
+@pytest.mark.parametrize("n", [1, 40, 700, 3000])
+def test_elements_that_were_counted_are_known(n: int) -> None:
+    value = hyperloglog.new()
+    elements = [b"element %d" % i for i in range(n)]
+    for i in range(0, n, 3):
+        hyperloglog.add(value, elements[i : i + 3], MOST_SPARSE)
+        assert hyperloglog.knows(value, elements[: i + 3])
+    before = bytes(value)
+    for i in range(n, n + 300):
+        element = b"element %d" % i
+        copy = bytearray(before)
+        assert hyperloglog.knows(before, [element]) != hyperloglog.add(copy, [element], MOST_SPARSE)
+    if value[4] == hyperloglog.SPARSE:
+        assert not hyperloglog.knows(before[:17], elements)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_merge_takes_the_larger_of_each_two_registers(seed: int) -> None:
     random = Random(seed)

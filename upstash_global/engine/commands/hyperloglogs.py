@@ -3,6 +3,8 @@
 PFCOUNT of one key keeps its estimate in the string, so it may write: it runs at the leader and its effect is logged.
 """
 
+from typing import Final
+
 from upstash_global.engine.context import EVENT_STRING, Context
 from upstash_global.engine.table import ADMIN, ALL, DENYOOM, FAST, FIRST, LEADER, READONLY, WRITE, Family, Keys
 from upstash_global.engine.types import hyperloglog
@@ -10,6 +12,8 @@ from upstash_global.errors import CommandError, error
 from upstash_global.reply import OK, Reply, Simple
 
 command = Family("hyperloglog").command
+
+_FEW: Final = 4  # elements that are looked for one by one before a copy is made
 
 
 # -- reads ----------------------------------------------------------------------------------------------------------
@@ -58,6 +62,8 @@ def pfadd(ctx: Context, argv: list[bytes]) -> Reply:
     """Count elements; 1 if the estimate may have changed, or the key is new."""
     key = argv[1]
     value = _find(ctx, key)
+    if value is not None and len(argv) <= 2 + _FEW and hyperloglog.knows(value, argv[2:]):
+        return 0
     edited = hyperloglog.new() if value is None else bytearray(value)
     if not hyperloglog.add(edited, argv[2:], ctx.limits.hll_sparse_max_bytes) and value is not None:
         return 0

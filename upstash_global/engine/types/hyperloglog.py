@@ -17,9 +17,12 @@ and merged is visible to whoever reads the string, so it is done exactly as Redi
 
 from bisect import bisect_right
 from math import inf, sqrt
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from upstash_global.errors import CommandError
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 REGISTERS: Final = 16384
 DENSE: Final = 0
@@ -139,10 +142,7 @@ def add(value: bytearray, elements: list[bytes], most_sparse_bytes: int) -> bool
     runs: Runs | None = None
     has_grown = False
     for element in elements:
-        hash_ = _murmur(element)
-        rest = hash_ >> _INDEX_BITS | 1 << _LONGEST_RUN
-        run = (rest & -rest).bit_length()
-        index = hash_ & (REGISTERS - 1)
+        index, run = _place_of(element)
         if value[4] == DENSE:
             grows = _raise_dense(value, index, run)
         else:
@@ -151,6 +151,27 @@ def add(value: bytearray, elements: list[bytes], most_sparse_bytes: int) -> bool
             grows = runs.raise_register(index, run)
         has_grown = has_grown or grows
     return has_grown
+
+
+def knows(value: bytes | bytearray, elements: list[bytes]) -> bool:
+    """Whether to count elements would change nothing. What is damaged knows none."""
+    for element in elements:
+        index, run = _place_of(element)
+        if value[4] == DENSE:
+            at, shift = _HEADER_BYTES + (index * 6 >> 3), index * 6 & 7
+            register = int.from_bytes(value[at : at + 2], "little") >> shift & 63
+        else:
+            register = _sparse_register(value, index)
+        if register < run:
+            return False
+    return True
+
+
+def _place_of(element: bytes) -> tuple[int, int]:
+    """The index of an element's register, and what that has to hold at least."""
+    hash_ = _murmur(element)
+    rest = hash_ >> _INDEX_BITS | 1 << _LONGEST_RUN
+    return hash_ & (REGISTERS - 1), (rest & -rest).bit_length()
 
 
 def raise_registers(value: bytearray, wanted: bytearray, most_sparse_bytes: int) -> None:
@@ -330,6 +351,30 @@ def _values(value: int, length: int) -> bytes:
     return bytes([0x80 | (value - 1) << 2 | (length - 1)])
 
 
+def _sparse_register(value: bytes | bytearray, index: int) -> int:
+    """What a register holds; -1 if the runs end before it."""
+    data = bytes(value)  # compiled code reads those without a detour
+    n: i64 = len(data)
+    at: i64 = _HEADER_BYTES
+    left: i64 = index
+    byte: i64
+    while at < n:
+        byte = data[at]
+        if byte & 0x80:
+            left -= (byte & 3) + 1
+            if left < 0:
+                return (byte >> 2 & 31) + 1
+        elif byte & 0x40:
+            at += 1
+            left -= ((byte & 63) << 8 | (data[at] if at < n else 0)) + 1
+        else:
+            left -= byte + 1
+        if left < 0:
+            return 0
+        at += 1
+    return -1
+
+
 # What a run of one byte stands for; a longer one is not looked up here.
 _REGISTERS_OF: Final = [
     bytes([(byte >> 2 & 31) + 1]) * ((byte & 3) + 1) if byte & 0x80 else bytes((byte & 63) + 1) for byte in range(256)
@@ -355,23 +400,29 @@ class Runs:
         if register > _LARGEST_SPARSE_VALUE:
             return self._raise_densely(index, register)
         mark = max(0, bisect_right(self.firsts, index) - 2)  # so that the run before the wanted one is met
-        at, first = self.places[mark], self.firsts[mark]
-        before = before_first = -1  # the run before, and its first register
-        n = len(value)
-        unmarked = self.places[-1] + _MARK_BYTES
+        at: i64 = self.places[mark]
+        first: i64 = self.firsts[mark]
+        before: i64 = -1  # the run before, and its first register
+        before_first: i64 = -1
+        data = bytes(value)  # compiled code reads those without a detour
+        n: i64 = len(data)
+        unmarked: i64 = self.places[-1] + _MARK_BYTES
+        wanted: i64 = index
+        byte: i64
+        beyond: i64
         while at < n:
             if at >= unmarked:
                 self.places.append(at)
                 self.firsts.append(first)
                 unmarked = at + _MARK_BYTES
-            byte = value[at]
+            byte = data[at]
             if byte & 0x80:
                 beyond = first + (byte & 3) + 1
             elif byte & 0x40:
                 beyond = first + _Run(value, at).length
             else:
                 beyond = first + byte + 1
-            if index < beyond:
+            if wanted < beyond:
                 break
             before, before_first = at, first
             at += 2 if byte & 0xC0 == 0x40 else 1
