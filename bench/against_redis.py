@@ -21,6 +21,10 @@ TIMEOUT_S: Final = 60
 
 VALUE: Final = "v" * 64
 KEYS: Final = 100_000
+LIMITER: Final = """
+local n = redis.call('INCRBY', KEYS[1], ARGV[1])
+if n == tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return {n, redis.call('PTTL', KEYS[1])}"""
 COMMANDS: Final[list[tuple[str, list[str], float]]] = [  # name, argv, share of the requests
     ("SET", ["SET", "key:__rand_int__", VALUE], 1),
     ("GET", ["GET", "key:__rand_int__"], 1),
@@ -34,6 +38,13 @@ COMMANDS: Final[list[tuple[str, list[str], float]]] = [  # name, argv, share of 
     ("ZADD", ["ZADD", "zset", "__rand_int__", "element:__rand_int__"], 1),
     ("MSET (10 keys)", ["MSET", *(part for _ in range(10) for part in ("key:__rand_int__", VALUE))], 0.2),
     ("LRANGE_100", ["LRANGE", "list", "0", "99"], 0.2),
+    ("EXPIRE", ["EXPIRE", "key:__rand_int__", "1000"], 1),
+    ("PFADD", ["PFADD", "hll", "element:__rand_int__"], 0.5),
+    ("BITFIELD", ["BITFIELD", "bits", "INCRBY", "u16", "#__rand_int__", "1"], 0.5),
+    ("XADD, MAXLEN ~", ["XADD", "log", "MAXLEN", "~", "1000", "*", "field", VALUE], 0.5),
+    ("PUBLISH", ["PUBLISH", "channel", VALUE], 1),
+    ("EVAL: a GET", ["EVAL", "return redis.call('GET', KEYS[1])", "1", "key:__rand_int__"], 0.5),
+    ("EVAL: a rate limit", ["EVAL", LIMITER, "1", "limit:__rand_int__", "1", "10000"], 0.5),
 ]
 
 
