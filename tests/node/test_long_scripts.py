@@ -302,8 +302,6 @@ def test_a_node_that_is_thrown_away_with_a_script_does_not_hang() -> None:
     stage = stage_with()
     begin(stage.leader, "while true do pcall(function() while true do end end) end")
     node = stage.leader.node
-    task = node.scripts.task
-    assert task is not None and not task.is_over
-    node.scripts.task = None
-    del task
+    assert not node.scripts.stack.is_idle
+    del node.scripts.stack
     assert node.engine.context.interpreter.running is None

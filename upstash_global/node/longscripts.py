@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from upstash_global.engine.table import ALLOW_BUSY, TABLE, Row, find_row
-from upstash_global.engine.tasks import Task, pause
+from upstash_global.engine.tasks import Stack, pause
 from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import dispatch, refuse, run_data
 from upstash_global.node.freshness import FORWARD
@@ -58,7 +58,7 @@ UNKILLABLE: Final = CommandError(
 class LongScripts:
     def __init__(self, node: "Node") -> None:
         self.node = node
-        self.task: Task | None = None  # from its start to its end
+        self.stack = Stack()  # of the one that runs
         self.session: Session | None = None  # whose it is
         self.row: Row | None = None
         self.argv: list[bytes] = []
@@ -74,23 +74,19 @@ class LongScripts:
 
     @property
     def is_started(self) -> bool:
-        """Whether a script has begun and not ended.
-
-        Ask this after a slice: of `self.task` itself mypyc would believe that it still is what was assigned before the slice.
-        """
-        return self.task is not None
+        """Whether a script has begun and not ended."""
+        return not self.stack.is_idle
 
     def start(self, session: Session, argv: list[bytes], function: Callable[[], Reply]) -> Reply:
         """Run what may be long: its reply, or PENDING when it goes on in later turns and the session is answered then."""
         node = self.node
         assert not self.is_started
-        self.task = Task(function)
         self.session = session
         self.row = session.row
         self.argv = argv
         self.began_ms = node.local_ms
         self.began_us = node.clock_us()
-        reply = self._slice()
+        reply = self._slice(function)
         if self.is_started:
             node.is_busy = True
             self.unit_ms = node.engine.context.now_ms
@@ -122,17 +118,15 @@ class LongScripts:
             self.go_on()
             interpreter.is_closing = False
 
-    def _slice(self) -> Reply:
-        task, context = self.task, self.node.engine.context
-        assert task is not None
+    def _slice(self, function: Callable[[], Reply] | None = None) -> Reply:
+        """Begin with a script, or go on with the one that has paused, for as long as it may."""
+        context = self.node.engine.context
         self.slice_ends_us = self.node.clock_us() + SLICE_US
         context.pause = self.pause
         try:
-            return task.go_on()
+            return self.stack.go_on() if function is None else self.stack.run(function)
         finally:
             context.pause = None
-            if task.is_over:
-                self.task = None
 
     def _finish(self, session: Session, reply: Reply) -> None:
         node = self.node
