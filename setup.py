@@ -38,7 +38,6 @@ COMPILED = [
 # later. For the same reason no compiled module should define an exception that anybody holds on to.
 NOT_COMPILED = [
     "__init__.py",  # they only import
-    "upstash_global/engine/lua.py",  # lupa calls back into closures
     "upstash_global/replication/messages.py",  # dataclasses with slots, which mypyc does not know
     "upstash_global/replication/storage.py",  # defines exceptions, and waits for the disk anyway
 ]

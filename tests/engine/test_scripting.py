@@ -234,6 +234,58 @@ def test_no_run_leaves_a_trace_for_the_next() -> None:
     assert ev(bench, "return math.random(1000000)") != ev(bench, "return  math.random(1000000)")
 
 
+def test_what_was_put_into_an_empty_table_is_gone_in_the_next_run() -> None:
+    bench = Bench()
+    ev(bench, "table.insert(_G, 'x') table.insert(math, 'y') table.insert(math, 'z') error('and it fails')")
+    assert ev(bench, "return {#_G, #math}") == [0, 0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 199, 200, 201, 5000])
+def test_lists_cross_the_border_whole(n: int) -> None:
+    bench = Bench()
+    items = [b"item %d" % i for i in range(n)]
+    counted = "return {#KEYS, #ARGV, KEYS[1] or 'none', ARGV[#ARGV] or 'none'}"
+    first, last = (items[0], items[-1]) if items else (b"none", b"none")
+    assert ev(bench, counted, *items) == [0, n, b"none", last]
+    assert ev(bench, counted, *items, n_keys=n) == [n, 0, first, b"none"]
+    if n > 2:
+        assert ev(bench, counted, *items, n_keys=n - 1) == [n - 1, 1, first, last]
+    assert ev(bench, "return ARGV", *items) == items
+    if n:
+        bench.run("RPUSH", "list", *items)
+    assert ev(bench, "return redis.call('LRANGE', 'list', 0, -1)") == items
+    assert ev(bench, "return #redis.call('LRANGE', 'list', 0, -1)") == n
+
+
+@pytest.mark.parametrize(
+    ("source", "reply"),
+    [
+        ("return {1, 2.9, -2.9, 'x', 1e300, 0/0}", [1, 2, -2, b"x", -(2**63), -(2**63)]),
+        ("return {2^53, 2^62, -2^63, 2^63}", [2**53, 2**62, -(2**63), -(2**63)]),
+        ("return {1, nil, 3}", [1]),
+        ("return {1, false, true}", [1, None, 1]),
+        ("return {1, {2, 'x'}, 3}", [1, [2, b"x"], 3]),
+        ("return {1, 2, name = 3}", [1, 2]),
+        ("return {'a', ok = 'b'}", Simple("b")),
+        ("return setmetatable({1}, {__index = function() return 2 end})", [1]),
+        ("return {}", []),
+        ("return true", 1),
+        ("return false", None),
+        ("return", None),
+        ("return 'x', 'y'", b"x"),
+        ("return 3.99", 3),
+        ("return -1/0", -(2**63)),
+        ("return tostring", None),
+        ("redis.call('SET', 'k', 7) return redis.call('MGET', 'k', 'none')", [b"7", None]),
+        ("redis.call('SET', 'k', 1e17) return redis.call('GET', 'k')", b"1e+17"),
+        ("redis.call('SET', 'k', 2^53) return redis.call('INCRBY', 'k', 1)", 2**53),
+        ("redis.call('HSET', 'h', 'f', 'x') return redis.call('HGETALL', 'h')[2]", b"x"),
+    ],
+)
+def test_results_of_every_shape(source: str, reply: Reply) -> None:
+    assert ev(Bench(), source) == reply
+
+
 def test_bytecode_is_not_loaded() -> None:
     assert ev(Bench(), "return tostring(loadstring('\\27Lua'))") == b"nil"
 

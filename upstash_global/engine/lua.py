@@ -1,10 +1,11 @@
 """Lua: how a script meets the engine.
 
-One Lua 5.1 state per engine runs `sandbox/*.lua`, which gives every run a fresh, read-only world. Python offers it a few
-functions, and only bytes, numbers and booleans cross the border; what has a shape is packed with MessagePack. The commands
-of a script run through the table on the same Context, so each write logs itself and all of them are one unit.
+One Lua 5.1 state per engine runs `sandbox/*.lua`, which gives every run a read-only world. Python offers it a few
+functions, and only bytes, numbers and booleans cross the border: short flat lists as several of them, what else has a shape
+packed with MessagePack. The commands of a script run through the table on the same Context, so each write logs itself and all of
+them are one unit.
 
-Not compiled: lupa calls back into closures. Bounded are the instructions (a command counts as 500) and the memory.
+Bounded are the instructions (a command counts as 500) and the memory.
 """
 
 import re
@@ -46,6 +47,10 @@ MAX_PAUSING_INSTRUCTIONS: Final = 20_000_000_000  # of one that can: some minute
 PLAIN: Final = 0
 PACKED: Final = 1
 FAILED: Final = 2
+FLAT: Final = 3
+MOST_FLAT: Final = 200  # items of a list that crosses the border as several values
+MAX_FLAT_BYTES: Final = 16 << 10  # of each, so that there is room for all
+MAX_SCRIPTS: Final = 1_000  # that are kept compiled
 
 TAIL_CALL: Final = re.compile(rb"\breturn\s+[\w.]+\s*\(")
 
@@ -79,6 +84,7 @@ class Interpreter:
         self._lines: dict[
             bytes, dict[bytes, tuple[int, int]]
         ] = {}  # of functions, first and last, by the SHA-1 of loaded code
+        self._compiled: set[bytes] = set()  # the scripts that Lua has, by their SHA-1
         self._start()
 
     def _start(self) -> None:
@@ -108,6 +114,7 @@ class Interpreter:
             }
         )
         self._lines.clear()
+        self._compiled.clear()
         (
             self._compile,
             self._execute,
@@ -128,23 +135,28 @@ class Interpreter:
         return self._lua.globals()[b"loadstring"](source, chunk_name)(*arguments)
 
     def check(self, sha: bytes, source: bytes) -> None:
-        """Compile a script, without its shebang line. Raises CommandError."""
+        """Compile a script, without its shebang line, if Lua does not have it. Raises CommandError."""
+        if sha in self._compiled:
+            return
         self._make_room(len(source) * 8)
+        if len(self._compiled) >= MAX_SCRIPTS:
+            self.flush()
         problem = self._compile(sha, source)
         if problem is not None:
             text = problem.decode("utf-8", "surrogateescape")
             raise error(f"Error compiling script (new function): {text}")
+        self._compiled.add(sha)
 
     def run(self, sha: bytes, run: Run, arguments: list[bytes]) -> Reply:
         """Run a script and convert what it returned; raises CommandError when it failed."""
         self.check(sha, run.source)
-        outcome = self._run_lua(self._execute, run, (sha, self._packed(run, arguments)))
+        outcome = self._run_lua(self._execute, run, sha, None, self._words(run.keys, arguments))
         return _result(outcome, sha, b"@user_script", run)
 
     def load_library(self, sha: bytes, source: bytes, ctx: Context) -> list[Function]:
         """Load a library of functions, without its shebang line, and say what it registered. Raises CommandError."""
         self._make_room(len(source) * 8)
-        outcome = self._run_lua(self._load_library, Run(ctx, source, [], True, False), (sha, source))
+        outcome = self._run_lua(self._load_library, Run(ctx, source, [], True, False), sha, None, [source])
         if outcome[0] is not True:
             raise error(_line(outcome[1]))
         registered = msgpack.unpackb(outcome[2], raw=True)
@@ -162,17 +174,26 @@ class Interpreter:
         if library.sha not in self._lines:
             self.load_library(library.sha, run.source, run.ctx)
         run.function = function.name
-        outcome = self._run_lua(self._call_function, run, (library.sha, function.name, self._packed(run, arguments)))
+        words = self._words(run.keys, arguments)
+        outcome = self._run_lua(self._call_function, run, library.sha, function.name, words)
         first, last = self._lines.get(library.sha, {}).get(function.name, (1, 0))
         return _result(outcome, function.name, b"@user_function", run, first, last)
 
-    def _packed(self, run: Run, arguments: list[bytes]) -> bytes:
-        packed: bytes = msgpack.packb([run.keys, arguments], use_bin_type=False)
-        self._make_room(2 * len(packed) + 64 * (len(run.keys) + len(arguments)))
-        return packed
+    def _words(self, keys: list[bytes], arguments: list[bytes]) -> list[Any]:
+        """KEYS and ARGV as the sandbox takes them: how many there are and themselves, or all packed."""
+        n_bytes = 0
+        for word in keys:
+            n_bytes += len(word)
+        for word in arguments:
+            n_bytes += len(word)
+        n = len(keys) + len(arguments)
+        self._make_room(2 * n_bytes + 64 * n)
+        if n <= MOST_FLAT:
+            return [len(keys), n, *keys, *arguments]
+        return [msgpack.packb([keys, arguments], use_bin_type=False)]
 
-    def _run_lua(self, entry: Any, run: Run, arguments: tuple[bytes, ...]) -> tuple[Any, ...]:
-        """Call into the sandbox: (True, RESP version, packed result) or (False, error, place)."""
+    def _run_lua(self, entry: Any, run: Run, sha: bytes, function: bytes | None, words: list[Any]) -> tuple[Any, ...]:
+        """Call into the sandbox: (True, RESP version, kind, result …) or (False, error, place)."""
         may_block = run.ctx.may_block
         run.ctx.may_block = False
         self.running = run
@@ -180,7 +201,11 @@ class Interpreter:
         self._is_killed = False
         limit = self.max_instructions if run.ctx.pause is None else MAX_PAUSING_INSTRUCTIONS
         try:
-            outcome: tuple[Any, ...] = entry(*arguments, limit)
+            outcome: tuple[Any, ...]
+            if function is None:
+                outcome = entry(sha, limit, *words)
+            else:
+                outcome = entry(sha, function, limit, *words)
         except lupa.LuaMemoryError:
             self._start()
             outcome = (False, OUT_OF_MEMORY, None)
@@ -195,6 +220,7 @@ class Interpreter:
 
     def flush(self) -> None:
         """Forget the compiled scripts."""
+        self._compiled.clear()
         self._flush()
 
     def kill(self) -> None:
@@ -228,7 +254,7 @@ class Interpreter:
         self._lua.globals()[b"collectgarbage"]()
         return bool(self._lua.get_memory_used() <= limit)
 
-    def _call(self, resp: int, *argv: bytes) -> tuple[int, Any]:
+    def _call(self, resp: int, *argv: bytes) -> tuple[Any, ...]:
         """What redis.call and redis.pcall are: (kind, value)."""
         run = self.running
         assert run is not None
@@ -245,6 +271,8 @@ class Interpreter:
                 return PLAIN, reply
             if reply is None:
                 return PLAIN, None if resp == 3 else False
+            if type(reply) is list and 0 < len(reply) <= MOST_FLAT and _is_flat(reply):
+                return FLAT, *reply
             packed: bytes = msgpack.packb(_plain(reply, resp), use_bin_type=False)
             if not self._has_room(4 * len(packed)):
                 return FAILED, OUT_OF_MEMORY
@@ -253,7 +281,7 @@ class Interpreter:
             self._bug = bug
             return FAILED, b"ERR internal error"
 
-    def _call_long(self, resp: int, words: Any) -> tuple[int, Any]:
+    def _call_long(self, resp: int, words: Any) -> tuple[Any, ...]:
         """The same for a command of very many arguments: they come as a table."""
         return self._call(resp, *[words[at] for at in range(1, len(words) + 1)])
 
@@ -335,7 +363,12 @@ def _result(
 ) -> Reply:
     """The reply of a script, or of a function that stands in lines `first` to `last`; raises CommandError if it failed."""
     if outcome[0] is True:
-        reply = _reply_of(msgpack.unpackb(outcome[2], raw=True, strict_map_key=False), outcome[1])
+        resp, kind = outcome[1], outcome[2]
+        if kind == FLAT:
+            return [_plain_reply(item, resp) for item in outcome[3:]]
+        if kind == PLAIN:
+            return _plain_reply(outcome[3], resp)
+        reply = _reply_of(msgpack.unpackb(outcome[3], raw=True, strict_map_key=False), resp)
         if type(reply) is CommandError:
             reply.is_counted = reply.text.encode("utf-8", "surrogateescape") == run.failure
         return reply
@@ -420,16 +453,33 @@ def _member(plain: Any) -> Any:
     return _Member(plain) if isinstance(plain, dict) else plain
 
 
-def _reply_of(value: Any, resp: int) -> Reply:
-    """What a script returned, as a reply."""
+def _is_flat(items: list[Any]) -> bool:
+    """Whether a list has nothing but texts that are not long, and integers."""
+    for item in items:
+        if type(item) is bytes:
+            if len(item) > MAX_FLAT_BYTES:
+                return False
+        elif type(item) is not int:
+            return False
+    return True
+
+
+def _plain_reply(value: Any, resp: int) -> Reply:
+    """A text, number or boolean that a script returned, or nil, as a reply."""
     if isinstance(value, float):
         return _integer(value)
     if isinstance(value, bool):
         return value if resp == 3 else 1 if value else None
+    reply: Reply = value
+    return reply
+
+
+def _reply_of(value: Any, resp: int) -> Reply:
+    """What a script returned, as a reply."""
     if isinstance(value, list):
         return [_reply_of(item, resp) for item in value]
     if not isinstance(value, dict):
-        return value
+        return _plain_reply(value, resp)
     ((mark, content),) = value.items()
     if mark == b"err":
         return _error_of(content.rstrip(b"\r\n"))

@@ -1,7 +1,8 @@
 -- The world of a script: what it may name, how it calls commands, and how it ends.
 --
--- Only strings, numbers and booleans cross the border to Python; whatever has a shape is packed with MessagePack, so a
--- script never holds an object of Python's. Each run gets an environment of its own whose tables cannot be written to.
+-- Only strings, numbers and booleans cross the border to Python; short flat lists as several of them, whatever else has a
+-- shape packed with MessagePack, so a script never holds an object of Python's. All scripts share one environment, whose tables
+-- cannot be written to; what library functions may have put into them all the same is taken out behind each run.
 
 local host, cjson, cmsgpack, codec, struct = ...
 
@@ -14,7 +15,8 @@ local concat = table.concat
 local sethook, getinfo = debug.sethook, debug.getinfo
 local create, resume = coroutine.create, coroutine.resume
 
-local PLAIN, PACKED = 0, 1 -- how host.call answers; 2 is an error
+local PLAIN, PACKED, FLAT = 0, 1, 3 -- what crosses the border, of a reply and of a result; 2 is an error
+local MOST_FLAT = 200 -- items of a list that crosses it as several values
 local STEP = 10000 -- instructions between two looks at the budget
 local CALL_COST = 500 -- a command counts as that many instructions
 local MAX_DEPTH = 500 -- of a reply
@@ -58,20 +60,28 @@ local function arguments(...)
   return words, n
 end
 
--- The reply of a command, or nil and its error.
-local function run_command(...)
-  local words, n, refusal = arguments(...)
-  if not words then return nil, refusal end
-  spent = spent + CALL_COST
-  local kind, value
-  if n <= MOST_UNPACKED then
-    kind, value = host.call(resp, unpack(words, 1, n))
-  else
-    kind, value = host.call_long(resp, words)
-  end
+-- What Python answered to a command: its reply, or nil and its error.
+local function received(kind, value, ...)
   if kind == PLAIN then return value end
+  if kind == FLAT then return { value, ... } end
   if kind == PACKED then return (codec.read(value, 1)) end
   return nil, value
+end
+
+-- The reply of a command, or nil and its error.
+local function run_command(...)
+  local n = select("#", ...)
+  spent = spent + CALL_COST
+  if n <= 3 then -- most calls: a table of their words would take longer than they do
+    local name, key, value = ...
+    if type(name) == "string" and (n < 2 or type(key) == "string") and (n < 3 or type(value) == "string") then
+      return received(host.call(resp, ...))
+    end
+  end
+  local words, _, refusal = arguments(...)
+  if not words then return nil, refusal end
+  if n <= MOST_UNPACKED then return received(host.call(resp, unpack(words, 1, n))) end
+  return received(host.call_long(resp, words))
 end
 
 -- An error's text with a code in front: `-CODE message` has one, a single word has not.
@@ -393,7 +403,8 @@ end
 setmetatable(builtins, { __index = nonexistent })
 local globals_metatable = { __index = builtins }
 
--- A new environment that shows `names` and the libraries; and its read-only tables, each with the one it shows.
+-- A new environment that shows `names` and the libraries; and its read-only tables, each with the one it shows. They are empty,
+-- so that every write is refused; only table.insert and its like reach them, as long as the run lasts.
 local function environment(names)
   local env = {}
   local globals = setmetatable(names, globals_metatable)
@@ -473,6 +484,18 @@ function write(out, value, depth)
   end
 end
 
+-- How many items a table has that is a short list of texts and numbers and nothing else, or nil.
+local function flat_length(value)
+  local n = #value
+  if n > MOST_FLAT then return nil end
+  for i = 1, n do
+    local kind = type(rawget(value, i))
+    if kind ~= "string" and kind ~= "number" then return nil end
+  end
+  if next(value, n > 0 and n or nil) ~= nil then return nil end
+  return n
+end
+
 -- An error with the place of the script that it came from; without one when a tail call has taken the script's frame.
 local function located(problem)
   if type(problem) == "table" and problem.is_bare then return { text = problem.err, place = "" } end
@@ -492,50 +515,70 @@ local function located(problem)
   return { text = text, place = is_known and gsub(info.source, "^@", "") .. ":" .. info.currentline or nil }
 end
 
-local chunks, n_chunks = {}, 0
-local MAX_CHUNKS = 1000
+local chunks = {}
+local names = {} -- KEYS and ARGV
+local script_env, script_real_of = environment(names)
 
 -- Nil when the script compiles, else what is wrong with it.
 local function compile(sha, source)
-  if chunks[sha] then return nil end
   local chunk, problem = loadstring(source, "@user_script")
   if not chunk then return problem end
-  if n_chunks >= MAX_CHUNKS then
-    chunks, n_chunks = {}, 0
-  end
-  chunks[sha] = chunk
-  n_chunks = n_chunks + 1
+  chunks[sha] = setfenv(chunk, script_env)
 end
 
--- Runs `body`, which returns what is to be packed: true, RESP version and packed result; or false, the error's text and
--- its place or nil.
+-- Runs `body`: true, RESP version, and what it returned as PLAIN and a value, FLAT and several, or PACKED; or false, the error's
+-- text and its place or nil.
 local function execute(body, limit)
   spent, budget, resp, killed = 0, limit, 2, nil
   codec.begin_run()
   random_high = nil
-  local packed = function()
+  local returned = function()
+    local value = body()
+    local kind = type(value)
+    if kind == "table" then
+      local n = flat_length(value)
+      if n then return FLAT, value, n end
+    elseif kind == "string" or kind == "number" or kind == "boolean" or kind == "nil" then
+      return PLAIN, value
+    end
     local out = {}
-    write(out, body(), 0)
-    return concat(out)
+    write(out, value, 0)
+    return PACKED, concat(out)
   end
   sethook(watch, "", STEP)
-  local is_fine, result = xpcall(packed, located)
+  local is_fine, result, value, n = xpcall(returned, located)
   sethook()
-  if is_fine then return true, resp, result end
+  for shown in next, real_of do
+    while next(shown) ~= nil do rawset(shown, next(shown), nil) end
+  end
+  if is_fine then
+    if result == FLAT then return true, resp, FLAT, unpack(value, 1, n) end
+    return true, resp, result, value
+  end
   if type(result) ~= "table" then return false, "ERR " .. tostring(result), nil end -- memory, or an error in `located`
   return false, result.text, result.place and "@" .. result.place
 end
 
-local function run(sha, packed_arguments, limit)
-  local chunk = chunks[sha]
-  local words = codec.read(packed_arguments, 1)
-  run_env, real_of = environment({ KEYS = words[1], ARGV = words[2] })
-  setfenv(chunk, run_env)
-  return execute(chunk, limit)
+-- KEYS and ARGV of a run: packed in one text, or the numbers of both and then their items.
+local function words_of(first, n, ...)
+  if type(first) == "string" then
+    local words = codec.read(first, 1)
+    return words[1], words[2]
+  end
+  if first == 0 then return {}, { ... } end
+  if first == n then return { ... }, {} end
+  local keys, arguments = { unpack({ ... }, 1, first) }, { select(first + 1, ...) }
+  return keys, arguments
+end
+
+local function run(sha, limit, ...)
+  names.KEYS, names.ARGV = words_of(...)
+  run_env, real_of = script_env, script_real_of
+  return execute(chunks[sha], limit)
 end
 
 local function flush()
-  chunks, n_chunks = {}, 0
+  chunks = {}
 end
 
 -- Functions --------------------------------------------------------------------------------------------------------
@@ -630,7 +673,7 @@ loading_redis.register_function = register_function
 local loading_metatable = { __index = loading_redis, __newindex = refuse_write, __metatable = false }
 
 -- Loads a library: true, nil and a packed list of what it registered; or false and what is wrong with it.
-local function load_library(sha, source, limit)
+local function load_library(sha, limit, source)
   local chunk, problem = loadstring(source, "@user_function")
   if not chunk then return false, "Error compiling function: " .. problem end
   local full, shown_of = environment({})
@@ -641,7 +684,7 @@ local function load_library(sha, source, limit)
   run_env, real_of = setmetatable(library.env, metatable), { [library.env] = loading, [shown] = loading_redis }
   setfenv(chunk, library.env)
   registered, callbacks = {}, library.callbacks
-  local is_fine, text_or_resp, result = execute(function()
+  local is_fine, text_or_resp, _, result = execute(function()
     chunk()
     return registered
   end, limit)
@@ -652,16 +695,16 @@ local function load_library(sha, source, limit)
   shown_of[library.env] = globals
   metatable.__index = globals
   loaded[sha] = library
-  return true, nil, result
+  return true, nil, result or codec.array_header(0)
 end
 
-local function call_function(sha, name, packed_arguments, limit)
+local function call_function(sha, name, limit, ...)
   local library = loaded[sha]
   local callback = library.callbacks[name]
-  local words = codec.read(packed_arguments, 1)
+  local keys, arguments = words_of(...)
   run_env, real_of = library.env, library.real_of
   return execute(function()
-    local result = callback(words[1], words[2])
+    local result = callback(keys, arguments)
     return result
   end, limit)
 end
