@@ -1,10 +1,10 @@
 """Receipts: what an answer says of where it comes from, in words that are kept from one answer to the next."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from upstash_global.node.clients import Receipt, ReceiptLines
-from upstash_global.replication.position import Position
+from upstash_global.replication.position import NEVER, Position
 
 POSITIONS = st.builds(Position, st.integers(0, 2), st.integers(0, 3)) | st.builds(
     Position, st.integers(0, 2**64 - 1), st.integers(0, 2**63)
@@ -13,6 +13,7 @@ REPLIES = st.lists(st.tuples(st.sampled_from(["here", "there"]), POSITIONS, st.s
 ANSWERS = st.lists(st.tuples(REPLIES, st.sampled_from([b"one", b"two"])))
 
 
+@example([([("here", NEVER, 0)], b"one")])
 @given(ANSWERS)
 def test_each_answer_tells_what_is_true_of_its_own_replies(
     answers: list[tuple[list[tuple[str, Position, int]], bytes]],

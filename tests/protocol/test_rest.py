@@ -5,7 +5,7 @@ from base64 import b64encode
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from upstash_global.errors import CommandError, HttpError, error, wrong_type
@@ -280,6 +280,7 @@ def outcome(method: bytes, target: bytes, body: bytes, is_plain: bool) -> object
     return {name: getattr(asked, name) for name in dir(asked) if not name.startswith("_")}
 
 
+@example(b"DELETE", b"get/get", b"/", b"")
 @given(
     st.sampled_from([b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE"]),
     PATHS.map(b"/".join),

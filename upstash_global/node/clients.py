@@ -128,7 +128,7 @@ class ReceiptLines:
             return self._in_full(receipt, token)
         if position is self.position and token is self.token:
             return self.lines
-        if position.epoch != self.position.epoch:
+        if position.epoch != self.position.epoch or not self.before_lsn:
             region = self.here[0].encode()
             self.before_lsn = b"\r\nupstash-region: %b\r\nupstash-position: %d-" % (region, position.epoch)
         lsn = position.lsn

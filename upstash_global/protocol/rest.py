@@ -245,7 +245,7 @@ def parse_request(request: Request, max_commands: int = MAX_COMMANDS, position_o
 def _plain_call(request: Request) -> Call | None:
     """The call of a request that is a command in a path and nothing else; None for all that takes more than that to read."""
     target = request.target
-    if _QUESTION_MARK in target or _PERCENT in target or request.method == b"HEAD" or request.method == b"OPTIONS":
+    if (request.method != b"GET" and request.method != b"POST") or _QUESTION_MARK in target or _PERCENT in target:
         return None
     argv = target.split(b"/")
     if len(argv) < 3 or argv[0] or not argv[-1]:
