@@ -114,6 +114,24 @@ def test_an_interrupted_transfer_goes_on_where_it_stopped() -> None:
     assert [begin.offset for begin in begins] == [0, had] and follower.n_full == 1
 
 
+def test_a_transfer_for_a_question_that_came_twice_ends_when_the_follower_is_beyond_it() -> None:
+    leader = leader_with(50, backlog_entries=4)
+    leader.take_snapshot()
+    leader.write(20)
+    leader.take_snapshot()
+    leader.write(3)
+    pair = Pair(leader, FollowerSide())
+    pair.settle()
+    feed, head = leader.feed, leader.log.head
+    assert feed is not None and pair.replica.follower.n_full == 1
+    feed.receive(subscribe(), pair.now_ms)
+    assert feed.state is FeedState.SNAPSHOT and not leader.host.full_syncs.begin("another", "another", pair.now_ms)
+    pair.settle()
+    pair.run(300)
+    assert feed.acked == head and feed.state is FeedState.STREAMING and leader.storage.pins == {}
+    assert leader.host.full_syncs.begin("another", "another", pair.now_ms)
+
+
 def test_both_sides_tell_why_a_full_resync_came_and_how_many_bytes_it_took() -> None:
     leader = leader_with(50, backlog_entries=4)
     leader.take_snapshot()

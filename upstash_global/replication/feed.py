@@ -107,6 +107,7 @@ class Feed:
         self.transfer_start = 0
         self.transfer_sent = 0
         self.transfer_acked = 0
+        self.asked_lsn = 0  # what the follower had of our history when it asked for what became the transfer
         self.wants_snapshot = False  # the node should take one
 
         self.n_partial = 0
@@ -262,6 +263,7 @@ class Feed:
             resyncs.n_divergences += 1
             self.host.tell("divergence", f"{self.name} has another entry at {message.position}", "error")
         self.state = FeedState.SNAPSHOT
+        self.asked_lsn = message.position.lsn if self.log.contains(message.position) else 0
         self.resync_reason = reason
         return self._begin_transfer(message.snapshot, message.offset, now_ms)
 
@@ -307,6 +309,7 @@ class Feed:
             if not self.is_replica:
                 return self._start_anew(now_ms)
             self.state = FeedState.SNAPSHOT
+            self.asked_lsn = self.sent_lsn
             self.resync_reason = "the log no longer reaches back"
             return []
         if not records:
@@ -336,8 +339,9 @@ class Feed:
         self.read_keys.extend(ack.read_keys)
         if self.state is FeedState.SNAPSHOT:
             self.transfer_acked = max(self.transfer_acked, min(ack.snapshot_offset, self.transfer_sent))
-            if self.transfer is not None and ack.applied == self.transfer.position:
-                text = f"{self.name} has loaded {self.transfer.size} bytes at {ack.applied}"
+            transfer = self.transfer
+            if transfer is not None and self._has_loaded(transfer, ack.applied):
+                text = f"{self.name} has loaded {transfer.size} bytes at {transfer.position}"
                 self.host.tell("full-resync-ended", text, "info")
                 self._stream_from(ack.applied.lsn, now_ms)
         if self.state is not FeedState.STREAMING or not self.log.contains(ack.applied):
@@ -349,6 +353,15 @@ class Feed:
         while self.frames and self.frames[0][0] <= ack.received_lsn:
             self.unacked_bytes -= self.frames.popleft()[1]
         return []
+
+    def _has_loaded(self, transfer: SnapshotInfo, applied: Position) -> bool:
+        """Whether a follower is at the snapshot's position, or beyond it and beyond where it was when it asked.
+
+        It is beyond when it had asked twice: the second transfer began when it had loaded the first.
+        """
+        if applied == transfer.position:
+            return True
+        return applied.lsn > max(transfer.position.lsn, self.asked_lsn) and self.log.contains(applied)
 
     def _heartbeat(self, now_ms: int) -> Heartbeat:
         lsn = min(self.limit_lsn, self.log.head.lsn)
