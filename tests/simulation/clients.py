@@ -220,10 +220,21 @@ class Appending(Client):
 class Sighting:
     """A session has written or read a marked value of a register."""
 
-    def __init__(self, register: int, mark: bytes | None, is_write: bool, n_back: int, text: str) -> None:
+    def __init__(
+        self,
+        register: int,
+        mark: bytes | None,
+        is_write: bool,
+        position: Position,
+        is_new: bool,
+        n_back: int,
+        text: str,
+    ) -> None:
         self.register = register
         self.mark = mark  # None: there was no value
         self.is_write = is_write
+        self.position = position  # of the node when it answered
+        self.is_new = is_new  # that is of no earlier reign than all that the client had brought
         self.n_back = n_back  # how often the node had rewound or loaded a snapshot
         self.text = text
 
@@ -240,6 +251,10 @@ class Reading(Client):
         self.token: Position = START
         self.sightings: list[list[Sighting]] = [[]]  # by session; one that travels has a single one
         self.sent: list[tuple[int, bytes]] = []  # (register, mark or empty for a read) of each command
+
+    @property
+    def epoch_brought(self) -> int:
+        return self.token.epoch
 
     def connected(self) -> None:
         if self.travels:
@@ -258,7 +273,9 @@ class Reading(Client):
     def answered(self, replies: list[Reply]) -> None:
         node = self.home.up()
         n_back = node.events.counts.get("rewound", 0) + node.metrics.n_full_resyncs
-        where = f"at {self.home.name}, {node.log.head}, sent at {self.sent_ms}, answered at {self.cluster.now_ms}"
+        head = node.log.head
+        is_new = head.epoch >= self.epoch_brought
+        where = f"at {self.home.name}, {head}, sent at {self.sent_ms}, answered at {self.cluster.now_ms}"
         for (register, mark), reply in zip(self.sent, replies, strict=True):
             if mark:
                 self.cluster.ledger.answered(mark, outcome(reply))
@@ -266,7 +283,9 @@ class Reading(Client):
                 seen = mark or reply
                 assert seen is None or isinstance(seen, bytes)
                 self.sightings[-1].append(
-                    Sighting(register, seen, bool(mark), n_back, f"{seen!r} {where}: {self.sent} {replies}")
+                    Sighting(
+                        register, seen, bool(mark), head, is_new, n_back, f"{seen!r} {where}: {self.sent} {replies}"
+                    )
                 )
         if self.travels:
             if not all(isinstance(reply, CommandError) for reply in replies):
@@ -307,12 +326,13 @@ class Reading(Client):
                 self._check_register([sighting for sighting in session if sighting.register == register])
 
     def _check_register(self, sightings: list[Sighting]) -> None:
+        history = self.cluster.leader.up().log.history
         newest: Sighting | None = None
         newest_lsn = 0
         for sighting in sightings:
             lsn = self._lsn(sighting.mark)
-            if lsn is None:
-                continue  # read or written on a history that has ended
+            if lsn is None or sighting.is_new and not history.contains(sighting.position):
+                continue  # read or written on a history that has ended, led by who had been promoted by force
             if sighting.is_write and lsn < newest_lsn:
                 continue  # a pipeline that was repeated: its writes stand, its reads ran again, on what came later
             if newest is not None and lsn < newest_lsn and (self.travels or sighting.n_back == newest.n_back):
@@ -335,6 +355,10 @@ class ReadingByKey(Reading):
         super().__init__(cluster, home, random, travels=True)
         self.scope = SyncToken(0, 0)
         self.commands: list[list[bytes]] = []
+
+    @property
+    def epoch_brought(self) -> int:
+        return self.scope.epoch
 
     def show_token(self) -> None:
         assert self.session is not None
