@@ -7,7 +7,7 @@ import grpc
 import pytest
 from rich.console import Console
 
-from bench import against_redis, lag, memory, rest, scale, start, wide
+from bench import against_redis, growth, lag, memory, rest, scale, start, wide
 from bench.__main__ import PARTS
 from bench.report import Aim, Table, at_least, at_most, missing, summary
 
@@ -76,7 +76,9 @@ def test_the_aims_are_those_that_were_set() -> None:
         ("SET", 1): "throughput ≥ 0.85",
         ("GET", 16): "throughput ≥ 0.8",
         ("SET", 16): "throughput ≥ 0.8",
+        ("EVAL: a GET", 16): "throughput ≥ 0.25",
     }
+    assert str(growth.GROWTH) == "grows ≤ 64"
     assert str(lag.AIM) == "p99 ≤ 2 ms"
     assert str(memory.AIM) == "times redis ≤ 1.6"
     assert {name: str(aim) for name, aim in scale.AIMS.items()} == {"ZADD": "throughput ≥ 0.5"}
@@ -93,6 +95,7 @@ def test_what_has_an_aim_is_measured() -> None:
     measured = {(name, pipeline) for name, _, _ in against_redis.COMMANDS for pipeline in against_redis.PIPELINES}
     assert set(against_redis.AIMS) <= measured
     assert set(scale.AIMS) <= {name for name, _, _ in scale.COMMANDS}
+    assert set(growth.COMMANDS) == set(growth.VALUES)
 
 
 def test_a_ping_is_answered_by_a_grpc_server() -> None:
