@@ -40,7 +40,7 @@ COMMANDS: Final[list[tuple[str, list[str], float]]] = [  # name, argv, share of 
     ("LRANGE_100", ["LRANGE", "list", "0", "99"], 0.2),
     ("EXPIRE", ["EXPIRE", "key:__rand_int__", "1000"], 1),
     ("PFADD", ["PFADD", "hll", "element:__rand_int__"], 0.5),
-    ("BITFIELD", ["BITFIELD", "bits", "INCRBY", "u16", "#__rand_int__", "1"], 0.5),
+    ("BITFIELD", ["BITFIELD", "bits:__rand_int__", "INCRBY", "u16", "0", "1"], 0.5),
     ("XADD, MAXLEN ~", ["XADD", "log", "MAXLEN", "~", "1000", "*", "field", VALUE], 0.5),
     ("PUBLISH", ["PUBLISH", "channel", VALUE], 1),
     ("EVAL: a GET", ["EVAL", "return redis.call('GET', KEYS[1])", "1", "key:__rand_int__"], 0.5),
