@@ -405,7 +405,7 @@ class Node:
             self.changes.note_flush(lsn)
         if self.memory is not None:
             self.eviction.note(self.memory, effects)
-        self.changes.note(effects.touched, lsn, self.now_ms)
+        self.changes.note(effects.touched, lsn, self.now_ms, effects.unwatched)
         if self.tracking.readers or self.tracking.sessions:
             self.audience.tell_changes(effects)
         if effects.said:

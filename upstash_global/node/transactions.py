@@ -36,7 +36,7 @@ def is_dirty(node: "Node", watches: list[Watch], seen: Position) -> bool:
         if not node.log.history.contains(watch.position):
             return True
         visible = watch.visible
-        if node.changes.changed_after(watch.key, watch.position.lsn, visible is not False):
+        if node.changes.changed_for_watch(watch.key, watch.position.lsn, visible is not False):
             return True
         if visible and context.glance(watch.key) is None or visible is None and _may_have_expired(node, watch.key):
             return True
