@@ -114,6 +114,8 @@ class Context(Effects):
             bytes
         ] = []  # what the last script read, if its caller tracks keys; some perhaps twice
         self.overhear: Callable[[list[bytes]], None] | None = None  # a script calls this
+        # Told of a command that a script has called, and when it began; what time it is. None: they are not measured.
+        self.note_duration: Callable[[Any, list[bytes], int], int] | None = None
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes that are told
         self.missed: list[bytes] = []  # keys looked up in vain by the running command
