@@ -331,6 +331,10 @@ class Node:
             session.is_dirty = True
             self.dirty.append(session)
 
+    def waits(self, session: Session) -> bool:
+        """Whether a session waits for something to happen, here or at the leader, and is let go when its client leaves."""
+        return session.id in self.parking.by_session or self.forwarding.blocks(session.id)
+
     def abandon(self, session: Session) -> None:
         """Stop what a session waits for, without an answer."""
         self.parking.release(session)
