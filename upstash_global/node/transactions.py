@@ -2,7 +2,8 @@
 
 A transaction of reads alone runs where the client is; any other runs at the leader, which asks the change index. It aborts
 when a watched key changed after the position at which it was watched, was visible then and is hidden now, or when that
-position lies off the leader's history or below the index's floor.
+position lies off the leader's history or below the index's floor. Some changes do not count, as in Redis: see
+`Context.save_unwatched`.
 """
 
 from typing import TYPE_CHECKING, Final
