@@ -285,9 +285,9 @@ class Limits:
     failed_logins_per_minute: int = setting(integer(0), 20)  # of one address; 0: no limit
     failed_login_delay_ms: int = setting(integer(0), 100)  # how late a wrong password or token is told
     resp_bulk_bytes: int = setting(size(1), 64 << 20)
-    resp_arguments: int = setting(integer(1), 1_048_576)
+    resp_arguments: int = setting(integer(1), 2**31 - 1)
     inline_bytes: int = setting(size(1), 64 << 10)
-    query_buffer_bytes: int = setting(size(1), 64 << 20)
+    query_buffer_bytes: int = setting(size(1), 64 << 20)  # of one command's arguments; and 41 for each of them
     output_buffer_bytes: int = setting(size(1), 64 << 20)
     entry_bytes: int = setting(size(1), 64 << 20)
     http_body_bytes: int = setting(size(1), 16 << 20)

@@ -246,6 +246,47 @@ redis.call('xadd', 'x', '1-1', 'f', 'v') redis.setresp(3) return redis.call('xre
 #!lua \nreturn 1
 #!lua flags=no-writes,allow-oom\nreturn 1
 local t = {} t.x = t return cjson.encode(t)
+return cjson.encode({[2^31] = 1}) .. cjson.encode({[1e15] = 'x', a = 1})
+local t = {} t[1] = 1 t[2^53] = 1 t[2] = 1 return cjson.encode(t)
+local reply = cjson.encode({[1/0] = 1}) return reply
+return {tostring(cjson.null), tostring(cjson.decode('null')), type(cjson.null)}
+local names = {} for name in pairs(cjson.new()) do names[#names + 1] = name end table.sort(names) return names
+return cjson.encode_max_depth(0/0)
+local r = {cjson.encode_max_depth(2^32 + 5)} cjson.encode_max_depth(1000) return r
+return cjson.encode(cjson.decode('[+1,-.5,0x1.8p3,-0x10,1.,"\\9\\1\\31"]'))
+return tostring(cjson.decode('[-Infinity]')[1]) .. tostring(cjson.decode('[NaN(1)]')[1]) .. tostring(cjson.decode('[-nan]')[1])
+local reply = cjson.decode('[infinit]') return reply
+local reply = cjson.decode('--1') return reply
+local reply = cjson.decode('+') return reply
+cjson.decode_invalid_numbers(false) local _, e = pcall(cjson.decode, '[-.5,1.0x1F]') cjson.decode_invalid_numbers(true) return e
+cjson.decode_invalid_numbers(false) local _, e = pcall(cjson.decode, '[--1]') cjson.decode_invalid_numbers(true) return e
+return {cjson.decode('1\0 x'), cjson.decode('"a\1b"')}
+local reply = cjson.decode('"a\0b"') return reply
+local reply = cjson.decode('\0') return reply
+local reply = cjson.decode('[1\0]') return reply
+return cmsgpack.pack(0/0, -(0/0), 1/0, 1 + 2^-24)
+return cmsgpack.pack(cmsgpack.unpack('\202\127\192\0\0\202\255\192\0\0'))
+return {cmsgpack.unpack('\207\255\255\255\255\255\255\255\255\207\128\0\0\0\0\0\0\1')}
+local reply = cmsgpack.unpack('\196\1a') return reply
+local reply = cmsgpack.unpack('\129\192\1') return reply
+local reply = cmsgpack.unpack('\129\203\127\248\0\0\0\0\0\1') return reply
+return {cmsgpack.unpack_one('\1', 2^32)}
+return {cmsgpack.unpack_limit('\1', 1/0)}
+return {bit.tobit(1e16), bit.tobit(2^53 + 2), bit.tobit(-2^60 - 256), bit.tobit(0/0), bit.bnot(1/0), bit.band(3, 0/0)}
+return bit.tohex(1e16) .. bit.tohex(2^51 + 5, -4) .. bit.tohex(-1, 3.7)
+return struct.pack('fffd', 1e100, 1 + 2^-24, 0/0, 0/0)
+return struct.pack('>I16i3L', -1, -2^70, 2^64)
+return {struct.size('1z'), struct.size('!8bI3i5d'), #struct.pack('!I5i8', 1, 2)}
+return {struct.unpack('I16', string.rep('\7', 16))}
+return {struct.unpack('fc0', struct.pack('f', -0.5))}
+for k in pairs(nil) do end
+return next('x')
+return rawget({})
+rawset(nil, 1, 2)
+return setmetatable({}, 1)
+return setmetatable(cjson.null, {})
+local _, e = pcall(bit.band, {}) return e
+local _, e = pcall(function() return cjson.decode('x') end) return e
 """.strip().split("\n")
 
 

@@ -167,6 +167,49 @@ def test_what_leaves_a_watched_key_alone_does_not_abort(client: Client, other: s
     assert client.run("MULTI", "SET done 1", "EXEC") == [OK]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "XSETID s 5-1",
+        "XGROUP CREATE s h 0",
+        "XGROUP SETID s g 0",
+        "XGROUP DESTROY s g",
+        "XREADGROUP GROUP g c STREAMS s >",
+        "SETBIT b 1 1",
+        "BITFIELD b INCRBY u8 0 0",
+        "BITFIELD b OVERFLOW FAIL INCRBY u8 8 256",
+        "EVAL \"redis.call('XGROUP', 'CREATE', 's', 'h', 0) redis.call('XSETID', 's', '5-1')\" 1 s",
+    ],
+)
+def test_watch_does_not_see_a_streams_groups_nor_a_string_that_takes_another_form(client: Client, change: str) -> None:
+    """As Redis 7.2; the change is logged all the same."""
+    client.run("XADD s 1-1 f v", "XGROUP CREATE s g 0", "SET b a", "WATCH s b")
+    head = client.machine.node.log.head_lsn
+    client.machine.client().run(change)
+    assert client.machine.node.log.head_lsn > head
+    assert client.run("MULTI", "SET done 1", "EXEC") == [OK]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["XADD s 2-1 f v", "XSETID s 5-1"],
+        ["XSETID s 5-1", "XDEL s 1-1", "XGROUP DESTROY s g"],
+        ["EVAL \"redis.call('XADD', 's', '2-1', 'f', 'v') redis.call('XGROUP', 'DESTROY', 's', 'g')\" 1 s"],
+        ["SETBIT s2 100 0", "DEL s", "SET s a", "SETBIT s 1 1"],
+    ],
+)
+def test_watch_sees_a_change_before_or_behind_one_that_it_does_not(client: Client, changes: list[str]) -> None:
+    client.run("XADD s 1-1 f v", "XGROUP CREATE s g 0", "WATCH s")
+    client.machine.client().run(*changes)
+    assert client.run("MULTI", "SET done 1", "EXEC") is NULL_ARRAY
+
+
+def test_watch_sees_a_stream_that_a_group_creates(client: Client) -> None:
+    client.run("WATCH s", "XGROUP CREATE s g $ MKSTREAM")
+    assert client.run("MULTI", "SET done 1", "EXEC") is NULL_ARRAY
+
+
 def test_a_flush_does_not_abort_for_a_key_that_was_not_there(client: Client) -> None:
     client.run("SET other 1")
     client.run("WATCH k")

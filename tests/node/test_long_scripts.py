@@ -305,3 +305,12 @@ def test_a_node_that_is_thrown_away_with_a_script_does_not_hang() -> None:
     assert not node.scripts.stack.is_idle
     del node.scripts.stack
     assert node.engine.context.interpreter.running is None
+
+
+def test_a_long_script_is_in_the_slow_log_once_when_it_has_ended() -> None:
+    stage = stage_with()
+    watcher = stage.leader.client()
+    watcher.run("CONFIG SET slowlog-log-slower-than 0", "SLOWLOG RESET")
+    begin(stage.leader, LONG)
+    stage.pass_ms(5_000)
+    assert [entry[3][0] for entry in watcher.run("SLOWLOG GET")] == [b"EVAL", b"SLOWLOG"]

@@ -330,3 +330,52 @@ def test_a_command_that_waits_is_noted_when_it_has_ended() -> None:
     client.run("MULTI", "RPUSH l a", "SLOWLOG RESET", "EXEC")
     assert blocked.take() == [[b"l", b"a"]]
     assert client.run("SLOWLOG GET 1")[0][3] == [b"BLPOP", b"l", b"0"]
+
+
+# -- the slow log
+
+
+def slow_lines(client: Client) -> list[bytes]:
+    """What the slow log of a node that logs everything has, oldest first, without the questions about it."""
+    lines = [b" ".join(entry[3]) for entry in reversed(client.run("SLOWLOG GET -1"))]
+    client.run("SLOWLOG RESET")
+    return [line for line in lines if not line.startswith((b"SLOWLOG", b"CONFIG"))]
+
+
+def test_the_slow_log_has_no_calls_that_were_refused() -> None:
+    _, _, client = watched()
+    client.run("CONFIG SET slowlog-log-slower-than 0", "ACL SETUSER u on nopass +get ~*", "SLOWLOG RESET")
+    client.say("GET", "NOSUCH k", "CONFIG", "GET k k").take()
+    client.run("SADD s a", "GET s")  # one that fails has run
+    assert slow_lines(client) == [b"SADD s a", b"GET s"]
+    stranger = client.machine.client()
+    stranger.user = None
+    stranger.run("SET k v")
+    stranger.run("AUTH u x", "SET k v", "GET k")
+    assert slow_lines(client) == [b"AUTH (redacted) (redacted)", b"GET k"]
+
+
+def test_the_slow_log_has_each_command_of_a_transaction_but_neither_its_queueing_nor_exec() -> None:
+    _, _, client = watched()
+    client.run("CONFIG SET slowlog-log-slower-than 0")
+    client.run("MULTI", "SET k v", "GET", "EXEC")
+    client.run("MULTI", "MULTI", "SET k v", "GET k", "EXEC")
+    assert slow_lines(client) == [b"MULTI", b"MULTI", b"MULTI", b"SET k v", b"GET k"]
+
+
+def test_the_slow_log_has_the_calls_of_scripts_when_every_call_is_measured() -> None:
+    _, clock, client = watched()
+    source = b"redis.call('SET', KEYS[1], 'v') redis.pcall('GET') return redis.call('PING')"
+    client.run("CONFIG SET slowlog-log-slower-than 999", "CLIENT SETNAME me")
+    clock.takes(1000)
+    client.run([b"EVAL", source, b"1", b"k"])
+    clock.takes(0)
+    assert [entry[3:] for entry in client.run("SLOWLOG GET 3")[1:]] == [
+        [[b"PING"], client.address.encode(), b"me"],
+        [[b"SET", b"k", b"v"], client.address.encode(), b"me"],
+    ]
+    client.run("CONFIG SET slowlog-log-slower-than 1000", "SLOWLOG RESET")
+    clock.takes(1000)
+    client.run([b"EVAL", source, b"1", b"k"])
+    clock.takes(0)
+    assert slow_lines(client) == [b"EVAL " + source + b" 1 k"]

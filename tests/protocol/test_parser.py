@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upstash_global.protocol.resp import MAX_BULK, Parser, split_arguments
+from upstash_global.protocol.resp import ARGUMENT_BYTES, MAX_BULK, Parser, split_arguments
 
 Commands = list[list[bytes]]
 
@@ -48,7 +48,8 @@ MISTAKES = [
     (b"*1_0\r\n", "invalid multibulk length"),
     (b"*-0\r\n", "invalid multibulk length"),
     ("*１\r\n".encode(), "invalid multibulk length"),
-    (b"*1048577\r\n", "invalid multibulk length"),
+    (b"*2147483648\r\n", "invalid multibulk length"),
+    (b"*2147483647\r\n", "too big request"),
     (b"*99999999999999999999\r\n", "invalid multibulk length"),
     (b"*-99999999999999999999\r\n", "invalid multibulk length"),
     (b"*1\r\n+3\r\n", "expected '$', got '+'"),
@@ -133,12 +134,29 @@ def test_a_line_of_the_largest_size_is_read() -> None:
 
 def test_limits_are_settable() -> None:
     def small() -> Parser:
-        return Parser(max_bulk=3, max_arguments=2, max_request=4)
+        return Parser(max_bulk=90, max_arguments=2, max_request=92)
 
     assert read([request(b"GET", b"k")], small()) == ([[b"GET", b"k"]], None)
-    assert read([request(b"PING")], small()) == ([], "Protocol error: invalid bulk length")
+    assert read([request(b"x" * 91)], small()) == ([], "Protocol error: invalid bulk length")
     assert read([request(b"a", b"b", b"c")], small()) == ([], "Protocol error: invalid multibulk length")
-    assert read([request(b"GET", b"ke")], small()) == ([], "Protocol error: too big request")
+    assert read([request(b"GET", b"k" * 90)], small()) == ([], "Protocol error: too big request")
+
+
+def test_a_command_of_more_than_a_million_arguments_is_read() -> None:
+    stream = request(b"DEL", *[b"k"] * 1_200_000)
+    pieces = [stream[at : at + 250_000] for at in range(0, len(stream), 250_000)]
+    commands, error = read(pieces)
+    assert error is None and [len(argv) for argv in commands] == [1_200_001]
+
+
+def test_arguments_are_counted_against_the_limit_before_one_is_held() -> None:
+    parser = Parser(max_request=ARGUMENT_BYTES * 1000)
+    assert parser.feed(b"*1000\r\n") == [] and parser.error is None
+    parser.feed(b"$0\r\n\r\n" * 100)
+    assert parser.buffered_bytes == ARGUMENT_BYTES * 100
+    parser = Parser(max_request=ARGUMENT_BYTES * 1000)
+    assert parser.feed(b"*1001\r\n") == [] and parser.is_too_large
+    assert str(parser.error) == "Protocol error: too big request"
 
 
 def test_a_limit_that_is_lowered_holds_for_the_command_that_is_being_read() -> None:

@@ -236,6 +236,18 @@ def test_a_flush_changes_every_key() -> None:
     assert changes.changed_after(b"a", 7)
 
 
+def test_a_change_that_watch_does_not_see_is_one_to_all_others_however_old_the_index_gets() -> None:
+    changes = Changes(max_changes=4, min_age_ms=1000)
+    changes.note([b"a"], 1, 0)
+    for lsn in range(2, 50):
+        changes.note([b"a"], lsn, 0, [b"a"])
+        for since in range(changes.floor, lsn):
+            assert changes.changed_after(b"a", since)
+            assert changes.changed_for_watch(b"a", since, True) == (since == 0)
+    changes.note([b"a", b"a"], 50, 0, [b"a"])  # one of two
+    assert changes.changed_for_watch(b"a", 49, True)
+
+
 def test_the_last_change_of_a_key_is_known_above_the_floor_and_the_last_flush() -> None:
     changes = Changes(max_changes=4, min_age_ms=1000)
     for lsn in range(1, 50):

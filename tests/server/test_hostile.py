@@ -30,7 +30,8 @@ def bystander(served: Served) -> Iterator[Wire]:
 
 MALFORMED_RESP = {
     "count is no number": (b"*x\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
-    "count is huge": (b"*1048577\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    "count is huge": (b"*2147483648\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    "count is large": (b"*1700000\r\n", b"-ERR Protocol error: too big request\r\n"),
     "count has 30 digits": (b"*" + b"9" * 30 + b"\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
     "count has a plus": (b"*+1\r\n$4\r\nPING\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
     "no bulk": (b"*1\r\nPING\r\n", b"-ERR Protocol error: expected '$', got 'P'\r\n"),

@@ -33,6 +33,9 @@ class Recorder:
         self.requests.append(request)
         connection.respond(Response(200, request.body))
 
+    def waits(self, connection: HttpConnection) -> bool:
+        return False
+
     def lines_for(self, request: Request) -> bytes:
         return b""
 

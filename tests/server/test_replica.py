@@ -3,6 +3,8 @@
 import json
 import threading
 
+import pytest
+
 from tests.server.serving import TOKEN, Served, command, position, rest, wait_for
 from upstash_global.protocol.tokens import SyncToken, decode_token, encode_token, key_hash, sync_token_key
 
@@ -66,6 +68,26 @@ def test_a_client_that_closes_its_sending_side_gets_forwarded_answers(replica: S
         wire.send(command("INCR", "n") + command("QUIT"))
         wire.socket.shutdown(1)
         assert wire.read_all() == b":1\r\n+OK\r\n"
+
+
+@pytest.mark.parametrize("before", [[], ["INCR n", "PING"]])
+def test_a_client_that_leaves_takes_nothing_from_a_list(leader: Served, replica: Served, before: list[str]) -> None:
+    n_served = leader.ask(lambda node: node.forwarding.n_served)
+    with replica.wire() as wire:
+        wire.send(b"".join(command(*line.split()) for line in before) + command("BLPOP", "l", "0"))
+        wait_for(lambda: leader.ask(lambda node: node.forwarding.n_served) > n_served)
+    wait_for(lambda: not leader.ask(lambda node: node.forwarding.remotes))
+    with leader.redis() as client:
+        assert client.rpush("l", "a") == client.llen("l") == 1
+
+
+def test_a_rest_client_that_leaves_ends_its_wait_at_the_leader(leader: Served, replica: Served) -> None:
+    body = b'["WAIT", "9", "3600000"]'
+    with replica.http() as wire:
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len(body)}\r\n\r\n"
+        wire.send(head.encode() + body)
+        wait_for(lambda: leader.ask(lambda node: node.parking.by_session))
+    wait_for(lambda: not leader.ask(lambda node: node.parking.by_session))
 
 
 def test_a_client_that_does_not_read_is_run_no_further(leader: Served, replica: Served) -> None:

@@ -591,6 +591,26 @@ def test_a_client_that_closes_its_sending_side_gets_its_answers(client: Client) 
     assert client.wire.read_all() == b""
 
 
+def test_a_client_that_leaves_ends_what_waits_for_something(served: Served) -> None:
+    with served.http() as wire:
+        Client(wire).send("POST", "/", b'["WAIT", "9", "3600000"]')
+        wait_for(lambda: served.ask(lambda node: node.parking.by_session))
+    wait_for(lambda: not served.ask(lambda node: node.parking.by_session))
+
+
+def test_a_write_that_a_pause_holds_is_not_run_for_a_client_that_has_left(served: Served) -> None:
+    with served.redis() as admin:
+        admin.execute_command("CLIENT", "PAUSE", "3600000", "WRITE")
+        with served.http() as wire:
+            Client(wire).send("GET", "/ping")
+            Client(wire).send("GET", "/set/k/v")
+            Client(wire).send("GET", "/set/k/w")
+            wait_for(lambda: served.ask(lambda node: node.parking.by_session))
+        wait_for(lambda: not served.ask(lambda node: node.parking.by_session))
+        admin.execute_command("CLIENT", "UNPAUSE")
+        assert admin.get("k") is None
+
+
 def test_a_token_has_an_allowance_of_commands_per_second(tmp_path: Path) -> None:
     with Served(tmp_path, config(rest_commands_per_s=20)) as served, served.http() as wire:
         client = Client(wire)

@@ -138,6 +138,9 @@ class EdgeListener:
         if connection.is_streaming and connection.state is not None:
             connection.state.cancel()  # nobody listens to the events any more
 
+    def waits(self, connection: HttpConnection) -> bool:
+        return False
+
     def lines_for(self, request: Request) -> bytes:
         return self.cors.lines(request)
 

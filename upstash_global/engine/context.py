@@ -65,6 +65,7 @@ class Effects:
     ) -> None:
         self.commands = commands  # deterministic; the payload of the entry
         self.touched = touched  # keys, repeats included
+        self.unwatched = _NO_KEYS  # those of them whose change is none to WATCH, as often as it was none
         self.flushed = flushed  # the whole keyspace was emptied
         self.said = said  # messages and keyspace events, in their order
 
@@ -113,6 +114,8 @@ class Context(Effects):
             bytes
         ] = []  # what the last script read, if its caller tracks keys; some perhaps twice
         self.overhear: Callable[[list[bytes]], None] | None = None  # a script calls this
+        # Told of a command that a script has called, and when it began; what time it is. None: they are not measured.
+        self.note_duration: Callable[[Any, list[bytes], int], int] | None = None
         self.serve: Callable[[Any, list[bytes]], Reply] | None = None  # a session command (Row, argv) of a script
         self.event_mask = 0  # EVENT_… classes that are told
         self.missed: list[bytes] = []  # keys looked up in vain by the running command
@@ -140,6 +143,7 @@ class Context(Effects):
         if self.commands or self.touched:  # kept by whoever took the last unit's effects, as is what was said
             self.commands = _NO_COMMANDS
             self.touched = _NO_KEYS
+            self.unwatched = _NO_KEYS
         if self.said:
             self.said = _NOTHING_SAID
         self.flushed = False
@@ -362,6 +366,17 @@ class Context(Effects):
                 self._say((EVENT_NEW, b"new", key))
             keyspace.store(key, value)
         self._note_change(key)
+
+    def save_unwatched(self, key: bytes, value: Any) -> None:
+        """As `save`, but a transaction that watches the key goes on.
+
+        So it is in Redis 7.2 with what a stream has beside its entries, and with a string that has only got another form.
+        """
+        self.save(key, value)
+        if self.unwatched:
+            self.unwatched.append(key)
+        else:
+            self.unwatched = [key]
 
     def put(self, key: bytes, value: Any) -> None:
         """Store a new value (a string may be empty); the deadline is cleared."""

@@ -72,7 +72,9 @@ class Engine:
         context = self.context
         if not context.commands:
             return None
-        return Effects(context.commands, context.touched, context.flushed, context.said)
+        effects = Effects(context.commands, context.touched, context.flushed, context.said)
+        effects.unwatched = context.unwatched
+        return effects
 
     def apply(self, commands: list[list[bytes]], time_ms: int) -> Effects:
         """Replay the commands of one entry at its own time and return what they changed.

@@ -317,6 +317,8 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
         run.ctx.note_script_read(row.keys.find(argv))
     if run.ctx.overhear is not None:
         run.ctx.overhear(argv)
+    note_duration = run.ctx.note_duration
+    started_us = 0 if note_duration is None else note_duration(None, argv, 0)
     if row.handler is not None:
         reply = execute(run.ctx, row, argv)
     else:
@@ -325,6 +327,8 @@ def _run_command(run: Run, argv: list[bytes]) -> Reply:
             reply = run.ctx.serve(row, argv)
         except CommandError as failure:
             reply = failure
+    if note_duration is not None:
+        note_duration(row, argv, started_us)
     if type(reply) is CommandError:
         row.failed_calls += 1
     return reply

@@ -53,6 +53,7 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
         if lack is not None:
             row.rejected_calls += 1
             return _refuse(node, session, argv, lack)
+        session.ran = False
         session.queue_bytes += size_of(argv) + QUEUED_BYTES
         if session.queue_bytes > node.settings.entry_bytes:
             session.queue_failed = True
@@ -76,14 +77,15 @@ def dispatch(node: "Node", session: Session, argv: list[bytes]) -> Reply:
             node.engine.context.tell_bug(row.name, bug)
             reply = INTERNAL_ERROR
     if type(reply) is _REFUSAL:
-        _count_failure(node, row, reply)
+        _count_failure(node, session, row, reply)
     return reply
 
 
-def _count_failure(node: "Node", row: Row, failure: CommandError) -> None:
+def _count_failure(node: "Node", session: Session, row: Row, failure: CommandError) -> None:
     """What the state of the node forbids was rejected and is no call, as Redis counts."""
     node.metrics.note_refusal(failure)
     if failure is OOM or failure is NOREPLICAS or failure is node.write_refusal or failure is node.read_refusal:
+        session.ran = False
         row.calls -= 1
         row.rejected_calls += 1
     else:
@@ -107,6 +109,7 @@ def refuse(node: "Node", session: Session, argv: list[bytes], row: Row, refusal:
 def _refuse(node: "Node", session: Session, argv: list[bytes], refusal: CommandError) -> CommandError:
     """A command that does not run spoils the transaction; if it is EXEC, it ends it."""
     node.metrics.note_refusal(refusal)
+    session.ran = False
     session.queue_failed = True
     if argv[0].upper() != b"EXEC":
         return refusal

@@ -21,7 +21,7 @@ from upstash_global.engine.dump import digest
 from upstash_global.engine.engine import Engine
 from upstash_global.engine.keyspace import Keyspace
 from upstash_global.engine.memory import Memory
-from upstash_global.engine.table import FAST, NO_AUTH, SKIP_SLOWLOG, TABLE, Row
+from upstash_global.engine.table import FAST, SKIP_SLOWLOG, TABLE, Row
 from upstash_global.errors import CommandError
 from upstash_global.node.answers import Answers
 from upstash_global.node.attention import attend
@@ -206,6 +206,7 @@ class Node:
         i = 0
         first = 0  # of the calls of one command that began at `started_us`
         n_noted = -1  # calls whose duration is known now, if not all
+        session.ran = True
         started_us = self.clock_us()
         while i < n:
             if session.closing or session.killed:
@@ -217,6 +218,7 @@ class Node:
             if i > first and (i - first == self.slowlog.stretch or argv[0] != commands[first][0]):
                 started_us = self.note_duration(session, session.row_run, commands, started_us, first, i)
                 first = i
+                session.ran = True
             reply = attend(self, session, argv) if self.is_attended else dispatch(self, session, argv)
             i += 1
             if reply is FORWARD and not self.can_forward:
@@ -231,7 +233,7 @@ class Node:
                 session.waiting = 1
                 if i < n:
                     session.input.extendleft(reversed(commands[i:]))
-                n_noted = i - 1 if self.parking.is_noted_later(session) else i
+                n_noted = i - 1 if self.is_busy or self.parking.is_noted_later(session) else i
                 break
             session.reply(reply)
             if self.woken:
@@ -264,10 +266,16 @@ class Node:
                 note_calls(row, took_us, end - first)
             if 0 < self.latency.threshold_us <= took_us:
                 self.latency.note("fast-command" if row.flags & FAST else "command", self.now_ms, took_us)
-            if 0 <= self.slowlog.threshold_us <= took_us and not row.flags & (SKIP_SLOWLOG | NO_AUTH):
+            if 0 <= self.slowlog.threshold_us <= took_us and not row.flags & SKIP_SLOWLOG:
                 self.metrics.n_slow += 1
                 self.slowlog.note(self.now_ms, took_us, heaviest(commands[first:end]), session.address, session.name)
         return now_us
+
+    def note_script_call(self, row: Row | None, argv: list[bytes], started_us: int) -> int:
+        """Count the time of a command that a script has called, on behalf of who runs the script; what time it is now."""
+        caller = self.engine.context.caller
+        session = caller if isinstance(caller, Session) else self.script_session
+        return self.note_duration(session, row, [argv], started_us)
 
     def answer(
         self,
@@ -322,6 +330,10 @@ class Node:
         if not session.is_dirty:
             session.is_dirty = True
             self.dirty.append(session)
+
+    def waits(self, session: Session) -> bool:
+        """Whether a session waits for something to happen, here or at the leader, and is let go when its client leaves."""
+        return session.id in self.parking.by_session or self.forwarding.blocks(session.id)
 
     def abandon(self, session: Session) -> None:
         """Stop what a session waits for, without an answer."""
@@ -405,7 +417,7 @@ class Node:
             self.changes.note_flush(lsn)
         if self.memory is not None:
             self.eviction.note(self.memory, effects)
-        self.changes.note(effects.touched, lsn, self.now_ms)
+        self.changes.note(effects.touched, lsn, self.now_ms, effects.unwatched)
         if self.tracking.readers or self.tracking.sessions:
             self.audience.tell_changes(effects)
         if effects.said:

@@ -202,6 +202,7 @@ def _set_slowlog_length(node: "Node", value: str) -> None:
 
 def _set_slowlog_threshold(node: "Node", value: str) -> None:
     node.slowlog.set_threshold(int(value))
+    node.engine.context.note_duration = node.note_script_call if node.slowlog.measures_each else None
 
 
 def _set_tracked_keys(node: "Node", value: str) -> None:

@@ -99,6 +99,7 @@ class Session(Caller):
         self.library_name = b""
         self.library_version = b""
         self.row: Row | None = None  # of the last command
+        self.ran = True  # that and those measured with it were run: none was refused or queued
         self.no_evict = False
         self.reply_mode = REPLY_ON
         self.input: deque[list[bytes]] = deque()  # read, not yet run
@@ -164,8 +165,8 @@ class Session(Caller):
 
     @property
     def row_run(self) -> Row | None:
-        """The row of the last command if it was run, not queued."""
-        return self.row if self.queue is None else None
+        """The row of the commands that are measured together, if all were run."""
+        return self.row if self.ran else None
 
     @property
     def is_subscribed(self) -> bool:

@@ -1,8 +1,8 @@
 """The slow log: the newest commands that took longer than a threshold, on this node.
 
 The clock is read once for up to STRETCH calls of one command in a row, so that a pipeline costs little more than a single
-call. A stretch that was slow as a whole is noted as its heaviest call. With a threshold so low that fast calls reach it,
-every call is measured for itself.
+call. A stretch that was slow as a whole is noted as its heaviest call; one of which a call was refused or queued is not noted.
+With a threshold so low that fast calls reach it, every call is measured for itself, and so is what scripts call.
 """
 
 from collections import deque
@@ -31,6 +31,7 @@ class SlowEntry:
 class SlowLog:
     def __init__(self) -> None:
         self.threshold_us = 10_000  # slowlog-log-slower-than; below 0 nothing is logged
+        self.measures_each = False  # every call for itself, those of scripts too
         self.stretch = STRETCH  # calls of one command that are measured together
         self.max_entries = 128  # slowlog-max-len
         self.entries: deque[SlowEntry] = deque()  # newest first
@@ -38,7 +39,8 @@ class SlowLog:
 
     def set_threshold(self, microseconds: int) -> None:
         self.threshold_us = microseconds
-        self.stretch = 1 if 0 <= microseconds < LOW_US else STRETCH
+        self.measures_each = 0 <= microseconds < LOW_US
+        self.stretch = 1 if self.measures_each else STRETCH
 
     def note(self, time_ms: int, microseconds: int, argv: list[bytes], address: str, name: bytes) -> None:
         """Remember a command, cut to a bounded size."""

@@ -2,7 +2,8 @@
 
 A transaction of reads alone runs where the client is; any other runs at the leader, which asks the change index. It aborts
 when a watched key changed after the position at which it was watched, was visible then and is hidden now, or when that
-position lies off the leader's history or below the index's floor.
+position lies off the leader's history or below the index's floor. Some changes do not count, as in Redis: see
+`Context.save_unwatched`.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -36,7 +37,7 @@ def is_dirty(node: "Node", watches: list[Watch], seen: Position) -> bool:
         if not node.log.history.contains(watch.position):
             return True
         visible = watch.visible
-        if node.changes.changed_after(watch.key, watch.position.lsn, visible is not False):
+        if node.changes.changed_for_watch(watch.key, watch.position.lsn, visible is not False):
             return True
         if visible and context.glance(watch.key) is None or visible is None and _may_have_expired(node, watch.key):
             return True

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 MAX_BULK: Final = 64 * 1024 * 1024
-MAX_ARGUMENTS: Final = 1024 * 1024
+MAX_ARGUMENTS: Final = 2**31 - 1  # as Redis 7 allows; what they take is bounded by MAX_REQUEST
 MAX_INLINE: Final = 64 * 1024
 MAX_REQUEST: Final = 64 * 1024 * 1024
+ARGUMENT_BYTES: Final = 41  # of an argument beside its own bytes: a place in a list, the head of a bytes object
 
 # Reply lines that are short enough to be made once.
 _N_PREPARED: Final = 1024
@@ -129,7 +130,8 @@ class Parser:
         self.max_bulk = max_bulk
         self.max_arguments = max_arguments
         self.max_inline = max_inline
-        self.max_request = max_request  # bytes of all arguments of one command; may change while one is read
+        # Bytes of all arguments of one command, and likewise ARGUMENT_BYTES for each; may change while one is read.
+        self.max_request = max_request
         self.authenticated = authenticated
         self.error: ProtocolError | None = None
         self.cross_protocol = False
@@ -145,7 +147,7 @@ class Parser:
     @property
     def buffered_bytes(self) -> int:
         """How much of an unfinished command is held."""
-        return len(self._rest) + self._argv_bytes + len(self._bulk)
+        return len(self._rest) + self._argv_bytes + ARGUMENT_BYTES * len(self._argv) + len(self._bulk)
 
     def feed(self, data: bytes) -> list[list[bytes]]:
         """The commands that `data` completes, in order."""
@@ -248,13 +250,16 @@ class Parser:
             raise ProtocolError("Protocol error: invalid multibulk length")
         if count > UNAUTHENTICATED_ARGUMENTS and not self.authenticated:
             return self._pause(data, at, commands, "Protocol error: unauthenticated multibulk length")
+        if count * ARGUMENT_BYTES > self.max_request:
+            self._refuse_large()
         self._missing = max(0, count)
         return end + 2
 
     def _read_arguments(self, data: bytes, at: int, commands: list[list[bytes]]) -> int:
         """Read what has come of the current command; its end, or all of `data`."""
         size = len(data)
-        if self._argv_bytes + max(0, self._bulk_bytes) > self.max_request:
+        n_arguments = len(self._argv) + self._missing
+        if max(self._argv_bytes + max(0, self._bulk_bytes), n_arguments * ARGUMENT_BYTES) > self.max_request:
             self._refuse_large()
         while self._missing > 0:
             if self._bulk_bytes < 0:

@@ -1,9 +1,16 @@
 """The change index: key → LSN of its last change. WATCH and the edge's fills ask it.
 
+WATCH does not see all changes (see `Context.save_unwatched`): where the last one of a key is such a one, the index also
+knows the last before it that WATCH does see.
+
 Two generations bound it: when the newer one is full or old, it becomes the older, and what the former older one knew is
 forgotten. Below the floor nothing is known, and everything counts as changed. Changes are many and questions few: a
 change is only put down, and a question first enters what was put down since the last one.
 """
+
+from typing import Final
+
+_NO_KEYS: Final[list[bytes]] = []
 
 
 class Generation:
@@ -18,6 +25,9 @@ class Generation:
         self.run_lsns: list[int] = []  # and when each of these changed
         self.next_lsn = 0  # of a key that would go on with the last run
         self.last: dict[bytes, int] = {}
+        self.unwatched: dict[
+            bytes, tuple[int, int]
+        ] = {}  # (a change that WATCH does not see, the last before that it sees)
 
     def note(self, keys: list[bytes], lsn: int) -> None:
         for key in keys:
@@ -62,12 +72,25 @@ class Changes:
         """The LSN from which on every change is known."""
         return self.older.after_lsn
 
-    def note(self, keys: list[bytes], lsn: int, time_ms: int) -> None:
-        """The entry at `lsn` changed `keys`."""
+    def note(self, keys: list[bytes], lsn: int, time_ms: int, unwatched: list[bytes] = _NO_KEYS) -> None:
+        """The entry at `lsn` changed `keys`, repeats included; WATCH does not see those changes that are `unwatched`."""
         newer = self.newer
         if newer.n_changes >= self.generation_changes or time_ms - newer.since_ms >= self.min_age_ms:
             newer = self._turn(lsn - 1, time_ms)
+        if unwatched:
+            self._note_unwatched(keys, lsn, unwatched)
         newer.note(keys, lsn)
+
+    def _note_unwatched(self, keys: list[bytes], lsn: int, unwatched: list[bytes]) -> None:
+        n_seen = dict.fromkeys(unwatched, 0)  # changes of the key by this entry that WATCH sees
+        for key in keys:
+            if key in n_seen:
+                n_seen[key] += 1
+        for key in unwatched:
+            n_seen[key] -= 1
+        for key, n in n_seen.items():
+            if not n:
+                self.newer.unwatched[key] = (lsn, self._last_watched(key))
 
     def note_flush(self, lsn: int) -> None:
         """The entry at `lsn` removed every key that was there."""
@@ -87,6 +110,18 @@ class Changes:
         if lsn < self.floor or (was_there and lsn < self.flushed_lsn):
             return True
         return self.newer.last_change(key) > lsn or self.older.last_change(key) > lsn
+
+    def changed_for_watch(self, key: bytes, lsn: int, was_there: bool) -> bool:
+        """As `changed_after`, for a transaction that watches the key since `lsn`."""
+        if lsn < self.floor or (was_there and lsn < self.flushed_lsn):
+            return True
+        return self._last_watched(key) > lsn
+
+    def _last_watched(self, key: bytes) -> int:
+        """The LSN of the last change of `key` that WATCH sees."""
+        last = self.last_change(key)
+        unwatched, before = self.newer.unwatched.get(key) or self.older.unwatched.get(key, (0, 0))
+        return before if unwatched == last else last
 
     @property
     def known_after(self) -> int:

@@ -106,7 +106,7 @@ class Head:
 
 class HttpHandler(Protocol):
     """What a listener does with requests. `begin` may refuse before the body is read; `lines_for` gives the lines that the head
-    of any answer to a request has."""
+    of any answer to a request has; `waits` tells of the running request whether it ends when its client leaves."""
 
     def connected(self, connection: "HttpConnection") -> None: ...
 
@@ -117,6 +117,8 @@ class HttpHandler(Protocol):
     def request(self, connection: "HttpConnection", request: Request) -> None: ...
 
     def lines_for(self, request: Request) -> bytes: ...
+
+    def waits(self, connection: "HttpConnection") -> bool: ...
 
 
 class HttpConnection:
@@ -256,8 +258,11 @@ class HttpConnection:
         self.heads[data[line_end:head_end]] = Head(headers, self.body_size)
 
     def eof_received(self) -> bool:
-        """The client sends no more, and may still read: it gets what it is owed, then the connection ends."""
-        if self.is_streaming or (self.running is None and not self.queue):
+        """The client sends no more, and may still read: it gets what it is owed, then the connection ends.
+
+        Most who do so have left. So who waits for something to happen is let go, as by Redis.
+        """
+        if self.is_streaming or (self.running is None and not self.queue) or self.handler.waits(self):
             return False
         self.is_ending = True
         return True
@@ -385,6 +390,8 @@ class HttpConnection:
             self.queued_bytes -= len(request.body)
             self._hand_over(request, keep_alive)
         self.is_handing_over = False
+        if self.is_ending and self.transport is not None and self.running is not None and self.handler.waits(self):
+            self.transport.close()
         if self.queue or self.running is not None:
             return
         if self.refusal is not None:

@@ -32,6 +32,7 @@ class RespConnection:
         self.transport: asyncio.Transport | None = None
         self.session: RespSession | None = None
         self.ending: str | None = None  # nothing more is read; what is still to be said before closing
+        self.has_left = False  # the client sends no more
         self.is_lingering = False  # it was told of its mistake, and what it still sends is discarded
         self.waiting_bytes = 0  # read since the session last had nothing left to run
         self.login_timer: asyncio.TimerHandle | None = None
@@ -89,10 +90,11 @@ class RespConnection:
     def eof_received(self) -> bool:
         """The client will send no more, and may still read; whoever waits for something to happen is let go."""
         session = self.session
-        if session is None or self.is_lingering or session.id in self.shell.node.parking.by_session:
+        if session is None or self.is_lingering or self.shell.node.waits(session):
             return False
         if session.closing:
             return True  # its answers are on their way, and behind them the end
+        self.has_left = True
         self._end(session, "")
         self.shell.schedule()
         return True
@@ -113,6 +115,8 @@ class RespConnection:
 
     def _end_if_answered(self, session: RespSession) -> None:
         if self.ending is None or session.waiting or session.input:
+            if self.has_left and self.transport is not None and self.shell.node.waits(session):
+                self.transport.close()
             return
         if self.ending:
             session.refuse_protocol(self.ending)

@@ -147,6 +147,10 @@ class RestListener:
     def lines_for(self, request: Request) -> bytes:
         return self.cors.lines(request)
 
+    def waits(self, connection: HttpConnection) -> bool:
+        session: RestSession | None = connection.state
+        return session is not None and self.shell.node.waits(session)
+
     # -- requests -----------------------------------------------------------------------------------------------
 
     def begin(self, connection: HttpConnection, request: Request) -> None:

@@ -112,7 +112,8 @@ def bitfield(ctx: Context, argv: list[bytes]) -> Reply:
     was_edited = isinstance(ctx.view_string(key), bytearray)
     check_length(ctx, (n_bits + 7) >> 3)
     edited = ctx.edit_string(key)
-    changed = _grow(edited, n_bits)
+    has_grown = _grow(edited, n_bits)
+    changed = False
     replies: list[Reply] = []
     for operation in operations:
         old = operation.read(edited)
@@ -125,13 +126,19 @@ def bitfield(ctx: Context, argv: list[bytes]) -> Reply:
             continue
         if new != old:
             operation.write(edited, new)
-            changed = True
+        changed = changed or new != old or has_grown
         replies.append(new if operation.name == b"INCRBY" else old)
-    if changed or not was_edited:
-        ctx.save(key, edited)
-    if changed:
-        ctx.notify(EVENT_STRING, b"setbit", key)
+    _save_bits(ctx, key, edited, changed, has_grown or not was_edited)
     return replies
+
+
+def _save_bits(ctx: Context, key: bytes, edited: bytearray, changed: bool, has_other_form: bool) -> None:
+    """Save what was edited. A string of another form alone (raw, or longer after what overflowed) is no event, as in Redis."""
+    if changed:
+        ctx.save(key, edited)
+        ctx.notify(EVENT_STRING, b"setbit", key)
+    elif has_other_form:
+        ctx.save_unwatched(key, edited)
 
 
 @command("BITOP", arity=-4, flags=WRITE | DENYOOM, keys=Keys(2, -1, 1))
@@ -176,11 +183,7 @@ def setbit(ctx: Context, argv: list[bytes]) -> Reply:
     old = (edited[at] >> shift) & 1
     if old != bit:
         edited[at] ^= 1 << shift
-    changed = old != bit or has_grown
-    if changed or not was_edited:
-        ctx.save(key, edited)
-    if changed:
-        ctx.notify(EVENT_STRING, b"setbit", key)
+    _save_bits(ctx, key, edited, old != bit or has_grown, not was_edited)
     return old
 
 

@@ -46,9 +46,13 @@ def xgroup_create(ctx: Context, argv: list[bytes]) -> Reply:
     last_id = _last_read_id(stream, argv[4], True)
     if stream is not None and argv[3] in stream.groups:
         raise CommandError("BUSYGROUP", "Consumer Group name already exists")
+    is_new = stream is None
     stream = ctx.edit_stream(argv[2])
     stream.groups[argv[3]] = Group(last_id, entries_read)
-    ctx.save(argv[2], stream)
+    if is_new:
+        ctx.save(argv[2], stream)
+    else:
+        ctx.save_unwatched(argv[2], stream)
     ctx.notify(EVENT_STREAM, b"xgroup-create", argv[2])
     return OK
 
@@ -60,7 +64,7 @@ def xgroup_createconsumer(ctx: Context, argv: list[bytes]) -> Reply:
         return 0
     stream = ctx.edit_stream(argv[2])
     _add_consumer(ctx, argv[2], stream.groups[argv[3]], argv[4])
-    ctx.save(argv[2], stream)
+    ctx.save_unwatched(argv[2], stream)
     return 1
 
 
@@ -72,7 +76,7 @@ def xgroup_delconsumer(ctx: Context, argv: list[bytes]) -> Reply:
     stream = ctx.edit_stream(argv[2])
     n_pending = stream.groups[argv[3]].remove_consumer(argv[4])
     ctx.notify(EVENT_STREAM, b"xgroup-delconsumer", argv[2])
-    ctx.save(argv[2], stream)
+    ctx.save_unwatched(argv[2], stream)
     return n_pending
 
 
@@ -87,7 +91,7 @@ def xgroup_destroy(ctx: Context, argv: list[bytes]) -> Reply:
     stream = ctx.edit_stream(argv[2])
     del stream.groups[argv[3]]
     ctx.notify(EVENT_STREAM, b"xgroup-destroy", argv[2])
-    ctx.save(argv[2], stream)
+    ctx.save_unwatched(argv[2], stream)
     return 1
 
 
@@ -110,7 +114,7 @@ def xgroup_setid(ctx: Context, argv: list[bytes]) -> Reply:
     group.last_id = last_id
     group.entries_read = entries_read
     ctx.notify(EVENT_STREAM, b"xgroup-setid", argv[2])
-    ctx.save(argv[2], stream)
+    ctx.save_unwatched(argv[2], stream)
     return OK
 
 
@@ -245,7 +249,7 @@ def _read_one(ctx: Context, key: bytes, name: bytes, after: int, options: ReadOp
         consumer = Consumer(options.consumer, ctx.now_ms)
     else:
         consumer = seen_consumer(ctx, key, group, options.consumer)
-        ctx.save(key, stream)
+        ctx.save_unwatched(key, stream)
     if after >= 0:
         return _read_again(ctx, stream, consumer, after, options.count)
     entries = stream.entries.between(group.last_id + 1, MAX_ID, options.count)
@@ -256,7 +260,7 @@ def _read_one(ctx: Context, key: bytes, name: bytes, after: int, options: ReadOp
         if not options.is_acknowledged:
             group.deliver(id, consumer, ctx.now_ms)
             consumer.active_ms = ctx.now_ms
-    ctx.save(key, stream)
+    ctx.save_unwatched(key, stream)
     return [entry_reply(id, packed) for id, packed in entries]
 
 

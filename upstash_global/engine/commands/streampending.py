@@ -36,7 +36,7 @@ def xack(ctx: Context, argv: list[bytes]) -> Reply:
     for id in ids:
         n_acknowledged += group.acknowledge(id)
     if n_acknowledged:
-        ctx.save(argv[1], stream)
+        ctx.save_unwatched(argv[1], stream)
     return n_acknowledged
 
 
@@ -141,7 +141,7 @@ def xautoclaim(ctx: Context, argv: list[bytes]) -> Reply:
             claimed.append(id_text(id) if just_ids else entry_reply(id, packed))
     for id in deleted:
         group.acknowledge(id)
-    ctx.save(argv[1], stream)
+    ctx.save_unwatched(argv[1], stream)
     return [id_text(next_id), claimed, [id_text(id) for id in deleted]]
 
 
@@ -176,7 +176,7 @@ def xclaim(ctx: Context, argv: list[bytes]) -> Reply:
         elif not options.just_ids:
             pending.n_deliveries += 1
         claimed.append(id_text(id) if options.just_ids else entry_reply(id, packed))
-    ctx.save(argv[1], stream)
+    ctx.save_unwatched(argv[1], stream)
     return claimed
 
 

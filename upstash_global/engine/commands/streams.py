@@ -279,7 +279,7 @@ def xsetid(ctx: Context, argv: list[bytes]) -> Reply:
     if max_deleted_id:
         stream.max_deleted_id = max_deleted_id
     ctx.notify(EVENT_STREAM, b"xsetid", argv[1])
-    ctx.save(argv[1], stream)
+    ctx.save_unwatched(argv[1], stream)
     return OK
 
 

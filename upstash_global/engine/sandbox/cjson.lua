@@ -5,11 +5,14 @@ local codec = ...
 local fail = codec.fail
 local byte, char, find, format, gsub, match, sub = string.byte, string.char, string.find, string.format, string.gsub, string.match, string.sub
 local concat = table.concat
-local floor, huge, max = math.floor, math.huge, math.max
-local next, select, tonumber, tostring, type = next, select, tonumber, tostring, type
+local floor, huge = math.floor, math.huge
+local getmetatable, next, select, tonumber, tostring, type = getmetatable, next, select, tonumber, tostring, type
 
-local null = newproxy()
+local null = newproxy(true)
 local MAX_INTEGER = 2 ^ 31 - 1
+
+getmetatable(null).__tostring = function() return "userdata: (nil)" end -- Redis: a null pointer
+getmetatable(null).__metatable = false
 
 local function defaults(settings)
   settings.sparse_convert = 0 -- of what is too sparse for an array: an object, or an error
@@ -49,7 +52,7 @@ local function array_length(value)
   for key in next, value do
     if type(key) ~= "number" or key <= 0 or key ~= floor(key) then return -1 end
     n = n + 1
-    last = max(last, key)
+    if key > last then last = key <= MAX_INTEGER and key or -2 ^ 31 end -- Redis: an int that overflows
   end
   if config.sparse_ratio > 0 and last > n * config.sparse_ratio and last > config.sparse_safe then
     if config.sparse_convert == 0 then fail("Cannot serialise table: excessively sparse array") end
@@ -119,8 +122,7 @@ end
 local function string_at(text, at)
   local parts, from = {}, at + 1
   while true do
-    local stop = find(text, '[%c"\\]', from)
-    while stop and byte(text, stop) == 127 do stop = find(text, '[%c"\\]', stop + 1) end
+    local stop = find(text, '[%z"\\]', from)
     if not stop then return nil, "unexpected end of string", #text + 1 end
     local c = sub(text, stop, stop)
     if c == '"' then
@@ -128,7 +130,7 @@ local function string_at(text, at)
       parts[#parts + 1] = sub(text, from, stop - 1)
       return concat(parts), stop + 1
     elseif c ~= "\\" then
-      return nil, "invalid token", at
+      return nil, "unexpected end of string", stop
     end
     parts[#parts + 1] = sub(text, from, stop - 1)
     local escape = sub(text, stop + 1, stop + 1)
@@ -157,20 +159,42 @@ end
 local PUNCTUATION = { ["{"] = "T_OBJ_BEGIN", ["}"] = "T_OBJ_END", ["["] = "T_ARR_BEGIN", ["]"] = "T_ARR_END", [","] = "T_COMMA", [":"] = "T_COLON" }
 local WORDS = { { "true", "T_BOOLEAN", true }, { "false", "T_BOOLEAN", false }, { "null", "T_NULL", null } }
 
+-- The number at `at` and the place behind it, as C's strtod reads it; nil if there is none.
 local function number_at(text, at)
-  local word = match(text, "^[+-]?0[xX]%x+", at) or match(text, "^-?%d+%.?%d*[eE][+-]?%d+", at) or match(text, "^-?%d+%.?%d*", at)
-  if word then return tonumber(word), at + #word end
-  local sign, name = match(text, "^(-?)(%a+)", at)
+  local word = match(text, "^[+-]?%d+%.?%d*", at) or match(text, "^[+-]?%.%d+", at)
+  local exponent = "^[eE][+-]?%d+"
+  if word and find(text, "^[+-]?0[xX]%.?%x", at) then
+    word = match(text, "^[+-]?0[xX]%x*%.?%x*", at)
+    exponent = "^[pP][+-]?%d+"
+  end
+  if word then
+    word = word .. (match(text, exponent, at + #word) or "")
+    return tonumber(word), at + #word
+  end
+  local sign, name = match(text, "^([+-]?)(%a%a%a)", at)
+  local after = at + #(sign or "") + 3
   name = name and name:lower()
-  if name == "inf" or name == "infinity" then return sign == "-" and -huge or huge, at + #sign + #name end
-  if name == "nan" then return 0 / 0, at + #sign + 3 end
+  if name == "inf" then
+    if sub(text, after, after + 4):lower() == "inity" then after = after + 5 end
+    return sign == "-" and -huge or huge, after
+  elseif name == "nan" then
+    return sign == "-" and -codec.nan or codec.nan, after + #(match(text, "^%([%w_]*%)", after) or "")
+  end
+end
+
+-- Whether the number at `at` is one that JSON does not have: inf, nan, hexadecimal, with a plus or with leading zeros.
+local function is_invalid_number(text, at)
+  if find(text, "^-?0[xX%d]", at) or find(text, "^%+", at) then return true end
+  local name = match(text, "^-?(%a%a%a)", at)
+  name = name and name:lower()
+  return name == "inf" or name == "nan"
 end
 
 -- The kind of the next token, its value, the place behind it and its own place.
 local function token(text, at)
   at = find(text, "[^ \t\n\r]", at) or #text + 1
-  if at > #text then return "T_END", nil, at, at end
   local c = sub(text, at, at)
+  if c == "" or c == "\0" then return "T_END", nil, at, at end
   if PUNCTUATION[c] then return PUNCTUATION[c], nil, at + 1, at end
   if c == '"' then
     local value, after, place = string_at(text, at)
@@ -181,14 +205,14 @@ local function token(text, at)
     local word = WORDS[i]
     if sub(text, at, at + #word[1] - 1) == word[1] then return word[2], word[3], at + #word[1], at end
   end
-  if find(c, "[%d-]") or config.decode_invalid == 1 then
-    if config.decode_invalid == 0 and find(text, "^-?0[xX%d]", at) or find(text, "^-[iInN]", at) then
-      return "invalid number", nil, at, at
-    end
+  local takes_invalid = config.decode_invalid == 1
+  local is_number = find(c, "[%d-]")
+  if not is_number and not (takes_invalid and is_invalid_number(text, at)) then return "invalid token", nil, at, at end
+  if takes_invalid or not is_invalid_number(text, at) then
     local value, after = number_at(text, at)
     if value then return "T_NUMBER", value, after, at end
   end
-  return "invalid token", nil, at, at
+  return "invalid number", nil, at, at
 end
 
 local IS_SCALAR = { T_STRING = true, T_NUMBER = true, T_BOOLEAN = true, T_NULL = true }
@@ -244,7 +268,7 @@ local function set_integer(settings, key, name, n, value, low, high)
   if value == nil then return settings[key] end
   local number = tonumber(value)
   if not number then bad_argument(name, n, "number expected, got " .. type(value)) end
-  number = number < 0 and -floor(-number) or floor(number)
+  number = codec.as_int(codec.integer_argument(name, n, n, number))
   if number < low or number > high then bad_argument(name, 1, "expected integer between " .. low .. " and " .. high) end
   settings[key] = number
   return number
@@ -267,7 +291,8 @@ local function set_choice(settings, key, name, value, highest)
   return settings[key] == 1
 end
 
-local function instance(settings)
+local instance
+function instance(settings)
   local library = { _NAME = "cjson", _VERSION = "2.1.0", null = null }
 
   function library.encode(...)
@@ -285,7 +310,7 @@ local function instance(settings)
     if type(text) ~= "string" then
       fail("bad argument #1 to 'decode' (string expected, got " .. (text == nil and "nil" or type(text)) .. ")")
     end
-    if byte(text, 1) == 0 or byte(text, 2) == 0 then fail("JSON parser does not support UTF-16 or UTF-32") end
+    if #text > 1 and find(sub(text, 1, 2), "%z") then fail("JSON parser does not support UTF-16 or UTF-32") end
     config = settings
     local kind, value, after, at = token(text, 1)
     value, after = decode_value(text, kind, value, after, at, 0)
@@ -325,6 +350,10 @@ local function instance(settings)
   choice_setting("encode_keep_buffer", "keep_buffer", 1)
   choice_setting("encode_invalid_numbers", "encode_invalid", 2)
   choice_setting("decode_invalid_numbers", "decode_invalid", 1)
+
+  function library.new()
+    return instance(defaults({}))
+  end
   return library
 end
 
@@ -334,8 +363,4 @@ function codec.begin_run()
   defaults(settings)
 end
 
-local library = instance(defaults(settings))
-function library.new()
-  return instance(defaults({}))
-end
-return library
+return instance(defaults(settings))

@@ -1,20 +1,23 @@
 -- MessagePack, as Redis's `cmsgpack` (lua-cmsgpack 0.4.0) behaves. Returns the library, and the writers of single values,
 -- with which the sandbox packs what crosses its border.
 
-local byte, char, sub = string.byte, string.char, string.sub
+local byte, char, gsub, sub = string.byte, string.char, string.gsub, string.sub
 local concat = table.concat
 local floor, frexp, ldexp, huge = math.floor, math.frexp, math.ldexp, math.huge
-local error, next, select, tonumber, tostring, type, unpack = error, next, select, tonumber, tostring, type, unpack
+local error, next, pcall, select, tonumber, tostring, type, unpack = error, next, pcall, select, tonumber, tostring, type, unpack
 local getinfo = debug.getinfo
 local running = coroutine.running
 
--- Raises an error at the place in the script that called the library.
+-- Raises an error at the place in the script that called the library; if pcall did, there is no place, and C knows no name.
 local function fail(text)
   local level = 2
-  local info = getinfo(level, "Sl")
+  local info = getinfo(level, "Slf")
+  local is_lost = false -- a tail call has taken the frame of a function in between
   while info and (info.what == "C" or info.what == "tail" or info.source == "@library" or info.source == "@sandbox") do
+    is_lost = is_lost or info.what == "tail"
+    if info.func == pcall and not is_lost then error((gsub(text, "^(bad argument #%d+ to )'[^']*'", "%1'?'")), 0) end
     level = level + 1
-    info = getinfo(level, "Sl")
+    info = getinfo(level, "Slf")
   end
   if info and info.currentline > 0 then
     text = info.short_src .. ":" .. info.currentline .. ": " .. text
@@ -36,10 +39,16 @@ local function big_endian(value, n)
   return char(unpack(bytes))
 end
 
+-- No number has a sign, too, which only its text shows.
+local function is_negative(not_a_number)
+  return byte(tostring(not_a_number)) == byte("-")
+end
+local NAN = is_negative(0 / 0) and -(0 / 0) or 0 / 0
+
 -- IEEE 754 with an exponent of `exponent_bits` and a mantissa of `mantissa_bits`, the highest byte first.
 local function ieee(value, exponent_bits, mantissa_bits)
   local bias = 2 ^ (exponent_bits - 1) - 1
-  local sign = (value < 0 or (value == 0 and 1 / value < 0)) and 1 or 0
+  local sign = (value < 0 or (value == 0 and 1 / value < 0) or (value ~= value and is_negative(value))) and 1 or 0
   local exponent, fraction
   if value ~= value then
     exponent, fraction = 2 * bias + 1, 2 ^ (mantissa_bits - 1)
@@ -55,10 +64,14 @@ local function ieee(value, exponent_bits, mantissa_bits)
     else
       fraction = (mantissa * 2 - 1) * 2 ^ mantissa_bits
     end
+    if exponent > 2 * bias then
+      exponent, fraction = 2 * bias + 1, 0
+    end
   end
   local n = (1 + exponent_bits + mantissa_bits) / 8
   local head = sign * 2 ^ exponent_bits + exponent
   local low = floor(fraction + 0.5)
+  if low - fraction == 0.5 and low % 2 == 1 then low = low - 1 end
   if n == 4 then
     return big_endian(head * 2 ^ mantissa_bits + low, 4)
   end
@@ -82,7 +95,7 @@ local function from_ieee(text, exponent_bits, mantissa_bits)
     sign, exponent = -1, head - 2 ^ exponent_bits
   end
   if exponent == 2 * bias + 1 then
-    return fraction == 0 and sign * huge or 0 / 0
+    return fraction == 0 and sign * huge or sign < 0 and -NAN or NAN
   elseif exponent == 0 then
     return sign * ldexp(fraction, 1 - bias - mantissa_bits)
   end
@@ -94,7 +107,7 @@ local function double(value)
 end
 
 local function is_single(value)
-  return value ~= value or from_ieee(ieee(value, 8, 23), 8, 23) == value
+  return from_ieee(ieee(value, 8, 23), 8, 23) == value
 end
 
 -- A signed number in 8 bytes; doubles hold 53 bits of it exactly.
@@ -106,7 +119,7 @@ end
 
 local function pack_number(value)
   if value ~= floor(value) or value >= 2 ^ 63 or value < -2 ^ 63 then
-    if value == value and value ~= huge and value ~= -huge and not is_single(value) then
+    if not is_single(value) then
       return "\203" .. double(value)
     end
     return "\202" .. ieee(value, 8, 23)
@@ -197,10 +210,8 @@ local function pack(...)
   return concat(out)
 end
 
-local unsigned
-function unsigned(text, at, n)
+local function unsigned(text, at, n)
   if at + n - 1 > #text then fail("Missing bytes in input.") end
-  if n == 8 then return unsigned(text, at, 4) * 2 ^ 32 + unsigned(text, at + 4, 4), at + 8 end -- rounded only once
   local value = 0
   for i = at, at + n - 1 do
     value = value * 256 + byte(text, i)
@@ -208,12 +219,14 @@ function unsigned(text, at, n)
   return value, at + n
 end
 
-local function signed(text, at, n)
-  local value, after = unsigned(text, at, n)
-  if n == 8 and byte(text, at) >= 128 then -- subtracted word by word, so that small negative numbers stay exact
-    local high, low = unsigned(text, at, 4), unsigned(text, at + 4, 4)
-    return (high - 2 ^ 32) * 2 ^ 32 + low, after
+local signed
+function signed(text, at, n)
+  if n == 8 then -- word by word, so that small negative numbers stay exact and others are rounded only once
+    if at + 7 > #text then fail("Missing bytes in input.") end
+    local high, low = signed(text, at, 4), unsigned(text, at + 4, 4)
+    return high * 2 ^ 32 + low, at + 8
   end
+  local value, after = unsigned(text, at, n)
   return value >= 2 ^ (8 * n - 1) and value - 2 ^ (8 * n) or value, after
 end
 
@@ -238,7 +251,9 @@ local function read_map(text, at, n)
     local key, value
     key, at = read(text, at)
     value, at = read(text, at)
-    if key ~= nil then items[key] = value end
+    if key == nil then error("table index is nil", 0) end
+    if key ~= key then error("table index is NaN", 0) end
+    items[key] = value
   end
   return items, at
 end
@@ -258,17 +273,16 @@ function read(text, at)
   if tag == 194 then return false, at end
   if tag == 195 then return true, at end
   local n
-  if tag >= 196 and tag <= 198 then
-    n, at = unsigned(text, at, SIZE[tag - 196])
-    return bytes_at(text, at, n)
-  elseif tag == 202 then
+  if tag == 202 then
     n, at = bytes_at(text, at, 4)
     return from_ieee(n, 8, 23), at
   elseif tag == 203 then
     n, at = bytes_at(text, at, 8)
     return from_ieee(n, 11, 52), at
-  elseif tag >= 204 and tag <= 207 then
+  elseif tag >= 204 and tag <= 206 then
     return unsigned(text, at, SIZE[tag - 204])
+  elseif tag == 207 then
+    return signed(text, at, 8) -- Redis
   elseif tag >= 208 and tag <= 211 then
     return signed(text, at, SIZE[tag - 208])
   elseif tag >= 217 and tag <= 219 then
@@ -293,17 +307,22 @@ end
 
 local function integer_argument(name, place, n, value)
   local number = tonumber(value)
+  if number and not (number >= -2 ^ 63 and number < 2 ^ 63) then return -2 ^ 63 end -- as C converts it on x86
   if number then return number < 0 and -floor(-number) or floor(number) end
   fail("bad argument #" .. place .. " to '" .. name .. "' (number expected, got " .. (n < place and "no value" or type(value)) .. ")")
+end
+
+local function as_int(value)
+  return (value + 2 ^ 31) % 2 ^ 32 - 2 ^ 31
 end
 
 -- Up to `limit` values from byte `offset` on, behind the offset of the next one. With neither (0): all values and no offset.
 local function unpack_from(name, text, limit, offset, n_arguments)
   text = text_argument(name, 1, n_arguments, text)
   if offset < 0 or limit < 0 then
-    fail("Invalid request to unpack with offset of " .. offset .. " and limit of " .. #text .. ".")
+    fail("Invalid request to unpack with offset of " .. as_int(offset) .. " and limit of " .. #text .. ".")
   elseif offset > #text then
-    fail("Start offset " .. offset .. " greater than input length " .. #text .. ".")
+    fail("Start offset " .. as_int(offset) .. " greater than input length " .. #text .. ".")
   end
   local is_all = limit == 0 and offset == 0
   local values, n, at = {}, 0, offset + 1
@@ -342,6 +361,8 @@ local codec = {
   fail = fail,
   text_argument = text_argument,
   integer_argument = integer_argument,
+  as_int = as_int,
+  nan = NAN,
   read = read,
   double = double,
   single = function(value) return ieee(value, 8, 23) end,

@@ -10,7 +10,7 @@ local pcall, xpcall, error, select, type, tostring, unpack, next, rawset, rawget
   pcall, xpcall, error, select, type, tostring, unpack, next, rawset, rawget, setmetatable
 local getmetatable, setfenv, loadstring, collectgarbage = getmetatable, setfenv, loadstring, collectgarbage
 local byte, format, match, gsub = string.byte, string.format, string.match, string.gsub
-local floor = math.floor
+local floor, frexp = math.floor, math.frexp
 local concat = table.concat
 local sethook, getinfo = debug.sethook, debug.getinfo
 local create, resume = coroutine.create, coroutine.resume
@@ -246,7 +246,10 @@ function coroutine.wrap(body)
   end
 end
 
--- The lowest 32 bits of argument `n` of bit.`name`, rounded to the nearest integer and half-way ones to the even.
+local ROUNDING = 2 ^ 52 + 2 ^ 51 -- added to a double of less than 2^51, it leaves the nearest integer in the mantissa
+
+-- The lowest 32 bits of argument `n` of bit.`name`, rounded to the nearest integer and half-way ones to the even. Of greater
+-- numbers what the mantissa then holds, as Redis has it.
 local function bits(name, n, ...)
   local value = select(n, ...)
   local number = tonumber(value)
@@ -254,9 +257,10 @@ local function bits(name, n, ...)
     local got = n > select("#", ...) and "no value" or type(value)
     codec.fail("bad argument #" .. n .. " to '" .. name .. "' (number expected, got " .. got .. ")")
   end
-  local rounded = floor(number + 0.5)
-  if rounded - number == 0.5 and rounded % 2 == 1 then rounded = rounded - 1 end
-  return rounded % 2 ^ 32
+  local sum = number + ROUNDING
+  if sum - sum ~= 0 then return 0 end -- infinite, or no number
+  local mantissa = frexp(sum < 0 and -sum or sum)
+  return mantissa * 2 ^ 53 % 2 ^ 32
 end
 
 local function signed(value)
@@ -332,25 +336,56 @@ function builtins.pcall(...)
   return protected(pcall(...))
 end
 
-function builtins.rawset(target, key, value)
+local function bad_argument(n, name, text)
+  codec.fail("bad argument #" .. n .. " to '" .. name .. "' (" .. text .. ")")
+end
+
+-- What the functions below demand of their first argument, told at the place in the script.
+local function check_table(name, ...)
+  if type((...)) ~= "table" then
+    bad_argument(1, name, "table expected, got " .. (select("#", ...) == 0 and "no value" or type((...))))
+  end
+end
+
+local function check_count(name, wanted, ...)
+  local n = select("#", ...)
+  if n < wanted then bad_argument(n + 1, name, "value expected") end
+end
+
+function builtins.rawset(...)
+  local target, key, value = ...
+  check_table("rawset", ...)
+  check_count("rawset", 3, ...)
   if real_of[target] then error(READ_ONLY, 0) end
   return rawset(target, key, value)
 end
 
-function builtins.rawget(target, key)
+function builtins.rawget(...)
+  local target, key = ...
+  check_table("rawget", ...)
+  check_count("rawget", 2, ...)
   return rawget(real_of[target] or target, key)
 end
 
-function builtins.setmetatable(target, metatable)
+function builtins.setmetatable(...)
+  local target, metatable = ...
+  check_table("setmetatable", ...)
+  if select("#", ...) < 2 or metatable ~= nil and type(metatable) ~= "table" then
+    bad_argument(2, "setmetatable", "nil or table expected")
+  end
   if real_of[target] then error(READ_ONLY, 0) end
   return setmetatable(target, metatable)
 end
 
-function builtins.next(target, key)
+function builtins.next(...)
+  local target, key = ...
+  if type(target) ~= "table" then check_table("next", ...) end
   return next(real_of[target] or target, key)
 end
 
-function builtins.pairs(target)
+function builtins.pairs(...)
+  local target = ...
+  check_table("pairs", ...)
   if real_of[target] then return builtins.next, target, nil end
   return pairs(target)
 end

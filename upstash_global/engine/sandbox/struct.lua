@@ -34,7 +34,17 @@ local function option_at(name, fmt, at)
   elseif letter == "s" or letter == " " or letter == "<" or letter == ">" then
     return letter, 0, at
   end
+  if name == "size" and find(letter, "%w") then return " ", 0, at end -- Redis: it takes nothing
   fail("bad argument #1 to '" .. name .. "' (invalid format option '" .. letter .. "')")
+end
+
+local function band(a, b)
+  local result, unit = 0, 1
+  while b > 0 do
+    if a % 2 == 1 and b % 2 == 1 then result = result + unit end
+    a, b, unit = floor(a / 2), floor(b / 2), unit * 2
+  end
+  return result
 end
 
 -- Calls visit(letter, size, is_little, padding) for each option; `place` says where the record has come to.
@@ -54,7 +64,7 @@ local function walk(name, fmt, place, visit)
       local padding = 0
       if letter ~= "c" and letter ~= "s" and letter ~= "x" and size > 1 then
         local unit = size < alignment and size or alignment
-        if unit > 1 then padding = (unit - place() % unit) % unit end
+        padding = band(unit - band(place(), unit - 1), unit - 1) -- Redis: also where that is no power of 2
       end
       visit(letter, size, is_little, padding)
     end
@@ -62,10 +72,15 @@ local function walk(name, fmt, place, visit)
 end
 
 local function integer_bytes(value, size)
+  if value ~= value or value < -2 ^ 63 then -- as C converts it on x86
+    value = -2 ^ 63
+  elseif value >= 2 ^ 64 then
+    value = 0
+  end
   value = value < 0 and -floor(-value) or floor(value)
   local bytes = {}
   for i = 1, size do
-    local low = value % 256
+    local low = i <= 8 and value % 256 or 0
     bytes[i] = char(low)
     value = (value - low) / 256
   end
@@ -115,6 +130,7 @@ end
 local function integer_from(text, is_little, is_signed)
   local high, low = 0, 0 -- of the last four bytes: put together at the end, so that the number is rounded only once
   if is_little then text = reverse(text) end
+  text = sub(text, -8) -- of a longer one, as Redis has it
   local negative = is_signed and byte(text, 1) >= 128
   for i = 1, #text do
     local b = byte(text, i)
@@ -156,6 +172,7 @@ local function unpack_record(...)
         if n == 0 or type(results[n]) ~= "number" then fail("format 'c0' needs a previous size") end
         size = results[n]
         n = n - 1
+        size = size <= -1 and -1 or size > -1 and floor(size < 0 and 0 or size) or -1
         if size < 0 then fail("bad argument #2 to 'unpack' (data string too short)") end
       end
       give(take(size))

@@ -406,7 +406,7 @@ def _flags(node: "Node", session: Session) -> str:
         "O": session.is_monitor,
         "P": session.is_subscribed,
         "x": session.queue is not None,
-        "b": session.id in node.parking.by_session or node.forwarding.blocks(session.id),
+        "b": node.waits(session),
         "t": tracking is not None,
         "R": tracking is not None and tracking.is_broken,
         "B": tracking is not None and tracking.broadcasts,
