@@ -34,7 +34,13 @@ end
 ESCAPES["\127"] = "\\u007f"
 
 local function quoted(text)
+  if not find(text, '[%c"\\/\127]') then return '"' .. text .. '"' end
   return '"' .. gsub(text, '[%c"\\/\127]', ESCAPES) .. '"'
+end
+
+local FORMATS = {}
+for precision = 1, 14 do
+  FORMATS[precision] = "%." .. precision .. "g"
 end
 
 local function number_text(value)
@@ -43,7 +49,7 @@ local function number_text(value)
     if config.encode_invalid == 2 then return "null" end
     return value ~= value and "nan" or value > 0 and "inf" or "-inf"
   end
-  return format("%." .. config.precision .. "g", value)
+  return format(FORMATS[config.precision], value)
 end
 
 -- The length of an array, or -1 for an object.
@@ -120,13 +126,14 @@ end
 
 -- The string whose opening quote is at `at`, and the place behind its closing one; nil and why if it is malformed.
 local function string_at(text, at)
+  local plain, behind = match(text, '^([^%z"\\]*)"()', at + 1)
+  if plain then return plain, behind end
   local parts, from = {}, at + 1
   while true do
     local stop = find(text, '[%z"\\]', from)
     if not stop then return nil, "unexpected end of string", #text + 1 end
     local c = sub(text, stop, stop)
     if c == '"' then
-      if from == at + 1 then return sub(text, from, stop - 1), stop + 1 end
       parts[#parts + 1] = sub(text, from, stop - 1)
       return concat(parts), stop + 1
     elseif c ~= "\\" then
@@ -156,8 +163,15 @@ local function string_at(text, at)
   end
 end
 
-local PUNCTUATION = { ["{"] = "T_OBJ_BEGIN", ["}"] = "T_OBJ_END", ["["] = "T_ARR_BEGIN", ["]"] = "T_ARR_END", [","] = "T_COMMA", [":"] = "T_COLON" }
-local WORDS = { { "true", "T_BOOLEAN", true }, { "false", "T_BOOLEAN", false }, { "null", "T_NULL", null } }
+local PUNCTUATION = {
+  [byte("{")] = "T_OBJ_BEGIN", [byte("}")] = "T_OBJ_END", [byte("[")] = "T_ARR_BEGIN", [byte("]")] = "T_ARR_END",
+  [byte(",")] = "T_COMMA", [byte(":")] = "T_COLON",
+}
+local WORDS = {
+  [byte("t")] = { "true", "T_BOOLEAN", true }, [byte("f")] = { "false", "T_BOOLEAN", false }, [byte("n")] = { "null", "T_NULL", null },
+}
+local QUOTE = byte('"')
+local IS_BLANK = { [9] = true, [10] = true, [13] = true, [32] = true }
 
 -- The number at `at` and the place behind it, as C's strtod reads it; nil if there is none.
 local function number_at(text, at)
@@ -192,21 +206,24 @@ end
 
 -- The kind of the next token, its value, the place behind it and its own place.
 local function token(text, at)
-  at = find(text, "[^ \t\n\r]", at) or #text + 1
-  local c = sub(text, at, at)
-  if c == "" or c == "\0" then return "T_END", nil, at, at end
+  local c = byte(text, at)
+  while IS_BLANK[c] do
+    at = at + 1
+    c = byte(text, at)
+  end
   if PUNCTUATION[c] then return PUNCTUATION[c], nil, at + 1, at end
-  if c == '"' then
+  if c == QUOTE then
     local value, after, place = string_at(text, at)
     if value then return "T_STRING", value, after, at end
     return after, nil, place, place
   end
-  for i = 1, 3 do
-    local word = WORDS[i]
-    if sub(text, at, at + #word[1] - 1) == word[1] then return word[2], word[3], at + #word[1], at end
-  end
+  if c == nil or c == 0 then return "T_END", nil, at, at end
+  local plain, behind = match(text, "^(-?[1-9]%d*)()[,%]} ]", at)
+  if plain then return "T_NUMBER", tonumber(plain), behind, at end
+  local word = WORDS[c]
+  if word and sub(text, at, at + #word[1] - 1) == word[1] then return word[2], word[3], at + #word[1], at end
   local takes_invalid = config.decode_invalid == 1
-  local is_number = find(c, "[%d-]")
+  local is_number = find(text, "^[%d-]", at)
   if not is_number and not (takes_invalid and is_invalid_number(text, at)) then return "invalid token", nil, at, at end
   if takes_invalid or not is_invalid_number(text, at) then
     local value, after = number_at(text, at)
