@@ -31,6 +31,16 @@ def test_a_wait_that_the_leader_runs_is_ended_at_the_replica(stage: Stage, how: 
     assert client.say("LLEN l").take() == [1]
 
 
+def test_a_wait_is_ended_also_when_the_leader_hears_so_on_its_next_stream(stage: Stage) -> None:
+    client, admin = stage.replica.client(), stage.replica.client()
+    client.say("BLPOP l 0")
+    stage.cut()
+    assert admin.run(f"CLIENT UNBLOCK {client.id}") == 1
+    assert client.take() == []
+    stage.link()
+    assert client.take() == [NULL_ARRAY]
+
+
 def test_who_does_not_wait_is_not_unblocked(stage: Stage) -> None:
     client, admin = stage.replica.client(), stage.replica.client()
     client.run("INCR n")

@@ -68,6 +68,28 @@ def test_a_client_that_closes_its_sending_side_gets_forwarded_answers(replica: S
         assert wire.read_all() == b":1\r\n+OK\r\n"
 
 
+def test_who_goes_while_the_leader_waits_for_him_takes_nothing(leader: Served, replica: Served) -> None:
+    """A worker that died is given no job: neither by what it waited for, nor by what it had said behind that."""
+    for sent in (command("BLPOP", "l", "0"), command("BLPOP", "l", "0") + command("BLPOP", "l", "0")):
+        with replica.wire() as wire:
+            wire.send(sent)
+            wait_for(lambda: leader.ask(lambda node: len(node.parking.by_session)) == 1)
+        wait_for(lambda: leader.ask(lambda node: len(node.parking.by_session)) == 0)
+        wait_for(lambda: replica.ask(lambda node: len(node.forwarding.outstanding)) == 0)
+    with leader.wire() as wire:
+        assert wire.call("RPUSH", "l", "job") == b":1\r\n"
+        assert wire.call("LLEN", "l") == b":1\r\n"
+
+
+def test_a_client_that_closes_its_sending_side_gets_what_it_need_not_wait_for(replica: Served) -> None:
+    with replica.wire() as wire:
+        wire.send(
+            command("RPUSH", "l", "a") + command("BLPOP", "l", "0") + command("BLPOP", "l", "0") + command("LLEN", "l")
+        )
+        wire.socket.shutdown(1)
+        assert wire.read_all() == b":1\r\n*2\r\n$1\r\nl\r\n$1\r\na\r\n*-1\r\n:0\r\n"
+
+
 def test_a_client_that_does_not_read_is_run_no_further(leader: Served, replica: Served) -> None:
     with leader.redis() as client:
         client.set("big", b"x" * MIB)

@@ -50,6 +50,7 @@ class Outstanding:
         "session",
         "message",
         "blocks",
+        "unblocked",
         "deadline_ms",
         "began_ms",
         "n_replies",
@@ -67,6 +68,7 @@ class Outstanding:
         self.session = session
         self.message = message
         self.blocks = blocks
+        self.unblocked = ""  # how its wait is to end before its time: `timeout` or `error`
         self.deadline_ms = deadline_ms  # 0: a blocking command, which has no timeout here
         self.began_ms = began_ms
         self.n_replies = n_replies
@@ -260,6 +262,8 @@ class Forwarding:
                 if outstanding.blocks:
                     outstanding.deadline_ms = 0
                 self.node.send(self.node.leader_name, outstanding.message)
+                if outstanding.unblocked:
+                    self.node.send(self.node.leader_name, self._unblocking(outstanding))
 
     def blocks(self, session_id: int) -> bool:
         """Whether the leader runs a blocking command for this session, which has not been answered yet."""
@@ -280,8 +284,24 @@ class Forwarding:
             return True
         if not self.blocks(session_id) or not node.can_forward:
             return False
-        node.send(node.leader_name, Cancel(session_id, self.outstanding[session_id].message.sequence, how))
+        outstanding = self.outstanding[session_id]
+        outstanding.unblocked = how
+        node.send(node.leader_name, self._unblocking(outstanding))
         return True
+
+    def _unblocking(self, outstanding: Outstanding) -> Cancel:
+        message = outstanding.message
+        return Cancel(message.session, message.sequence, outstanding.unblocked)
+
+    def will_wait_no_more(self, session: Session) -> bool:
+        """Its client says nothing more: what it waits for ends as by a timeout, what it has said before does not wait at all.
+
+        False if it waits for what cannot be ended like that: it is to be closed then.
+        """
+        session.may_block = False
+        if session.id in self.node.parking.by_session:
+            return False
+        return not self.blocks(session.id) or self.unblock(session.id, "timeout")
 
     def will_answer(self, session: Session) -> bool:
         """Whether the answer to a command that does not block is on its way from the leader."""
@@ -399,6 +419,8 @@ class Forwarding:
         for outstanding in list(self.outstanding.values()):
             if outstanding.answer is None:
                 self.serve(OWN, outstanding.message)
+                if outstanding.unblocked:
+                    self.cancel(OWN, self._unblocking(outstanding))
 
     def deliver_own(self) -> None:
         """The answers to what `serve_own` ran, once they have passed the release gate."""

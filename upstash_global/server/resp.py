@@ -89,10 +89,12 @@ class RespConnection:
     def eof_received(self) -> bool:
         """The client will send no more, and may still read; whoever waits for something to happen is let go."""
         session = self.session
-        if session is None or self.is_lingering or session.id in self.shell.node.parking.by_session:
+        if session is None or self.is_lingering:
             return False
         if session.closing:
             return True  # its answers are on their way, and behind them the end
+        if not self.shell.node.forwarding.will_wait_no_more(session):
+            return False
         self._end(session, "")
         self.shell.schedule()
         return True
