@@ -176,6 +176,15 @@ def test_more_answers_than_fit_a_message_come_in_several(leader: Served, replica
     assert all(remote.answer_bytes < 8 * MIB for remote in served)
 
 
+def test_a_reply_too_long_to_be_sent_is_left_out_by_the_leader(leader: Served, replica: Served) -> None:
+    """The message to the replica would have a gigabyte."""
+    with replica.wire() as wire:
+        wire.call("SETRANGE", "big", str(16 * MIB - 1), "x")
+        wire.send(command("INCR", "n") + command("MGET", *["big"] * 64) + command("INCR", "n"))
+        replies = [wire.reply() for _ in range(3)]
+    assert replies == [b":1\r\n", b"-UNKNOWN it ran, but its reply is too long to be sent\r\n", b":2\r\n"]
+
+
 def test_a_blocking_command_over_rest_is_answered_at_once(replica: Served) -> None:
     with replica.http() as wire:
         body = b'[["set","k","v"],["blpop","l",0],["get","k"],["rpush","l","a"],["blpop","l",0]]'
