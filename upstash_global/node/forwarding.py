@@ -391,7 +391,12 @@ class Forwarding:
         remote.peer = peer
         remote.lost_ms = 0
         if message.sequence == remote.sequence:
-            if not remote.waiting:  # the answer was lost on its way: it leaves once more, through the release gate
+            parked = node.parking.by_session.get(remote.id)
+            if parked is not None:  # something may have come while its node was away
+                node.touched.extend(parked.keys)
+                node.woken = True
+                node.wake()
+            elif not remote.waiting:  # the answer was lost on its way: it leaves once more, through the release gate
                 remote.expected = len(remote.answers)
                 node.mark_dirty(remote)
             return
@@ -473,7 +478,7 @@ class Forwarding:
                     self.unblock(remote.id, message.unblock)
 
     def silent_peer(self, peer: str) -> None:
-        """A node's stream ended: what its sessions still wait for goes on until it returns or has been silent too long."""
+        """A node's stream ended: its sessions wait on until it returns or has been silent too long, and take nothing meanwhile."""
         for remote in list(self.remotes.values()):
             if remote.peer == peer:
                 if remote.waiting:
