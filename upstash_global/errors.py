@@ -36,6 +36,10 @@ class ProtocolError(Exception):
     """The bytes of a peer do not form a message; it is told why and its connection is closed."""
 
 
+class ReplyTooLong(Exception):
+    """A reply takes more bytes on the wire than a client is sent at once."""
+
+
 class HttpError(Exception):
     """The request is refused as a whole, with this status and text; 405 has no body at all."""
 
@@ -95,6 +99,10 @@ def wrong_arity(name: str) -> CommandError:
 
 
 INTERNAL_ERROR: Final = CommandError("ERR", "internal error")  # a bug of ours; the process log says what it was
+
+
+def reply_too_long() -> CommandError:
+    return CommandError("ERR", "the reply would be too long")
 
 
 def syntax_error() -> CommandError:

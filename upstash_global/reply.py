@@ -33,6 +33,9 @@ import msgpack
 
 from upstash_global.errors import CommandError
 
+MAX_REPLY_BYTES: Final = 576 << 20  # of one reply on a wire: the longest string, and something beside it
+LEFT_OUT: Final = CommandError("UNKNOWN", "it ran, but its reply is too long to be sent")
+
 
 class Simple:
     """A simple string: a status such as OK, PONG or QUEUED."""

@@ -79,6 +79,38 @@ def test_a_number_that_says_everything_takes_what_there_is(bench: Bench, line: s
     assert answered(bench, line) == reply
 
 
+def test_what_is_named_many_times_is_read_once(bench: Bench) -> None:
+    """Each of these answers a thousand times as much as there is; without sharing they took 10 to 100 MB."""
+    for i in range(1000):
+        bench.run(b"SADD", b"many", b"%d" % i)
+        bench.run(b"XADD", b"x", b"%d-1" % (i + 1), b"a", b"b")
+    bench.run(b"JSON.SET", b"j", b"$", b'"' + b"x" * 100_000 + b'"')
+    bench.run(b"XGROUP", b"CREATE", b"x", b"g", b"0")
+    bench.run(b"XREADGROUP", b"GROUP", b"g", b"c", b"STREAMS", b"x", b">")
+    bench.run(b"XADD", b"long", b"1-1", b"a", b"x" * 100_000)
+    bench.run(b"XGROUP", b"CREATE", b"long", b"g", b"0")
+    times = 1000
+    assert len(answered(bench, b"ZUNION", b"%d" % times, *[b"many"] * times)) == 1000
+    assert len(answered(bench, b"JSON.MGET", *[b"j"] * times, b"$")) == times
+    streams, ids = [b"x"] * times, [b"0"] * times
+    assert len(answered(bench, b"XREAD", b"STREAMS", *streams, *ids).items) == times
+    assert len(answered(bench, b"XREADGROUP", b"GROUP", b"g", b"c", b"STREAMS", *streams, *ids).items) == times
+    assert len(answered(bench, b"XCLAIM", b"long", b"g", b"c", b"0", *[b"1-1"] * times, b"FORCE")) == times
+
+
+def test_sort_refuses_to_get_more_than_could_be_sent(bench: Bench) -> None:
+    bench.run(b"RPUSH", b"longer", *[b"1"] * 10_000)
+    refusal = answered(bench, b"SORT", b"longer", b"BY", b"nosort", *[b"GET", b"#"] * 4000)
+    assert isinstance(refusal, CommandError) and refusal.message == "the reply would be too long"
+
+
+def test_lcs_refuses_long_strings_without_a_copy(bench: Bench) -> None:
+    bench.run("SETRANGE one 8000000 x")
+    bench.run("SETRANGE other 8000000 x")
+    refusal = answered(bench, b"LCS", b"one", b"other")
+    assert isinstance(refusal, CommandError) and refusal.message.startswith("Insufficient memory")
+
+
 def test_glob_bombs_are_answered(bench: Bench) -> None:
     bench.run(b"SET", b"a" * 500, b"v")
     bench.run(b"SADD", b"s", b"a" * 500)

@@ -31,6 +31,32 @@ def test_a_wait_that_the_leader_runs_is_ended_at_the_replica(stage: Stage, how: 
     assert client.say("LLEN l").take() == [1]
 
 
+def test_a_wait_is_ended_also_when_the_leader_hears_so_on_its_next_stream(stage: Stage) -> None:
+    client, admin = stage.replica.client(), stage.replica.client()
+    client.say("BLPOP l 0")
+    stage.cut()
+    assert admin.run(f"CLIENT UNBLOCK {client.id}") == 1
+    assert client.take() == []
+    stage.link()
+    assert client.take() == [NULL_ARRAY]
+
+
+def test_a_wait_takes_nothing_while_its_node_is_away(stage: Stage) -> None:
+    """Another client has its turn; what is left is there for the first one when its node returns."""
+    client, other, pusher = stage.replica.client(), stage.leader.client(), stage.leader.client()
+    client.say("BLPOP l 0")
+    other.say("BLPOP l 0")
+    stage.cut()
+    stage.leader.node.disconnected("replica/forward", stage.now_ms)
+    assert pusher.run("RPUSH l a") == 1
+    assert other.take() == [[b"l", b"a"]]
+    assert pusher.run("RPUSH l b") == 1
+    assert pusher.run("LLEN l") == 1
+    stage.link()
+    assert client.take() == [[b"l", b"b"]]
+    assert pusher.run("LLEN l") == 0
+
+
 def test_who_does_not_wait_is_not_unblocked(stage: Stage) -> None:
     client, admin = stage.replica.client(), stage.replica.client()
     client.run("INCR n")

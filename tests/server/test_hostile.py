@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from tests.server.serving import READ_TOKEN, TOKEN, OwnProcess, Served, Wire, command, config, wait_for
+from tests.server.serving import READ_TOKEN, TOKEN, OwnProcess, Served, Wire, command, config, rest, wait_for
 
 MIB = 1 << 20
 
@@ -545,6 +545,33 @@ def test_a_pipeline_over_rest_stops_where_its_answer_is_too_large(served: Served
     assert [list(answer) for answer in answers] == [["result"]] * 4 + [["error"]] * 2
     assert answers[4]["error"].endswith("; not executed")
     assert bystander.call("EXISTS", "k") == b":0\r\n"
+
+
+# -- answers that are longer than their questions
+
+LEFT_OUT = "UNKNOWN it ran, but its reply is too long to be sent"
+
+
+def test_a_reply_too_long_to_be_sent_is_left_out(served: Served, bystander: Wire) -> None:
+    """Commands of a few hundred bytes ask for a gigabyte each; what is around them is answered."""
+    bystander.call("SETRANGE", "big", str(16 * MIB - 1), "x")
+    with served.wire() as wire:
+        wire.call("HELLO", "3")
+        many = command("MGET", *["big"] * 64)
+        wire.send(command("PING") + many + command("GET", "k") + many)
+        assert [wire.reply() for _ in range(4)] == [
+            b"+PONG\r\n",
+            b"-%b\r\n" % LEFT_OUT.encode(),
+            b"_\r\n",
+            b"-%b\r\n" % LEFT_OUT.encode(),
+        ]
+
+
+def test_a_reply_too_long_to_be_sent_is_left_out_over_rest(served: Served, bystander: Wire) -> None:
+    bystander.call("SETRANGE", "big", str(16 * MIB - 1), "x")
+    status, answer, _ = rest(served, ["mget", *["big"] * 64])
+    assert (status, answer) == (504, {"error": LEFT_OUT})
+    assert rest(served, ["get", "k"])[1] == {"result": None}
 
 
 # -- all of it at once: the process, its memory, the other clients

@@ -90,6 +90,19 @@ def test_a_rest_client_that_leaves_ends_its_wait_at_the_leader(leader: Served, r
     wait_for(lambda: not leader.ask(lambda node: node.parking.by_session))
 
 
+def test_who_goes_while_the_leader_waits_for_him_takes_nothing(leader: Served, replica: Served) -> None:
+    """A worker that died is given no job: neither by what it waited for, nor by what it had said behind that."""
+    for sent in (command("BLPOP", "l", "0"), command("BLPOP", "l", "0") + command("BLPOP", "l", "0")):
+        with replica.wire() as wire:
+            wire.send(sent)
+            wait_for(lambda: leader.ask(lambda node: len(node.parking.by_session)) == 1)
+        wait_for(lambda: leader.ask(lambda node: len(node.parking.by_session)) == 0)
+        wait_for(lambda: replica.ask(lambda node: len(node.forwarding.outstanding)) == 0)
+    with leader.wire() as wire:
+        assert wire.call("RPUSH", "l", "job") == b":1\r\n"
+        assert wire.call("LLEN", "l") == b":1\r\n"
+
+
 def test_a_client_that_does_not_read_is_run_no_further(leader: Served, replica: Served) -> None:
     with leader.redis() as client:
         client.set("big", b"x" * MIB)
@@ -174,6 +187,15 @@ def test_more_answers_than_fit_a_message_come_in_several(leader: Served, replica
             assert len(wire.reply()) > MIB
     served = leader.ask(lambda node: list(node.forwarding.remotes.values()))
     assert all(remote.answer_bytes < 8 * MIB for remote in served)
+
+
+def test_a_reply_too_long_to_be_sent_is_left_out_by_the_leader(leader: Served, replica: Served) -> None:
+    """The message to the replica would have a gigabyte."""
+    with replica.wire() as wire:
+        wire.call("SETRANGE", "big", str(16 * MIB - 1), "x")
+        wire.send(command("INCR", "n") + command("MGET", *["big"] * 64) + command("INCR", "n"))
+        replies = [wire.reply() for _ in range(3)]
+    assert replies == [b":1\r\n", b"-UNKNOWN it ran, but its reply is too long to be sent\r\n", b":2\r\n"]
 
 
 def test_a_blocking_command_over_rest_is_answered_at_once(replica: Served) -> None:

@@ -13,7 +13,7 @@ from upstash_global.engine.table import Row
 from upstash_global.errors import CommandError
 from upstash_global.node.dispatch import execute_unit
 from upstash_global.node.parking import Parked
-from upstash_global.node.session import Session
+from upstash_global.node.session import RemoteSession, Session
 from upstash_global.reply import PENDING, Reply
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Blocking:
             node.answer(parked.session, [UNBLOCKED])
 
     def _wake(self, session: Session, row: Row, argv: list[bytes], tried: list[bytes], key: bytes) -> Reply:
+        if isinstance(session, RemoteSession) and session.lost_ms:
+            return PENDING  # its node may be gone for good, and with it what the session would take
         node = self.node
         started_us = node.clock_us()
         reply = self._try(session, row, tried, key)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from librt.strings import BytesWriter
 
-from upstash_global.errors import error
+from upstash_global.errors import ReplyTooLong, error
 from upstash_global.node.session import Session, size_of_reply
 from upstash_global.protocol.resp import encode
 from upstash_global.protocol.rest import EVENTS, MONITOR, Call, event, line_event
 from upstash_global.replication.position import NEVER, START, Position
-from upstash_global.reply import Push, Reply, Simple
+from upstash_global.reply import LEFT_OUT, MAX_REPLY_BYTES, Push, Reply, Simple
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
@@ -49,7 +49,18 @@ class RespSession(Session):
         self.is_paused = False  # the connection does not read and wants to hear of every turn
 
     def write(self, reply: Reply) -> None:
-        encode(self.out, reply, self.protocol)
+        before = len(self.out)
+        try:
+            encode(self.out, reply, self.protocol)
+        except ReplyTooLong:
+            self.out.truncate(before)
+            shorter = BytesWriter()  # the old one keeps its room
+            shorter.write(self.out.getvalue())
+            self.out = shorter
+            if isinstance(reply, Push):
+                self.killed = True  # so much else waits for this client that it may not hear of everything
+            else:
+                encode(shorter, LEFT_OUT, self.protocol)
         if len(self.out) + self.held_bytes > MAX_HELD_BYTES:
             self.is_full = True
 
@@ -185,10 +196,13 @@ class RestSession(Session):
         elif type(reply) is Simple and self.call is not None and self.call.mode is MONITOR:
             self.events += line_event(reply.text)
         else:
+            n_bytes = size_of_reply(reply)
+            if n_bytes > MAX_REPLY_BYTES:
+                reply, n_bytes = LEFT_OUT, 0
             self.replies.append(reply)
             if len(self.replies) == 1 or len(self.replies) == self.expected or not self.is_served_here:
                 self._note()
-            self.reply_bytes += size_of_reply(reply)
+            self.reply_bytes += n_bytes
             if self.reply_bytes > MAX_ANSWER_BYTES:
                 self.is_full = True
 

@@ -50,6 +50,7 @@ class Outstanding:
         "session",
         "message",
         "blocks",
+        "unblocked",
         "deadline_ms",
         "began_ms",
         "n_replies",
@@ -67,6 +68,7 @@ class Outstanding:
         self.session = session
         self.message = message
         self.blocks = blocks
+        self.unblocked = ""  # how its wait is to end before its time: `timeout` or `error`
         self.deadline_ms = deadline_ms  # 0: a blocking command, which has no timeout here
         self.began_ms = began_ms
         self.n_replies = n_replies
@@ -260,6 +262,8 @@ class Forwarding:
                 if outstanding.blocks:
                     outstanding.deadline_ms = 0
                 self.node.send(self.node.leader_name, outstanding.message)
+                if outstanding.unblocked:
+                    self.node.send(self.node.leader_name, self._unblocking(outstanding))
 
     def blocks(self, session_id: int) -> bool:
         """Whether the leader runs a blocking command for this session, which has not been answered yet."""
@@ -280,8 +284,14 @@ class Forwarding:
             return True
         if not self.blocks(session_id) or not node.can_forward:
             return False
-        node.send(node.leader_name, Cancel(session_id, self.outstanding[session_id].message.sequence, how))
+        outstanding = self.outstanding[session_id]
+        outstanding.unblocked = how
+        node.send(node.leader_name, self._unblocking(outstanding))
         return True
+
+    def _unblocking(self, outstanding: Outstanding) -> Cancel:
+        message = outstanding.message
+        return Cancel(message.session, message.sequence, outstanding.unblocked)
 
     def will_answer(self, session: Session) -> bool:
         """Whether the answer to a command that does not block is on its way from the leader."""
@@ -371,7 +381,12 @@ class Forwarding:
         remote.peer = peer
         remote.lost_ms = 0
         if message.sequence == remote.sequence:
-            if not remote.waiting:  # the answer was lost on its way: it leaves once more, through the release gate
+            parked = node.parking.by_session.get(remote.id)
+            if parked is not None:  # something may have come while its node was away
+                node.touched.extend(parked.keys)
+                node.woken = True
+                node.wake()
+            elif not remote.waiting:  # the answer was lost on its way: it leaves once more, through the release gate
                 remote.expected = len(remote.answers)
                 node.mark_dirty(remote)
             return
@@ -399,6 +414,8 @@ class Forwarding:
         for outstanding in list(self.outstanding.values()):
             if outstanding.answer is None:
                 self.serve(OWN, outstanding.message)
+                if outstanding.unblocked:
+                    self.cancel(OWN, self._unblocking(outstanding))
 
     def deliver_own(self) -> None:
         """The answers to what `serve_own` ran, once they have passed the release gate."""
@@ -451,7 +468,7 @@ class Forwarding:
                     self.unblock(remote.id, message.unblock)
 
     def silent_peer(self, peer: str) -> None:
-        """A node's stream ended: what its sessions still wait for goes on until it returns or has been silent too long."""
+        """A node's stream ended: its sessions wait on until it returns or has been silent too long, and take nothing meanwhile."""
         for remote in list(self.remotes.values()):
             if remote.peer == peer:
                 if remote.waiting:

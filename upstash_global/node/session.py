@@ -19,7 +19,7 @@ from upstash_global.node.retries import Once
 from upstash_global.protocol.consistency import BOUNDED, DEFAULT_CONSISTENCY, LEADER, SESSION, Consistency
 from upstash_global.protocol.tokens import SyncToken
 from upstash_global.replication.position import NEVER, START, Position
-from upstash_global.reply import NO_REPLY, Items, Push, Reply
+from upstash_global.reply import LEFT_OUT, MAX_REPLY_BYTES, NO_REPLY, Items, Push, Reply
 
 REPLY_ON: Final = 0
 REPLY_OFF: Final = 1
@@ -33,13 +33,18 @@ MAX_FORWARD_BYTES: Final = (
 
 
 def size_of_reply(reply: Reply) -> int:
-    """About how many bytes a reply takes on a wire."""
+    """About how many bytes a reply takes on a wire; nobody counts on behind MAX_REPLY_BYTES."""
     if type(reply) is bytes:
         return len(reply) + 8
     if isinstance(reply, (list, tuple)):
-        return 8 + sum([size_of_reply(item) for item in reply])
+        n_bytes = 8
+        for item in reply:
+            n_bytes += size_of_reply(item)
+            if n_bytes > MAX_REPLY_BYTES:
+                break
+        return n_bytes
     if isinstance(reply, dict):
-        return 8 + sum([size_of_reply(name) + size_of_reply(value) for name, value in reply.items()])
+        return size_of_reply(list(reply)) + size_of_reply(list(reply.values()))
     if isinstance(reply, Items):
         return size_of_reply(reply.items)
     return 16
@@ -262,8 +267,11 @@ class RemoteSession(Session):
         self.lost_ms = 0  # since when its node's stream is gone; 0 while it is there
 
     def write(self, reply: Reply) -> None:
+        n_bytes = size_of_reply(reply)
+        if n_bytes > MAX_REPLY_BYTES:
+            reply, n_bytes = LEFT_OUT, 0
         self.answers.append(reply)
-        self.answer_bytes += size_of_reply(reply)
+        self.answer_bytes += n_bytes
         if self.answer_bytes > MAX_FORWARD_BYTES:
             self.is_full = True
 

@@ -17,14 +17,13 @@ from upstash_global.node.longscripts import is_script
 from upstash_global.node.session import Session, Several, Watch, size_of_reply
 from upstash_global.node.tracking import reads_of_unit
 from upstash_global.replication.position import Position
-from upstash_global.reply import NO_REPLY, NULL_ARRAY, PENDING, Reply
+from upstash_global.reply import LEFT_OUT, NO_REPLY, NULL_ARRAY, PENDING, Reply
 
 if TYPE_CHECKING:
     from upstash_global.node.node import Node
 
-MAX_REPLY_BYTES: Final = 512 << 20  # of all replies of one EXEC
+MAX_REPLIES_BYTES: Final = 512 << 20  # of all replies of one EXEC
 _EXEC: Final = [b"EXEC"]
-LEFT_OUT: Final = CommandError("UNKNOWN", "it ran, but the replies of this transaction are too long to be sent")
 
 
 def is_dirty(node: "Node", watches: list[Watch], seen: Position) -> bool:
@@ -125,7 +124,7 @@ def _run_all(node: "Node", session: Session, rows: list[Row], queue: list[list[b
     for row, argv in zip(rows, queue, strict=True):
         reply = _run_one(node, session, row, argv)
         n_bytes += size_of_reply(reply)
-        _add_reply(replies, reply if n_bytes <= MAX_REPLY_BYTES else LEFT_OUT)
+        _add_reply(replies, reply if n_bytes <= MAX_REPLIES_BYTES else LEFT_OUT)
     node.engine.context.may_block = True
     effects = node.engine.take_effects()
     reads = reads_of_unit(session.tracking, was_caching, queue) if session.tracking is not None else []

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from librt.strings import BytesWriter
 
 from upstash_global.bytestrings import write_decimal
-from upstash_global.errors import CommandError, ProtocolError
+from upstash_global.errors import CommandError, ProtocolError, ReplyTooLong
 from upstash_global.floats import format_double
 from upstash_global.reply import (
+    MAX_REPLY_BYTES,
     NO_REPLY,
     NULL_ARRAY,
     OK,
@@ -426,7 +427,10 @@ def _text(data: bytes) -> str:
 
 
 def encode(out: BytesWriter, reply: Reply, version: int) -> None:
-    """Append `reply` as RESP2 or RESP3 bytes, as the table in reply.py says; the commonest kinds come first."""
+    """Append `reply` as RESP2 or RESP3 bytes, as the table in reply.py says; the commonest kinds come first.
+
+    Raises ReplyTooLong where a part of a reply would begin beyond MAX_REPLY_BYTES; what was appended by then is still there.
+    """
     if isinstance(reply, bytes):
         _encode_bulk(out, reply)
     elif reply is OK:
@@ -472,6 +476,8 @@ def _encode_array(out: BytesWriter, kind: bytes, items: list[Reply], version: in
         write_decimal(out, length)
         out.write(_CRLF)
     for item in items:
+        if len(out) > MAX_REPLY_BYTES:
+            raise ReplyTooLong
         encode(out, item, version)
 
 
@@ -506,6 +512,8 @@ def _encode_rare(out: BytesWriter, reply: Reply, version: int) -> None:
     elif isinstance(reply, dict):
         out.write(b"*%d\r\n" % (2 * len(reply)) if version == 2 else b"%%%d\r\n" % len(reply))
         for key, value in reply.items():
+            if len(out) > MAX_REPLY_BYTES:
+                raise ReplyTooLong
             encode(out, key, version)
             encode(out, value, version)
     elif isinstance(reply, Pairs):
@@ -517,6 +525,8 @@ def _encode_rare(out: BytesWriter, reply: Reply, version: int) -> None:
         else:
             out.write(b"%%%d\r\n" % len(reply.items))
             for name, value in reply.items:
+                if len(out) > MAX_REPLY_BYTES:
+                    raise ReplyTooLong
                 encode(out, name, version)
                 encode(out, value, version)
     elif isinstance(reply, Set):

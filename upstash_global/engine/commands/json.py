@@ -116,18 +116,20 @@ def _found(path: Path, json: Json, is_legacy: bool) -> Value:
 def json_mget(ctx: Context, argv: list[bytes]) -> Reply:
     """Get the values under one path in several documents; nil for a key that holds none."""
     path = compile_path(argv[-1])
-    replies: list[Reply] = []
-    for key in argv[1:-1]:
-        json = ctx.find(key)
-        if type(json) is not Json:
-            replies.append(None)
-            continue
-        values = path.values(json)
-        if path.is_legacy:
-            replies.append(encode(values[0]) if values else None)
-        else:
-            replies.append(encode(values))
-    return replies
+    keys = argv[1:-1]
+    replies = {
+        key: _at_path(ctx.find(key), path) for key in dict.fromkeys(keys)
+    }  # each key once, however often it is named
+    return [replies[key] for key in keys]
+
+
+def _at_path(json: object, path: Path) -> bytes | None:
+    if type(json) is not Json:
+        return None
+    values = path.values(json)
+    if path.is_legacy:
+        return encode(values[0]) if values else None
+    return encode(values)
 
 
 @command("JSON.RESP", arity=-2, flags=READONLY, keys=FIRST)

@@ -23,7 +23,7 @@ _ROW_OVERHEAD_BYTES: Final = 40
 @command("LCS", arity=-3, flags=READONLY, keys=FIRST_TWO)
 def lcs(ctx: Context, argv: list[bytes]) -> Reply:
     """Find the longest common subsequence of two strings."""
-    one, other = _text(ctx, argv[1]), _text(ctx, argv[2])
+    first, second = _text(ctx, argv[1]), _text(ctx, argv[2])
     wants_ranges = wants_length = with_lengths = False
     shortest = 0
     args = Arguments(argv, 3)
@@ -42,7 +42,9 @@ def lcs(ctx: Context, argv: list[bytes]) -> Reply:
     if wants_ranges and wants_length:
         raise error("If you want both the length and indexes, please just use IDX.")
 
-    rows = _rows(one, other, ctx.limits.proto_max_bulk_len)
+    _check_room(len(first), len(second), ctx.limits.proto_max_bulk_len)
+    one, other = bytes(first), bytes(second)
+    rows = _rows(one, other)
     if wants_length:
         return rows[-1].bit_count()
     ranges = _ranges(one, other, rows)
@@ -58,22 +60,24 @@ def lcs(ctx: Context, argv: list[bytes]) -> Reply:
     return {b"matches": matches, b"len": rows[-1].bit_count()}
 
 
-def _text(ctx: Context, key: bytes) -> bytes:
+def _text(ctx: Context, key: bytes) -> bytes | bytearray:
+    """The live string: it may be far too long to be copied."""
     try:
-        return ctx.find_string(key) or b""
+        return ctx.view_string(key) or b""
     except CommandError:
         raise error("The specified keys must contain string values") from None
 
 
-def _rows(one: bytes, other: bytes, most_bytes: int) -> list[int]:
-    """A row for each prefix of `one`, the empty one first: bit j is set where the length grows with byte j of `other`.
-
-    Raises CommandError where Redis would want more memory than it allows itself, or we than we do.
-    """
-    table_bytes = (len(one) + 1) * (len(other) + 1) * 4
-    rows_bytes = len(one) * (len(other) // 8 + _ROW_OVERHEAD_BYTES)
+def _check_room(n_one: int, n_other: int, most_bytes: int) -> None:
+    """Raises CommandError where Redis would want more memory than it allows itself, or we than we do."""
+    table_bytes = (n_one + 1) * (n_other + 1) * 4
+    rows_bytes = n_one * (n_other // 8 + _ROW_OVERHEAD_BYTES)
     if table_bytes > most_bytes or rows_bytes > _ROWS_BYTES:
         raise error("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
+
+
+def _rows(one: bytes, other: bytes) -> list[int]:
+    """A row for each prefix of `one`, the empty one first: bit j is set where the length grows with byte j of `other`."""
     places = _places(other, one)
     ones = (1 << len(other)) - 1
     flat = ones  # the complement of the row: where the length stays

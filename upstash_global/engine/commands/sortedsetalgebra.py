@@ -100,7 +100,9 @@ class Operands:
             raise error(f"at least 1 input key is needed for '{name}' command")
         if n_keys > len(argv) - at - 1:
             raise syntax_error()
-        self.operands = [Operand(_scores(ctx, key)) for key in argv[at + 1 : at + 1 + n_keys]]
+        keys = argv[at + 1 : at + 1 + n_keys]
+        scores = {key: _scores(ctx, key) for key in dict.fromkeys(keys)}  # each key once, however often it is named
+        self.operands = [Operand(scores[key]) for key in keys]
         self.aggregate = SUM
         self.with_scores = False
         self.limit = 0  # 0: without

@@ -25,10 +25,12 @@ from upstash_global.engine.types.hash import Hash
 from upstash_global.engine.types.indexedset import IndexedSet
 from upstash_global.engine.types.list import List
 from upstash_global.engine.types.sortedset import SortedSet
-from upstash_global.errors import error, wrong_type
+from upstash_global.errors import error, reply_too_long, wrong_type
 from upstash_global.reply import Reply
 
 command = Family("generic").command
+
+MOST_ROWS: Final = 1 << 25  # that GET makes; Redis would answer any number
 
 
 def sort_keys(argv: list[bytes]) -> list[bytes]:
@@ -141,6 +143,8 @@ def _sorted_rows(ctx: Context, key: bytes, options: _Options) -> list[bytes | No
         rows: list[bytes | None] = []
         rows.extend(selected)
         return rows
+    if len(selected) * len(options.gets) > MOST_ROWS:
+        raise reply_too_long()
     return [_look_up(ctx, pattern, element) for element in selected for pattern in options.gets]
 
 

@@ -222,10 +222,11 @@ def xreadgroup(ctx: Context, argv: list[bytes]) -> Reply:
         after = -1 if text == b">" else numbered_id(text)
         afters.append(-1 if after == MAX_ID else after)  # as in Redis 7, where the highest id stands for `>`
     found: list[Any] = []
+    again: dict[tuple[bytes, int], list[Any]] = {}  # a stream may be named thousands of times
     for key, after in zip(options.keys, afters, strict=True):
         entries = _read_one(ctx, key, name, after, options)
         if entries is not None:
-            found.append((key, entries))
+            found.append((key, entries if after < 0 else again.setdefault((key, after), entries)))
     if found:
         return Named(found)
     return NULL_ARRAY if options.timeout_ms < 0 else ctx.block(options.keys, options.timeout_ms, NULL_ARRAY, NULL_ARRAY)

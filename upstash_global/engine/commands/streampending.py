@@ -156,6 +156,7 @@ def xclaim(ctx: Context, argv: list[bytes]) -> Reply:
     group.last_id = max(group.last_id, options.last_id)
     consumer = seen_consumer(ctx, argv[1], group, argv[3])
     claimed: list[Any] = []
+    shown: dict[int, list[Any]] = {}  # an id may be named thousands of times
     for id in options.ids:
         pending = group.pending.get(id)
         packed = stream.entries.get(id)
@@ -175,7 +176,9 @@ def xclaim(ctx: Context, argv: list[bytes]) -> Reply:
             pending.n_deliveries = options.n_deliveries
         elif not options.just_ids:
             pending.n_deliveries += 1
-        claimed.append(id_text(id) if options.just_ids else entry_reply(id, packed))
+        if not options.just_ids and id not in shown:
+            shown[id] = entry_reply(id, packed)
+        claimed.append(id_text(id) if options.just_ids else shown[id])
     ctx.save_unwatched(argv[1], stream)
     return claimed
 

@@ -92,10 +92,13 @@ def xread(ctx: Context, argv: list[bytes]) -> Reply:
         else:
             afters.append(numbered_id(text))
     found: list[Any] = []
+    read: dict[tuple[bytes, int], list[Any]] = {}  # a stream may be named thousands of times
     for key, after in zip(options.keys, afters, strict=True):
         stream = ctx.find_stream(key)
         if stream is not None and stream.entries.last_id() > after:
-            found.append((key, entries_between(stream, after + 1, MAX_ID, options.count)))
+            if (key, after) not in read:
+                read[key, after] = entries_between(stream, after + 1, MAX_ID, options.count)
+            found.append((key, read[key, after]))
     if found:
         return Named(found)
     if options.timeout_ms < 0:

@@ -64,7 +64,9 @@ def command_info(node: "Node", session: Session, argv: list[bytes]) -> Reply:
     """Arity, flags and key positions of the named commands; nil for an unknown one."""
     if len(argv) == 2:
         return [_info(row) for row in _top_level()]
-    return [None if row is None else _info(row) for row in _named(argv[2:])]
+    rows = _named(argv[2:])
+    infos = {row: None if row is None else _info(row) for row in set(rows)}  # a name may come thousands of times
+    return [infos[row] for row in rows]
 
 
 @command("COMMAND LIST", arity=-2, flags=LOADING | STALE)
