@@ -13,8 +13,7 @@ from tests.engine.payloads import LATER, OLDER, payload
 from upstash_global.engine.accesses import Accesses
 from upstash_global.engine.dump import dump
 from upstash_global.engine.encodings import Limits
-from upstash_global.engine.rdb.crc64 import crc64
-from upstash_global.engine.rdb.format import VERSION, seal
+from upstash_global.engine.rdb.format import VERSION, crc64, seal
 from upstash_global.engine.rdb.listpack import listpack_of, read_listpack
 from upstash_global.engine.rdb.lzf import expand
 from upstash_global.engine.rdb.read import read_value
@@ -178,7 +177,7 @@ def test_a_document_is_dumped_as_redisjson_does() -> None:
 
 
 def test_the_checksum_is_that_of_redis() -> None:
-    assert crc64(b"123456789") == 0xE9C6D914C4B8D9CA
+    assert crc64()(b"123456789") == 0xE9C6D914C4B8D9CA
 
 
 def test_compressed_data_may_repeat_itself() -> None:

@@ -6,9 +6,10 @@ Versions: 10 is Redis 7.0's, 11 is 7.2's, 12 is 7.4's. A server refuses a payloa
 write 10 wherever it can say what there is.
 """
 
+from collections.abc import Callable
+from functools import cache
 from typing import Final
 
-from upstash_global.engine.rdb.crc64 import crc64
 from upstash_global.engine.rdb.reader import Reader
 
 VERSION: Final = 10
@@ -60,10 +61,19 @@ MODULE_END: Final = 0
 _TRAILER_BYTES: Final = 10
 
 
+@cache
+def crc64() -> Callable[[bytes], int]:
+    """What makes the CRC-64 of Redis. Loaded when it is first asked for: that takes longer than all of the rest here."""
+    from anycrc import Model
+
+    calculate: Callable[[bytes], int] = Model("CRC64-REDIS").calc
+    return calculate
+
+
 def seal(body: bytes | bytearray, version: int) -> bytes:
     """A whole payload."""
     sealed = bytes(body) + version.to_bytes(2, "little")
-    return sealed + crc64(sealed).to_bytes(8, "little")
+    return sealed + crc64()(sealed).to_bytes(8, "little")
 
 
 def unseal(payload: bytes, budget_bytes: int) -> Reader | None:
@@ -71,6 +81,6 @@ def unseal(payload: bytes, budget_bytes: int) -> Reader | None:
     end = len(payload) - _TRAILER_BYTES
     if end < 0 or int.from_bytes(payload[end : end + 2], "little") > LATEST_VERSION:
         return None
-    if crc64(payload[:-8]) != int.from_bytes(payload[-8:], "little"):
+    if crc64()(payload[:-8]) != int.from_bytes(payload[-8:], "little"):
         return None
     return Reader(payload, end, budget_bytes)
