@@ -240,6 +240,13 @@ def test_what_was_put_into_an_empty_table_is_gone_in_the_next_run() -> None:
     assert ev(bench, "return {#_G, #math}") == [0, 0]
 
 
+def test_large_arguments_are_gone_in_the_next_run() -> None:
+    bench, text = Bench(), bytes(25 << 20)
+    for source in ("return #ARGV[1]", "return #ARGV[1] + 0"):
+        assert ev(bench, source, text) == len(text)
+        assert ev(bench, source, text, text[:9], n_keys=1) == 9
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 199, 200, 201, 5000])
 def test_lists_cross_the_border_whole(n: int) -> None:
     bench = Bench()

@@ -583,6 +583,7 @@ local function execute(body, limit)
   sethook(watch, "", STEP)
   local is_fine, result, value, n = xpcall(returned, located)
   sethook()
+  names.KEYS, names.ARGV = nil, nil -- they may be large
   for shown in next, real_of do
     while next(shown) ~= nil do rawset(shown, next(shown), nil) end
   end
