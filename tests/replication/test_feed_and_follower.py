@@ -40,6 +40,18 @@ def leader_with(n: int, backlog_entries: int = 1000) -> LeaderSide:
     return leader
 
 
+def pair_beyond_the_log() -> tuple[LeaderSide, Pair]:
+    """A leader whose log no longer reaches back, and a follower that has loaded its newest snapshot and gone on, three entries."""
+    leader = leader_with(50, backlog_entries=4)
+    leader.take_snapshot()
+    leader.write(20)
+    leader.take_snapshot()
+    leader.write(3)
+    pair = Pair(leader, FollowerSide())
+    pair.settle()
+    return leader, pair
+
+
 # -- resuming -------------------------------------------------------------------------------------------------------
 
 
@@ -72,13 +84,7 @@ def test_entries_that_left_the_backlog_are_read_from_the_log_files() -> None:
 
 
 def test_a_follower_whom_no_log_reaches_gets_a_snapshot_and_goes_on() -> None:
-    leader = leader_with(50, backlog_entries=4)
-    leader.take_snapshot()
-    leader.write(20)
-    leader.take_snapshot()
-    leader.write(3)
-    pair = Pair(leader, FollowerSide())
-    pair.settle()
+    leader, pair = pair_beyond_the_log()
     follower = pair.replica.follower
     assert follower.n_full == 1 and len(pair.replica.applied) == 74 - 71
     assert leader.feed is not None and leader.feed.resync_reason == "the log does not reach back"
@@ -115,13 +121,7 @@ def test_an_interrupted_transfer_goes_on_where_it_stopped() -> None:
 
 
 def test_a_transfer_for_a_question_that_came_twice_ends_when_the_follower_is_beyond_it() -> None:
-    leader = leader_with(50, backlog_entries=4)
-    leader.take_snapshot()
-    leader.write(20)
-    leader.take_snapshot()
-    leader.write(3)
-    pair = Pair(leader, FollowerSide())
-    pair.settle()
+    leader, pair = pair_beyond_the_log()
     feed, head = leader.feed, leader.log.head
     assert feed is not None and pair.replica.follower.n_full == 1
     feed.receive(subscribe(), pair.now_ms)
