@@ -238,6 +238,8 @@ def test_what_was_put_into_an_empty_table_is_gone_in_the_next_run() -> None:
     bench = Bench()
     ev(bench, "table.insert(_G, 'x') table.insert(math, 'y') table.insert(math, 'z') error('and it fails')")
     assert ev(bench, "return {#_G, #math}") == [0, 0]
+    ev(bench, "for i = 1, 300000 do table.insert(_G, i) end")  # each is taken out in one step
+    assert ev(bench, "return #_G") == 0
 
 
 def test_large_arguments_are_gone_in_the_next_run() -> None:

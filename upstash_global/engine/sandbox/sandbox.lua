@@ -585,7 +585,7 @@ local function execute(body, limit)
   sethook()
   names.KEYS, names.ARGV = nil, nil -- they may be large
   for shown in next, real_of do
-    while next(shown) ~= nil do rawset(shown, next(shown), nil) end
+    for key in next, shown do rawset(shown, key, nil) end
   end
   if is_fine then
     if result == FLAT then return true, resp, FLAT, unpack(value, 1, n) end
